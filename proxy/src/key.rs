@@ -1,0 +1,244 @@
+//! Station 4: which stored response a request may meet.
+//!
+//! A *resource key* names everything that is stored for one URL; a *variant key* picks one of its
+//! stored responses by the values of the fields that select (RFC 9111 §4.1). Both are injective
+//! bytes: every part carries its length, so that two different requests never share them. Hashes
+//! are made of these bytes only to find a place; what is found is compared with the whole key.
+
+use std::{fmt, hash::Hasher};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, header::COOKIE};
+use smallvec::SmallVec;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use crate::admit::{Scheme, Target};
+
+/// `key:` of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyPolicy {
+    /// Which parameters of the query are part of the resource key.
+    pub query: QueryPolicy,
+    /// Request fields whose values select a variant.
+    pub headers: Vec<HeaderName>,
+    /// Cookies whose values select a variant.
+    pub cookies: Vec<String>,
+}
+
+/// `key.query` of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum QueryPolicy {
+    /// The whole query, byte for byte.
+    #[default]
+    All,
+    /// None of it.
+    None,
+    /// Only the parameters of these names, in the order in which the request has them.
+    Only(Vec<String>),
+    /// All but the parameters whose name matches; a trailing `*` matches any rest.
+    Except(Vec<String>),
+}
+
+impl KeyPolicy {
+    pub(crate) fn write_fingerprint(&self, hash: &mut Xxh3) {
+        let part = |hash: &mut Xxh3, tag: u8, text: &str| {
+            hash.write_u8(tag);
+            hash.write(&(text.len() as u64).to_le_bytes());
+            hash.write(text.as_bytes());
+        };
+        match &self.query {
+            QueryPolicy::All => hash.write_u8(0),
+            QueryPolicy::None => hash.write_u8(1),
+            QueryPolicy::Only(names) => names.iter().for_each(|name| part(hash, 2, name)),
+            QueryPolicy::Except(names) => names.iter().for_each(|name| part(hash, 3, name)),
+        }
+        self.headers.iter().for_each(|name| part(hash, 4, name.as_str()));
+        self.cookies.iter().for_each(|name| part(hash, 5, name));
+    }
+}
+
+impl QueryPolicy {
+    /// Whether the parameter belongs to the key.
+    ///
+    /// One that an app may read under another name than it shows (`;` splits in some, `%61` is
+    /// `a`, `page[]` is `page`) is always keyed: what the rule leaves out must not hide it.
+    fn keeps(&self, parameter: &[u8]) -> bool {
+        let name = parameter.split(|&b| b == b'=').next().unwrap_or_default();
+        let plain = !parameter.contains(&b';')
+            && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'~'));
+        match self {
+            Self::All => true,
+            Self::None => false,
+            Self::Only(names) => !plain || names.iter().any(|n| n.as_bytes() == name),
+            Self::Except(patterns) => !plain || !patterns.iter().any(|p| name_matches(p, name)),
+        }
+    }
+
+    /// Writes the keyed part of `query`, as the request spells it and in its order.
+    fn write(&self, query: &[u8], out: &mut KeyBytes) {
+        if *self == Self::All {
+            out.extend_from_slice(query);
+            return;
+        }
+        let start = out.len();
+        for parameter in query.split(|&b| b == b'&').filter(|p| self.keeps(p)) {
+            if out.len() > start {
+                out.push(b'&');
+            }
+            out.extend_from_slice(parameter);
+        }
+    }
+}
+
+fn name_matches(pattern: &str, name: &[u8]) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix.as_bytes()),
+        None => pattern.as_bytes() == name,
+    }
+}
+
+/// Long enough for nearly every URL; a longer one costs an allocation.
+type KeyBytes = SmallVec<[u8; 192]>;
+
+/// Scheme, authority, path, and the query after `key.query`: all variants of a URL share it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ResourceKey {
+    bytes: KeyBytes,
+    /// Where the readable part (`/path?query`) starts.
+    path_at: usize,
+}
+
+impl ResourceKey {
+    /// The key of `target` under a query policy.
+    #[must_use]
+    pub fn new(target: &Target, query: &QueryPolicy) -> Self {
+        let authority = target.authority().as_bytes();
+        let mut bytes = KeyBytes::new();
+        bytes.push(match target.scheme() {
+            Scheme::Http => b'h',
+            Scheme::Https => b's',
+        });
+        push_length(&mut bytes, authority.len());
+        bytes.extend_from_slice(authority);
+        let path = target.path().as_bytes();
+        push_length(&mut bytes, path.len());
+        let path_at = bytes.len();
+        bytes.extend_from_slice(path);
+        if let Some(text) = target.query() {
+            // A marker apart from the text: `/a` and `/a?` are different requests.
+            let marker = bytes.len();
+            bytes.push(b'?');
+            query.write(text.as_bytes(), &mut bytes);
+            if *query != QueryPolicy::All && bytes.len() == marker + 1 {
+                bytes.truncate(marker);
+            }
+        }
+        Self { bytes, path_at }
+    }
+
+    /// The whole key. Injective: no two resources share it.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Path and query, for people who read keys.
+    #[must_use]
+    pub fn readable(&self) -> &[u8] {
+        self.bytes.get(self.path_at..).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for ResourceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ResourceKey({})", self.bytes.escape_ascii())
+    }
+}
+
+fn push_length(out: &mut impl Extend<u8>, length: usize) {
+    out.extend((length as u64).to_le_bytes().into_iter().take(4));
+}
+
+/// The values of the selecting fields of one request: what the rule keys, then what `Vary` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VariantKey {
+    id: u128,
+    material: Bytes,
+}
+
+impl VariantKey {
+    /// RFC 9111 §4.1: selects by the fields that the rule keys and the stored response nominates.
+    ///
+    /// Values are compared byte by byte; several lines of one field keep their borders.
+    #[must_use]
+    pub fn new(headers: &HeaderMap, keyed: &KeyPolicy, nominated: &[HeaderName]) -> Self {
+        if keyed.headers.is_empty() && keyed.cookies.is_empty() && nominated.is_empty() {
+            return Self::only();
+        }
+        let mut material = Vec::with_capacity(64);
+        for name in keyed.headers.iter().chain(nominated) {
+            push_field(
+                &mut material,
+                b'h',
+                name.as_str(),
+                headers.get_all(name).iter().map(|v| v.as_bytes()),
+            );
+        }
+        for name in &keyed.cookies {
+            push_field(
+                &mut material,
+                b'c',
+                name,
+                cookies(headers).filter(|c| c.0 == name.as_bytes()).map(|c| c.1),
+            );
+        }
+        Self { id: xxh3_128(&material), material: material.into() }
+    }
+
+    /// The variant of a resource on which no field selects.
+    #[must_use]
+    pub fn only() -> Self {
+        Self { id: 0, material: Bytes::new() }
+    }
+
+    /// From the bytes of [`VariantKey::material`].
+    #[must_use]
+    pub fn from_material(material: Bytes) -> Self {
+        let id = if material.is_empty() { 0 } else { xxh3_128(&material) };
+        Self { id, material }
+    }
+
+    /// A wide hash of the material, to find a place by; never to compare by.
+    #[must_use]
+    pub fn id(&self) -> u128 {
+        self.id
+    }
+
+    /// Names and values, injective.
+    #[must_use]
+    pub fn material(&self) -> &Bytes {
+        &self.material
+    }
+}
+
+fn push_field<'v>(out: &mut Vec<u8>, tag: u8, name: &str, values: impl Iterator<Item = &'v [u8]>) {
+    out.push(tag);
+    push_length(out, name.len());
+    out.extend_from_slice(name.as_bytes());
+    for value in values {
+        out.push(b'=');
+        push_length(out, value.len());
+        out.extend_from_slice(value);
+    }
+    out.push(b';');
+}
+
+/// The cookies of a request, in order: name and value, both as sent (RFC 6265 §4.2.1).
+pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|&b| b == b';')).filter_map(|pair| {
+        let pair = pair.trim_ascii();
+        let mut halves = pair.splitn(2, |&b| b == b'=');
+        let name = halves.next().filter(|_| !pair.is_empty())?;
+        Some((name, halves.next().unwrap_or_default()))
+    })
+}

@@ -1,0 +1,7 @@
+//! Sidecache.
+
+pub mod admit;
+pub mod clock;
+pub mod key;
+pub mod limits;
+pub mod policy;

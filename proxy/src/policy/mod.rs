@@ -1,0 +1,3 @@
+//! Station 6: RFC 9111 as pure functions.
+
+pub mod rule;

@@ -1,0 +1,108 @@
+//! What one rule of the file says about caching, in types. Built by `config`, read by `policy`.
+
+use std::{collections::BTreeMap, hash::Hasher, time::Duration};
+
+use http::StatusCode;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::key::KeyPolicy;
+
+/// The `cache:` map of a rule.
+///
+/// Lifetimes are not part of what is stored: they are computed anew on each read, so an edited
+/// `ttl` acts at once, on entries that are already stored too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheRule {
+    /// Lifetime where the origin states none; absent: the origin alone decides.
+    pub ttl: Option<Duration>,
+    /// `ttl` also beats what the origin states, but for `no-store` and `private`.
+    pub override_origin: bool,
+    /// The two directives that only an explicit word of the operator may beat.
+    pub ignore: Ignore,
+    /// Lifetimes of statuses other than 200.
+    pub status: BTreeMap<StatusCode, Duration>,
+    /// Which parts of a request select a stored response.
+    pub key: KeyPolicy,
+    /// What requests with `Cookie` or `Authorization` do.
+    pub credentials: Credentials,
+    /// What responses with `Set-Cookie` do.
+    pub set_cookie: SetCookie,
+    /// Whether a client's `Cache-Control` and `Pragma` count.
+    pub client_control: ClientControl,
+    /// Bodies longer than this, in bytes, stream through and are not stored.
+    pub max_body: u64,
+}
+
+/// Directives of the origin that the rule sets aside (`ignore:`, only with `override: true`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ignore {
+    /// `no-store` does not keep a response from being stored.
+    pub no_store: bool,
+    /// `private` does not keep a response from being shared.
+    pub private: bool,
+}
+
+/// `credentials:`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Credentials {
+    /// Such requests neither read, store nor collapse, unless the response itself allows it.
+    #[default]
+    Bypass,
+    /// Such requests are cached; fills are sent without the credentials that are not keyed.
+    Ignore,
+}
+
+/// `set_cookie:`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SetCookie {
+    /// Not stored.
+    #[default]
+    Bypass,
+    /// Stored, and served to everybody, without the field.
+    Strip,
+    /// Stored with the field.
+    Store,
+}
+
+/// `client_control:`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientControl {
+    /// A reload key cannot undo the shield.
+    Ignore,
+    /// RFC 9111 §5.2.1.
+    Honour,
+}
+
+impl CacheRule {
+    /// The default size above which a body is not stored.
+    pub const DEFAULT_MAX_BODY: u64 = 1024 * 1024;
+
+    /// A rule with every key of the map at its default; `ttl` absent means `cache: origin`.
+    #[must_use]
+    pub fn new(ttl: Option<Duration>) -> Self {
+        Self {
+            ttl,
+            override_origin: false,
+            ignore: Ignore::default(),
+            status: BTreeMap::new(),
+            key: KeyPolicy::default(),
+            credentials: Credentials::default(),
+            set_cookie: SetCookie::default(),
+            client_control: if ttl.is_some() { ClientControl::Ignore } else { ClientControl::Honour },
+            max_body: Self::DEFAULT_MAX_BODY,
+        }
+    }
+
+    /// What of the rule decided how an entry was made (`key`, `credentials`, `set_cookie`,
+    /// `ignore`). An entry made under another fingerprint is not served: it may hold what the
+    /// rule of today would have kept out.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hash = Xxh3::new();
+        self.key.write_fingerprint(&mut hash);
+        hash.write_u8(self.credentials as u8);
+        hash.write_u8(self.set_cookie as u8);
+        hash.write_u8(u8::from(self.ignore.no_store) | u8::from(self.ignore.private) << 1);
+        hash.finish()
+    }
+}
