@@ -48,3 +48,52 @@ impl ManualClock {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) += by;
     }
 }
+
+/// How far the clock of a shared store is ahead of ours, or behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offset {
+    /// Theirs shows a later time.
+    Ahead(Duration),
+    /// Theirs shows an earlier time.
+    Behind(Duration),
+}
+
+impl Offset {
+    /// Both show the same.
+    pub const NONE: Self = Self::Ahead(Duration::ZERO);
+
+    /// From two readings of one moment.
+    #[must_use]
+    pub fn between(ours: SystemTime, theirs: SystemTime) -> Self {
+        match theirs.duration_since(ours) {
+            Ok(ahead) => Self::Ahead(ahead),
+            Err(behind) => Self::Behind(behind.duration()),
+        }
+    }
+
+    /// A moment of ours, by their clock.
+    #[must_use]
+    pub fn there(self, ours: SystemTime) -> SystemTime {
+        match self {
+            Self::Ahead(by) => later(ours, by),
+            Self::Behind(by) => earlier(ours, by),
+        }
+    }
+
+    /// A moment of theirs, by our clock.
+    #[must_use]
+    pub fn here(self, theirs: SystemTime) -> SystemTime {
+        match self {
+            Self::Ahead(by) => earlier(theirs, by),
+            Self::Behind(by) => later(theirs, by),
+        }
+    }
+}
+
+fn later(time: SystemTime, by: Duration) -> SystemTime {
+    time.checked_add(by).unwrap_or(time)
+}
+
+fn earlier(time: SystemTime, by: Duration) -> SystemTime {
+    time.checked_sub(by).unwrap_or(SystemTime::UNIX_EPOCH)
+}

@@ -2,6 +2,10 @@
 
 pub mod admit;
 pub mod clock;
+pub mod headers;
 pub mod key;
 pub mod limits;
 pub mod policy;
+pub mod status;
+pub mod store;
+pub mod stored;

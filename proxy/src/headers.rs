@@ -1,0 +1,337 @@
+//! Fields: which are for one connection only, and which must be written anew by a proxy.
+
+use std::net::IpAddr;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{
+        AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST,
+        PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    },
+};
+use ipnet::IpNet;
+
+use crate::admit::Target;
+
+/// The name by which this proxy shows in `Via`, `Cache-Status` and `Proxy-Status`.
+pub const PSEUDONYM: &str = "sidecache";
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Fields that a sender cannot have dropped by naming them in `Connection`: losing one of these
+/// would change what the request means, or hide who sent it.
+static NEVER_HOP_BY_HOP: [HeaderName; 10] = [
+    HOST,
+    CONTENT_LENGTH,
+    AUTHORIZATION,
+    COOKIE,
+    CACHE_CONTROL,
+    VIA,
+    FORWARDED,
+    X_FORWARDED_FOR,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PROTO,
+];
+
+/// RFC 9110 §7.6.1: removes the fields that are for this connection only: the known ones and those
+/// that `Connection` lists. `TE: trailers` stays, because we pass trailers on.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    for name in connection_options(headers) {
+        if name != TE && name != "age" && !NEVER_HOP_BY_HOP.contains(&name) {
+            headers.remove(name);
+        }
+    }
+    for name in [
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TRANSFER_ENCODING,
+        TRAILER,
+        UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+    if let Some(codings) = headers.remove(TE) {
+        if list_has(codings.as_bytes(), "trailers") {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+    }
+}
+
+fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(CONNECTION).iter();
+    let tokens = lines.flat_map(|line| line.as_bytes().split(|&b| b == b','));
+    tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok()).collect()
+}
+
+/// Whether a comma-separated list has this token, in any case.
+#[must_use]
+pub fn list_has(list: &[u8], token: &str) -> bool {
+    list.split(|&b| b == b',').any(|member| member.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Whether any line of `name` has this token.
+#[must_use]
+pub fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers.get_all(name).iter().any(|line| list_has(line.as_bytes(), token))
+}
+
+/// RFC 9110 §7.6.3: appends this proxy to `Via`, as one line.
+pub fn append_via(headers: &mut HeaderMap, received: Version) {
+    let own = match received {
+        Version::HTTP_10 => "1.0 sidecache",
+        Version::HTTP_2 => "2 sidecache",
+        _ => "1.1 sidecache",
+    };
+    append_to_list(headers, VIA, own);
+}
+
+/// Whether a `Via` member names this proxy: the request went round in a circle.
+#[must_use]
+pub fn has_passed_here(headers: &HeaderMap) -> bool {
+    let members = headers.get_all(VIA).iter().flat_map(|line| line.as_bytes().split(|&b| b == b','));
+    members
+        .filter_map(|member| member.trim_ascii().split(u8::is_ascii_whitespace).nth(1))
+        .any(|by| by == PSEUDONYM.as_bytes())
+}
+
+fn append_to_list(headers: &mut HeaderMap, name: HeaderName, member: &str) {
+    let mut list = Vec::new();
+    for line in headers.get_all(&name) {
+        list.extend_from_slice(line.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(member.as_bytes());
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(list)) {
+        headers.insert(name, value);
+    }
+}
+
+/// Who sent a request, as far as the connection tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Over TCP.
+    Ip(IpAddr),
+    /// Over a unix socket: a process of this machine.
+    Local,
+}
+
+impl Peer {
+    fn is_trusted(self, proxies: &[IpNet]) -> bool {
+        match self {
+            Self::Ip(address) => proxies.iter().any(|net| net.contains(&address)),
+            Self::Local => false,
+        }
+    }
+}
+
+/// Writes `X-Forwarded-*` and `Forwarded` (RFC 7239) from what the proxy knows.
+///
+/// What came with the request is kept and added to only where the peer is one of the proxies that
+/// the operator trusts: anybody can write these fields.
+pub fn rebuild_forwarded(headers: &mut HeaderMap, target: &Target, peer: Peer, trusted: &[IpNet]) {
+    let keep = peer.is_trusted(trusted);
+    if !keep {
+        for name in [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP] {
+            headers.remove(name);
+        }
+    }
+    let scheme = target.scheme().as_str();
+    if let Peer::Ip(address) = peer {
+        append_to_list(headers, X_FORWARDED_FOR, &address.to_string());
+    }
+    for (name, value) in [(X_FORWARDED_PROTO, scheme), (X_FORWARDED_HOST, target.authority())] {
+        if !headers.contains_key(&name) && !value.is_empty() {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        }
+    }
+    append_to_list(headers, FORWARDED, &forwarded_element(target, peer));
+}
+
+/// RFC 7239 §4, §6: addresses of IPv6 and hosts with a port are quoted.
+fn forwarded_element(target: &Target, peer: Peer) -> String {
+    let node = match peer {
+        Peer::Ip(IpAddr::V4(address)) => address.to_string(),
+        Peer::Ip(IpAddr::V6(address)) => format!("\"[{address}]\""),
+        Peer::Local => "unknown".to_owned(),
+    };
+    let host = match target.authority() {
+        "" => String::new(),
+        authority => format!(";host=\"{authority}\""),
+    };
+    format!("for={node}{host};proto={}", target.scheme().as_str())
+}
+
+/// Fields as lines ready for the wire: `name: value` and CRLF each, without the empty last line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lines(Bytes);
+
+impl Lines {
+    /// All lines of `headers`, repeated ones in their order.
+    #[must_use]
+    pub fn from_map(headers: &HeaderMap) -> Self {
+        let length = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let mut out = BytesMut::with_capacity(length);
+        for (name, value) in headers {
+            put_line(&mut out, name.as_str().as_bytes(), value.as_bytes());
+        }
+        Self(out.freeze())
+    }
+
+    /// Bytes from elsewhere, if they are nothing but well-formed lines: no CR, LF or NUL can get
+    /// into a value.
+    #[must_use]
+    pub fn checked(bytes: Bytes) -> Option<Self> {
+        let well_formed = LineIter(&bytes).try_fold(0, |length, (name, value)| {
+            HeaderName::from_bytes(name).ok()?;
+            HeaderValue::from_bytes(value).ok()?;
+            Some(length + name.len() + value.len() + 4)
+        });
+        (well_formed? == bytes.len()).then_some(Self(bytes))
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// The same as a map.
+    #[must_use]
+    pub fn to_map(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in LineIter(&self.0) {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+                headers.append(name, value);
+            }
+        }
+        headers
+    }
+}
+
+/// Appends one line.
+pub fn put_line(out: &mut impl BufMut, name: &[u8], value: &[u8]) {
+    out.put_slice(name);
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
+}
+
+/// Name and value of each line; ends early at one that is malformed.
+struct LineIter<'a>(&'a [u8]);
+
+impl<'a> Iterator for LineIter<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let end = memchr::memchr(b'\n', self.0)?;
+        let line = self.0.get(..end)?.strip_suffix(b"\r")?;
+        self.0 = self.0.get(end + 1..)?;
+        let colon = memchr::memchr(b':', line)?;
+        Some((line.get(..colon)?, line.get(colon + 1..)?.strip_prefix(b" ")?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{DATE, SET_COOKIE};
+
+    use super::*;
+    use crate::admit::Scheme;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        let fields = fields.iter().map(|(n, v)| (n.parse::<HeaderName>().unwrap(), v.parse().unwrap()));
+        let mut headers = HeaderMap::new();
+        fields.for_each(|(name, value): (_, HeaderValue)| {
+            headers.append(name, value);
+        });
+        headers
+    }
+
+    #[test]
+    fn section_7_6_1_removes_what_is_for_one_connection() {
+        let mut headers = map(&[
+            ("connection", ", x-foo , close"),
+            ("x-foo", "1"),
+            ("keep-alive", "5"),
+            ("te", "gzip, trailers"),
+            ("proxy-authorization", "x"),
+            ("upgrade", "h2c"),
+            ("accept", "*/*"),
+        ]);
+        remove_hop_by_hop(&mut headers);
+        assert_eq!(headers, map(&[("te", "trailers"), ("accept", "*/*")]));
+    }
+
+    #[test]
+    fn connection_cannot_drop_what_a_request_means() {
+        let named = "host, content-length, authorization, cookie, age, via, x-forwarded-for, cache-control";
+        let fields: Vec<_> = named.split(", ").map(|name| (name, "1")).collect();
+        let mut headers = map(&fields);
+        headers.insert(CONNECTION, named.parse().unwrap());
+        remove_hop_by_hop(&mut headers);
+        assert_eq!(headers, map(&fields));
+    }
+
+    #[test]
+    fn forwarded_fields_of_strangers_are_replaced_and_those_of_trusted_proxies_kept() {
+        let target = |h: &HeaderMap| Target::parse("/", h, Scheme::Http, true).unwrap();
+        let sent = map(&[
+            ("host", "a"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", "for=1.2.3.4"),
+        ]);
+        let peer = Peer::Ip("10.0.0.1".parse().unwrap());
+        let mut stranger = sent.clone();
+        rebuild_forwarded(&mut stranger, &target(&sent), peer, &[]);
+        assert_eq!(stranger.get("x-forwarded-for").unwrap(), "10.0.0.1");
+        assert_eq!(stranger.get("x-forwarded-proto").unwrap(), "http");
+        assert_eq!(stranger.get("forwarded").unwrap(), "for=10.0.0.1;host=\"a\";proto=http");
+        let mut trusted = sent.clone();
+        rebuild_forwarded(&mut trusted, &target(&sent), peer, &["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(trusted.get("x-forwarded-for").unwrap(), "1.2.3.4, 10.0.0.1");
+        assert_eq!(trusted.get("x-forwarded-proto").unwrap(), "https");
+    }
+
+    #[test]
+    fn via_is_one_line_and_names_us_once_for_each_pass() {
+        let mut headers = map(&[("via", "1.0 a"), ("via", "1.1 b (x)")]);
+        assert!(!has_passed_here(&headers));
+        append_via(&mut headers, Version::HTTP_11);
+        assert_eq!(headers.get_all(VIA).iter().collect::<Vec<_>>(), ["1.0 a, 1.1 b (x), 1.1 sidecache"]);
+        assert!(has_passed_here(&headers));
+    }
+
+    #[test]
+    fn lines_are_what_the_map_was_and_refuse_anything_else() {
+        let headers = map(&[("set-cookie", "a=1"), ("date", "x"), ("set-cookie", "b=2")]);
+        let lines = Lines::from_map(&headers);
+        assert_eq!(lines.to_map(), headers);
+        assert_eq!(lines.to_map().get_all(SET_COOKIE).iter().count(), 2);
+        assert!(lines.to_map().contains_key(DATE));
+        assert!(Lines::checked(lines.as_bytes().clone()).is_some());
+        for bad in [
+            "a: b",
+            "a: b\n",
+            "a:b\r\n",
+            "a: b\r\n\r\n",
+            "a b: c\r\n",
+            "a: b\rc: d\r\n",
+            "a: \0\r\n",
+            ": x\r\n",
+        ] {
+            assert!(Lines::checked(Bytes::from_static(bad.as_bytes())).is_none(), "{bad:?}");
+        }
+    }
+}

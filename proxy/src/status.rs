@@ -1,0 +1,270 @@
+//! The one vocabulary: what became of a request, the same word in `Cache-Status` (RFC 9211), in the
+//! log and in the metric.
+
+use std::fmt;
+
+use crate::headers::PSEUDONYM;
+
+/// What became of one request. Every request has exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered from the store.
+    Hit {
+        /// Seconds that the response stays fresh; below zero: for how long it has been stale.
+        ttl: i64,
+    },
+    /// Answered by the origin.
+    Forward(Forward),
+    /// Answered by the proxy itself, with an error or as the recipient of the request.
+    Own(Own),
+}
+
+/// A forwarded request (RFC 9211 §2.2 to §2.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Why the store did not answer.
+    pub fwd: Fwd,
+    /// Whether storing the answer began.
+    pub stored: bool,
+    /// Whether another request's fetch served this one too.
+    pub collapsed: bool,
+    /// The exact cause: of not looking, else of not storing.
+    pub detail: Option<Detail>,
+}
+
+/// RFC 9211 §2.2: why a request went forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fwd {
+    /// The rules say not to look.
+    Bypass,
+    /// The method's semantics require it.
+    Method,
+    /// Nothing is stored for this URL.
+    UriMiss,
+    /// Something is, but no variant that this request selects.
+    VaryMiss,
+    /// What is stored may not answer this request.
+    Miss,
+    /// What the request itself asks rules it out.
+    Request,
+    /// What is stored is stale.
+    Stale,
+}
+
+/// A request that neither store nor origin answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// Refused: malformed, too large, not for this proxy.
+    Refused,
+    /// The origin gave no answer that could be passed on.
+    OriginFailed,
+    /// `only-if-cached`, and nothing was (RFC 9111 §5.2.1.7).
+    NotCached,
+}
+
+/// Every cause of not looking, of not storing, or of going alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// No rule matches.
+    NoRule,
+    /// The rule says `cache: off`.
+    RuleOff,
+    /// Different servers may read the path differently.
+    AmbiguousTarget,
+    /// A `GET` or `HEAD` with a body.
+    RequestBody,
+    /// An upgrade of the protocol.
+    Upgrade,
+    /// `Range`.
+    Range,
+    /// `If-Match` or `If-Unmodified-Since`.
+    Precondition,
+    /// `Cookie` that is not keyed.
+    Cookie,
+    /// `Authorization` that is not keyed.
+    Authorization,
+    /// The client's `no-store`.
+    ClientNoStore,
+    /// The client's `no-cache`, `max-age`, `min-fresh` or `Pragma`.
+    ClientControl,
+    /// The rule has changed in what may be stored since this was.
+    RuleChanged,
+    /// The origin's `no-store`.
+    NoStore,
+    /// The origin's `private`.
+    Private,
+    /// The origin's `no-cache`.
+    NoCache,
+    /// A status that the rule does not store.
+    StatusNotListed,
+    /// Nobody states a lifetime.
+    NoLifetime,
+    /// The stated lifetime is over on arrival.
+    NotFresh,
+    /// `Set-Cookie`.
+    SetCookie,
+    /// `Vary: *`.
+    VaryStar,
+    /// More fields in `Vary` than are told apart.
+    VaryTooLong,
+    /// Longer than `max_body`.
+    TooLarge,
+    /// Its end is not marked, so that a cut could not be told from it.
+    NoLength,
+    /// `HEAD` fills nothing.
+    Head,
+    /// The fetch waited for selects another variant.
+    OtherVariant,
+    /// The fetch waited for was not shareable.
+    NotShareable,
+    /// The fetch waited for took too long.
+    CollapseTimeout,
+    /// The fetch waited for failed.
+    CollapseFailed,
+    /// The store did not answer in time.
+    StoreDown,
+}
+
+impl Detail {
+    /// The word in `detail=`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRule => "no-rule",
+            Self::RuleOff => "rule-off",
+            Self::AmbiguousTarget => "ambiguous-target",
+            Self::RequestBody => "request-body",
+            Self::Upgrade => "upgrade",
+            Self::Range => "range",
+            Self::Precondition => "precondition",
+            Self::Cookie => "cookie",
+            Self::Authorization => "authorization",
+            Self::ClientNoStore => "client-no-store",
+            Self::ClientControl => "client-control",
+            Self::RuleChanged => "rule-changed",
+            Self::NoStore => "no-store",
+            Self::Private => "private",
+            Self::NoCache => "no-cache",
+            Self::StatusNotListed => "status-not-listed",
+            Self::NoLifetime => "no-lifetime",
+            Self::NotFresh => "not-fresh",
+            Self::SetCookie => "set-cookie",
+            Self::VaryStar => "vary-star",
+            Self::VaryTooLong => "vary-too-long",
+            Self::TooLarge => "too-large",
+            Self::NoLength => "no-length",
+            Self::Head => "head",
+            Self::OtherVariant => "other-variant",
+            Self::NotShareable => "not-shareable",
+            Self::CollapseTimeout => "collapse-timeout",
+            Self::CollapseFailed => "collapse-failed",
+            Self::StoreDown => "store-down",
+        }
+    }
+}
+
+impl Fwd {
+    /// The word in `fwd=`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Method => "method",
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Miss => "miss",
+            Self::Request => "request",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+impl Outcome {
+    /// All words that [`Outcome::word`] can give: what metrics count.
+    pub const WORDS: [&'static str; 11] = [
+        "hit",
+        "bypass",
+        "method",
+        "uri-miss",
+        "vary-miss",
+        "miss",
+        "request",
+        "stale",
+        "refused",
+        "origin-failed",
+        "not-cached",
+    ];
+
+    /// The word for log and metric.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Hit { .. } => "hit",
+            Self::Forward(forward) => forward.fwd.as_str(),
+            Self::Own(Own::Refused) => "refused",
+            Self::Own(Own::OriginFailed) => "origin-failed",
+            Self::Own(Own::NotCached) => "not-cached",
+        }
+    }
+
+    /// The exact cause, where there is one to name.
+    #[must_use]
+    pub fn detail(self) -> Option<Detail> {
+        match self {
+            Self::Forward(forward) => forward.detail,
+            Self::Hit { .. } | Self::Own(_) => None,
+        }
+    }
+}
+
+impl Forward {
+    /// Forwarded for `fwd`, and no more known yet.
+    #[must_use]
+    pub fn because(fwd: Fwd, detail: Option<Detail>) -> Self {
+        Self { fwd, stored: false, collapsed: false, detail }
+    }
+}
+
+/// The value of `Cache-Status`; nothing for what the proxy answers itself (RFC 9211 §2).
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hit { ttl } => write!(f, "{PSEUDONYM}; hit; ttl={ttl}"),
+            Self::Forward(forward) => forward.fmt(f),
+            Self::Own(_) => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PSEUDONYM}; fwd={}", self.fwd.as_str())?;
+        if self.stored {
+            f.write_str("; stored")?;
+        }
+        if self.collapsed {
+            f.write_str("; collapsed")?;
+        }
+        match self.detail {
+            Some(detail) => write!(f, "; detail={}", detail.as_str()),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_as_rfc_9211_has_it() {
+        assert_eq!(Outcome::Hit { ttl: 7 }.to_string(), "sidecache; hit; ttl=7");
+        let mut forward = Forward::because(Fwd::UriMiss, None);
+        forward.stored = true;
+        forward.collapsed = true;
+        assert_eq!(Outcome::Forward(forward).to_string(), "sidecache; fwd=uri-miss; stored; collapsed");
+        let bypass = Forward::because(Fwd::Bypass, Some(Detail::Cookie));
+        assert_eq!(Outcome::Forward(bypass).to_string(), "sidecache; fwd=bypass; detail=cookie");
+        assert_eq!(Outcome::Own(Own::Refused).to_string(), "");
+    }
+}

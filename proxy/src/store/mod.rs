@@ -1,0 +1,87 @@
+//! Station 5: where stored responses are. The stores know bytes and keys; whether what they hold
+//! may be served is the policy's business alone.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderName};
+use thiserror::Error;
+
+use crate::{
+    key::{KeyPolicy, ResourceKey, VariantKey},
+    stored::Stored,
+};
+
+/// One store: what is true of each tier (`tests/store_contract.rs` holds them to it).
+pub trait Store: Send + Sync {
+    /// What is stored for this request. A store that cannot be asked in time is an error, which
+    /// the caller counts as a miss; nothing stored is not.
+    fn lookup(
+        &self,
+        key: &ResourceKey,
+        selector: &Selector<'_>,
+    ) -> impl Future<Output = Result<Lookup, StoreError>> + Send;
+
+    /// Stores `entry` as a variant of its resource, in place of the one with the same variant key.
+    /// Variants that the entry's `Vary` can no longer select go. After `keep` the bytes may be
+    /// collected; it has no say in freshness.
+    fn commit(
+        &self,
+        key: &ResourceKey,
+        entry: Arc<Stored>,
+        keep: Duration,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Removes all variants of these resources.
+    fn remove(&self, keys: &[ResourceKey]) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// What a look-up found.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// Nothing for this resource.
+    Nothing,
+    /// Variants, but none that this request selects.
+    OtherVariants,
+    /// The response that this request selects.
+    Found(Arc<Stored>),
+}
+
+/// Most stored responses of one resource; a further one takes the place of the oldest.
+pub const MAX_VARIANTS: usize = 64;
+
+/// The selecting fields of one request, for a store to apply to what a resource nominates.
+#[derive(Clone, Copy, Debug)]
+pub struct Selector<'r> {
+    /// The request's fields.
+    pub headers: &'r HeaderMap,
+    /// What the rule keys.
+    pub keyed: &'r KeyPolicy,
+}
+
+impl Selector<'_> {
+    /// The variant that this request selects where these fields are nominated.
+    #[must_use]
+    pub fn variant(&self, nominated: &[HeaderName]) -> VariantKey {
+        VariantKey::new(self.headers, self.keyed, nominated)
+    }
+}
+
+/// Why a store could not be asked or told. Each costs a miss and a counter, never a status code.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// It took longer than its share of a request.
+    #[error("no answer within the budget")]
+    Budget,
+    /// There is no connection, or it is held back after failures.
+    #[error("not connected")]
+    Unavailable,
+    /// More is being written than may wait.
+    #[error("too many writes are under way")]
+    Overload,
+    /// Larger than a store takes.
+    #[error("the entry is larger than the store takes")]
+    TooLarge,
+    /// What it answered.
+    #[error("{0}")]
+    Refused(String),
+}

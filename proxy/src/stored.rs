@@ -1,0 +1,190 @@
+//! A stored response and its bytes: what the tiers keep and what Redis is trusted with.
+//!
+//! ```text
+//! magic+version  head length  body length  checksum  head (postcard)  body
+//!       4             4            8           8          …             …
+//! ```
+//!
+//! Redis is not trusted: lengths are checked before anything is allocated, the checksum before
+//! anything is read, and field lines before they can reach a client. Whatever is wrong is an error,
+//! which the store turns into a miss and a deletion.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderName, StatusCode};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{clock::Offset, headers::Lines, key::VariantKey, policy::facts::ResponseFacts};
+
+/// A response, ready to be served.
+#[derive(Debug)]
+pub struct Stored {
+    /// The resource key's bytes.
+    pub key: Bytes,
+    /// By which values of which fields it was selected.
+    pub variant: VariantKey,
+    /// The fields that its `Vary` nominates: lower case, in order, each once.
+    pub nominated: Box<[HeaderName]>,
+    /// Under which [`CacheRule::fingerprint`](crate::policy::rule::CacheRule::fingerprint) it was made.
+    pub fingerprint: u64,
+    /// When the request was sent whose answer this is.
+    pub request_time: SystemTime,
+    /// When that answer came.
+    pub response_time: SystemTime,
+    /// Its end-to-end fields, as lines ready for the wire.
+    pub lines: Lines,
+    /// What the policy needs of them.
+    pub facts: ResponseFacts,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// Why bytes are not a stored response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Corrupt {
+    /// Not ours, or of another version.
+    #[error("not an entry of this version")]
+    Magic,
+    /// Lengths that do not add up, or beyond the limits.
+    #[error("wrong lengths")]
+    Length,
+    /// Damaged.
+    #[error("wrong checksum")]
+    Checksum,
+    /// A head that cannot be read.
+    #[error("unreadable head")]
+    Head,
+    /// Field lines that must not reach a client.
+    #[error("malformed field lines")]
+    Fields,
+}
+
+const MAGIC: [u8; 4] = *b"SCE\x01";
+const PREAMBLE: usize = 24;
+/// The longest head that is written or read: what the field limits allow, and the key.
+pub const MAX_HEAD: usize = 256 * 1024;
+
+#[derive(Serialize, Deserialize)]
+struct Head<'a> {
+    key: &'a [u8],
+    material: &'a [u8],
+    nominated: &'a str,
+    fingerprint: u64,
+    /// Milliseconds since 1970 by the store's clock.
+    request_time: u64,
+    response_time: u64,
+    status: u16,
+    lines: &'a [u8],
+}
+
+impl Stored {
+    /// Bytes of memory that this entry really holds.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        let names = self.nominated.len() * size_of::<HeaderName>();
+        let etag = self.facts.etag.as_ref().map_or(0, http::HeaderValue::len);
+        size_of::<Self>()
+            + self.key.len()
+            + self.variant.material().len()
+            + names
+            + etag
+            + self.lines.as_bytes().len()
+            + self.body.len()
+    }
+
+    /// Writes it, with times by the clock that is `store` away from ours.
+    ///
+    /// # Errors
+    /// [`Corrupt::Length`] if the head is beyond [`MAX_HEAD`]: such a response is not stored.
+    pub fn encode(&self, store: Offset) -> Result<Vec<u8>, Corrupt> {
+        let names = self.nominated.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(",");
+        let head = Head {
+            key: &self.key,
+            material: self.variant.material(),
+            nominated: &names,
+            fingerprint: self.fingerprint,
+            request_time: to_millis(store.there(self.request_time)),
+            response_time: to_millis(store.there(self.response_time)),
+            status: self.facts.status.as_u16(),
+            lines: self.lines.as_bytes(),
+        };
+        let head = postcard::to_allocvec(&head).map_err(|_| Corrupt::Head)?;
+        let head_length = u32::try_from(head.len()).ok().filter(|_| head.len() <= MAX_HEAD);
+        let mut out = Vec::with_capacity(PREAMBLE + head.len() + self.body.len());
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&head_length.ok_or(Corrupt::Length)?.to_le_bytes());
+        out.extend_from_slice(&(self.body.len() as u64).to_le_bytes());
+        out.extend_from_slice(&checksum(&out, &head, &self.body).to_le_bytes());
+        out.extend_from_slice(&head);
+        out.extend_from_slice(&self.body);
+        Ok(out)
+    }
+
+    /// Reads what [`Stored::encode`] wrote. Fields and body share the given bytes.
+    ///
+    /// # Errors
+    /// [`Corrupt`], for bytes that are not exactly such an entry.
+    pub fn decode(bytes: &Bytes, store: Offset) -> Result<Self, Corrupt> {
+        let (head, body) = split(bytes)?;
+        let (read, rest) = postcard::take_from_bytes::<Head<'_>>(&head).map_err(|_| Corrupt::Head)?;
+        if !rest.is_empty() {
+            return Err(Corrupt::Head);
+        }
+        let lines = Lines::checked(head.slice_ref(read.lines)).ok_or(Corrupt::Fields)?;
+        let status = StatusCode::from_u16(read.status).map_err(|_| Corrupt::Head)?;
+        let names = read.nominated.split(',').filter(|name| !name.is_empty());
+        Ok(Self {
+            key: head.slice_ref(read.key),
+            variant: VariantKey::from_material(head.slice_ref(read.material)),
+            nominated: names.map(str::parse).collect::<Result<_, _>>().map_err(|_| Corrupt::Head)?,
+            fingerprint: read.fingerprint,
+            request_time: store.here(from_millis(read.request_time)?),
+            response_time: store.here(from_millis(read.response_time)?),
+            facts: ResponseFacts::of(status, &lines.to_map()),
+            lines,
+            body,
+        })
+    }
+}
+
+/// Head and body, their lengths and checksum proven.
+fn split(bytes: &Bytes) -> Result<(Bytes, Bytes), Corrupt> {
+    let (magic, rest) = bytes.split_first_chunk::<4>().ok_or(Corrupt::Length)?;
+    let (head_length, rest) = rest.split_first_chunk::<4>().ok_or(Corrupt::Length)?;
+    let (body_length, rest) = rest.split_first_chunk::<8>().ok_or(Corrupt::Length)?;
+    let (sum, rest) = rest.split_first_chunk::<8>().ok_or(Corrupt::Length)?;
+    if *magic != MAGIC {
+        return Err(Corrupt::Magic);
+    }
+    let head_length = usize::try_from(u32::from_le_bytes(*head_length)).map_err(|_| Corrupt::Length)?;
+    let body_length = usize::try_from(u64::from_le_bytes(*body_length)).map_err(|_| Corrupt::Length)?;
+    if head_length > MAX_HEAD || head_length.checked_add(body_length) != Some(rest.len()) {
+        return Err(Corrupt::Length);
+    }
+    let (head, body) = rest.split_at_checked(head_length).ok_or(Corrupt::Length)?;
+    let lengths = bytes.get(..16).ok_or(Corrupt::Length)?;
+    if checksum(lengths, head, body) != u64::from_le_bytes(*sum) {
+        return Err(Corrupt::Checksum);
+    }
+    Ok((bytes.slice_ref(head), bytes.slice_ref(body)))
+}
+
+fn checksum(lengths: &[u8], head: &[u8], body: &[u8]) -> u64 {
+    let mut hash = Xxh3::new();
+    hash.update(lengths);
+    hash.update(head);
+    hash.update(body);
+    hash.digest()
+}
+
+fn to_millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn from_millis(millis: u64) -> Result<SystemTime, Corrupt> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis)).ok_or(Corrupt::Head)
+}
