@@ -159,6 +159,14 @@ fn read_fields(bytes: &Bytes, mut start: usize, most: usize) -> Result<HeaderMap
     Ok(headers)
 }
 
+/// The trailer section of a chunked body, with its empty line (RFC 9112 §7.1.2).
+///
+/// # Errors
+/// As for the fields of a head.
+pub fn read_trailers(section: &Bytes, limits: &HeadLimits) -> Result<HeaderMap, Refusal> {
+    read_fields(section, 0, limits.fields)
+}
+
 /// A gateway has no use for `CONNECT`, and `TRACE` would show what trusted proxies added.
 fn check_method(method: &Method, target: &[u8]) -> Result<(), Refusal> {
     if method == Method::CONNECT || method == Method::TRACE {

@@ -10,7 +10,7 @@ mod target;
 use http::StatusCode;
 
 pub use framing::Framing;
-pub use head::{Head, HeadLimits, Scan, scan};
+pub use head::{ConnectionOptions, Head, HeadLimits, Scan, read_trailers, scan};
 pub use target::{Scheme, Target, TargetError, normalise_authority};
 
 /// Why a request is refused; the connection is closed after the answer.
