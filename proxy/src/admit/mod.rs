@@ -2,4 +2,4 @@
 
 mod target;
 
-pub use target::{Scheme, Target, TargetError};
+pub use target::{Scheme, Target, TargetError, normalise_authority};
