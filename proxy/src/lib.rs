@@ -1,5 +1,6 @@
 //! Sidecache.
 
+pub mod address;
 pub mod admit;
 pub mod clock;
 pub mod key;
