@@ -5,3 +5,4 @@ pub mod clock;
 pub mod key;
 pub mod limits;
 pub mod policy;
+pub mod upstream;
