@@ -235,6 +235,54 @@ mod pooling {
     }
 }
 
+mod crowds {
+    use super::*;
+
+    /// Answers every request, chunked, and takes what comes.
+    async fn serve(script: Script) {
+        loop {
+            let mut peer = script.accept().await;
+            tokio::spawn(async move {
+                while peer.next_head().await.is_some() {
+                    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+                    if peer.wire.write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn many_clients_that_stay_or_leave_share_a_few_connections_and_none_is_lost() {
+        const CONNECTIONS: usize = 8;
+        let script = Script::start().await;
+        let upstream = with(&script, |settings| settings.connections = CONNECTIONS);
+        let upstream = Arc::new(upstream);
+        let origin = tokio::spawn(serve(script));
+        let clients = (0..64_usize).map(|client| {
+            let upstream = Arc::clone(&upstream);
+            tokio::spawn(async move {
+                for round in 0..50 {
+                    let fetched = upstream.send(get("/"));
+                    match (client + round) % 7 {
+                        0 => drop(fetched.await.unwrap()),
+                        1 => drop(tokio::time::timeout(Duration::from_micros(200), fetched).await),
+                        _ => assert_eq!(read(fetched.await.unwrap()).await.unwrap(), "200 ok"),
+                    }
+                    assert!(upstream.stats().open <= CONNECTIONS);
+                }
+            })
+        });
+        for client in clients.collect::<Vec<_>>() {
+            soon(client).await.unwrap();
+        }
+        until(&upstream, |stats| stats.open == stats.idle && stats.waiting == 0).await;
+        assert!(upstream.stats().reuses > 0);
+        origin.abort();
+    }
+}
+
 mod retries {
     use super::*;
 

@@ -202,7 +202,24 @@ fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::{BodyExt, Full};
+    use tokio::io::duplex;
+
     use super::*;
+    use crate::upstream::{outgoing::prepare, pool::tests::permit};
+
+    #[tokio::test]
+    async fn a_request_for_a_closed_connection_comes_back_whole() {
+        let (ours, theirs) = duplex(1024);
+        let mut connection = Connection::start(Box::new(ours), None, permit()).await.unwrap();
+        drop(theirs);
+        let request = prepare(Request::post("/").body(Full::from("body")).unwrap());
+        let Err(Failure::Unsent(request, _)) = connection.exchange(request, LINGER).await else {
+            panic!("it was never sent");
+        };
+        assert_eq!(request.headers()["content-length"], "4");
+        assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), "body");
+    }
 
     #[test]
     fn the_origins_keep_alive_is_undercut_by_a_second() {

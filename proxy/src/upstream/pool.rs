@@ -281,3 +281,89 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(9);
+
+    fn pool(connections: usize, queue: usize) -> Arc<Pool> {
+        let (max_age, max_idle) = (Duration::MAX, Duration::MAX);
+        Pool::new(Bounds { connections, queue, patience: PATIENCE, max_age, max_idle }, None)
+    }
+
+    /// A permit of a pool of its own.
+    pub(in crate::upstream) fn permit() -> Permit {
+        pool(1, 0).try_permit()
+    }
+
+    impl Pool {
+        fn try_permit(self: &Arc<Self>) -> Permit {
+            match self.try_acquire(Want::New).map(|found| found.grant) {
+                Ok(Ok(Grant::New(permit))) => permit,
+                _ => panic!("there is room"),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_ends_with_a_permit_or_in_time() {
+        let pool = pool(1, 1);
+        let held = pool.try_permit();
+        let start = Instant::now();
+        let waited = pool.acquire(Want::Any).await;
+        assert!(matches!(waited, Err(FetchError::QueueTimeout(PATIENCE))));
+        assert_eq!(start.elapsed(), PATIENCE);
+
+        let (waited, ()) = tokio::join!(pool.acquire(Want::Any), async { drop(held) });
+        assert!(matches!(waited, Ok(Grant::New(_))));
+        assert_eq!(pool.stats().open, 1);
+        drop(waited);
+        assert_eq!(pool.stats(), Stats::default());
+    }
+
+    #[tokio::test]
+    async fn permits_go_round_in_the_order_of_asking_past_those_who_left() {
+        let pool = pool(1, 3);
+        let held = pool.try_permit();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut waiters = Vec::new();
+        for number in 0..3 {
+            let (pool, order) = (Arc::clone(&pool), Arc::clone(&order));
+            waiters.push(tokio::spawn(async move {
+                let granted = pool.acquire(Want::Any).await;
+                order.lock().unwrap().push(number);
+                drop(granted);
+            }));
+            yield_now().await;
+        }
+        assert!(matches!(pool.acquire(Want::Any).await, Err(FetchError::QueueFull)));
+        waiters.remove(1).abort();
+        yield_now().await;
+        assert_eq!(pool.stats().waiting, 2);
+        drop(held);
+        for waiter in waiters {
+            waiter.await.unwrap();
+        }
+        assert_eq!(*order.lock().unwrap(), [0, 2]);
+        assert_eq!(pool.stats().open, 0);
+    }
+
+    #[tokio::test]
+    async fn a_permit_granted_to_one_who_just_left_comes_back() {
+        let pool = pool(1, 1);
+        let held = pool.try_permit();
+        let waiting = tokio::spawn({
+            let pool = Arc::clone(&pool);
+            async move { pool.acquire(Want::Any).await.map(drop) }
+        });
+        yield_now().await;
+        drop(held); // granted, but the waiter has not run
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        assert_eq!(pool.stats().open, 0);
+    }
+}
