@@ -19,7 +19,7 @@ use crate::{
     flight::Flights,
     key::ResourceKey,
     limits::{Limits, Timeouts},
-    routes::Rules,
+    routes::{Rules, host_matches},
     store::tiers::Tiers,
     upstream::Upstream,
 };
@@ -42,7 +42,7 @@ pub struct Live {
     /// `routes:`
     pub rules: Rules,
     /// `upstream:`
-    pub upstream: Upstream,
+    pub upstream: Arc<Upstream>,
     /// `hosts:`, normalised.
     pub hosts: Option<Vec<String>>,
     /// `trusted_proxies:`
@@ -82,7 +82,7 @@ impl Live {
     /// Whether this host is served here.
     #[must_use]
     pub fn serves(&self, target: &Target) -> bool {
-        self.hosts.as_ref().is_none_or(|hosts| hosts.iter().any(|host| host == target.authority()))
+        self.hosts.as_ref().is_none_or(|hosts| hosts.iter().any(|host| host_matches(host, target.authority())))
     }
 
     /// Every key under which a rule may have stored something for `target`.

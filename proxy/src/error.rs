@@ -57,6 +57,17 @@ impl Failure {
         }
     }
 
+    /// A defect of the proxy's own.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            outcome: Own::Failed,
+            error: "proxy_internal_error",
+            detail: "the proxy has lost track of this request; please report it".into(),
+        }
+    }
+
     /// As an answer.
     #[must_use]
     pub fn reply(&self) -> Reply {
@@ -116,6 +127,7 @@ impl From<RequestBodyError> for Failure {
 }
 
 impl From<&FetchError> for Failure {
+    /// What the origin did; its own words may hold what is not for clients.
     fn from(error: &FetchError) -> Self {
         Self {
             status: error.status(),

@@ -48,7 +48,7 @@ pub struct Fill {
     /// What the policy lets the client's request do.
     pub admission: Admission,
     /// What the rule says.
-    pub rule: CacheRule,
+    pub rule: Arc<CacheRule>,
     /// Its fingerprint.
     pub fingerprint: u64,
     /// What is filled.

@@ -16,7 +16,7 @@ use crate::{
     error::Failure,
     headers::Lines,
     key::{ResourceKey, VariantKey},
-    policy::facts::ResponseFacts,
+    policy::{facts::ResponseFacts, freshness::Exchange},
     spool::Spool,
     status::Detail,
 };
@@ -57,6 +57,8 @@ pub struct Shared {
     pub lines: Lines,
     /// What the policy needs of them.
     pub facts: ResponseFacts,
+    /// When it was asked for and came.
+    pub exchange: Exchange,
     /// Which fields its `Vary` nominates.
     pub nominated: Box<[http::HeaderName]>,
     /// What the leader's request selected by them.

@@ -1,12 +1,12 @@
 //! Fields: which are for one connection only, and which must be written anew by a proxy.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::SystemTime};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{
-        AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST,
+        AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, DATE, FORWARDED, HOST,
         PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
     },
 };
@@ -112,6 +112,17 @@ fn append_to_list(headers: &mut HeaderMap, name: HeaderName, member: &str) {
     list.extend_from_slice(member.as_bytes());
     if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(list)) {
         headers.insert(name, value);
+    }
+}
+
+/// RFC 9110 §6.6.1: "a recipient with a clock that receives a response message without a Date header
+/// field MUST record the time it was received and append a corresponding Date header field".
+pub fn ensure_date(headers: &mut HeaderMap, received: SystemTime) {
+    if headers.contains_key(DATE) {
+        return;
+    }
+    if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(received)) {
+        headers.insert(DATE, date);
     }
 }
 
@@ -244,7 +255,7 @@ impl<'a> Iterator for LineIter<'a> {
 
 #[cfg(test)]
 mod tests {
-    use http::header::{DATE, SET_COOKIE};
+    use http::header::SET_COOKIE;
 
     use super::*;
     use crate::admit::Scheme;

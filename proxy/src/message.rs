@@ -15,7 +15,7 @@ use hyper::upgrade::OnUpgrade;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
 
-use crate::{admit::Head, headers::Peer, status::Outcome, stored::Stored};
+use crate::{admit::Head, headers::{Lines, Peer}, status::Outcome};
 
 /// A request that was admitted, and who sent it. Its body comes apart.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ pub enum Fields {
     /// One by one.
     Map(HeaderMap),
     /// Those of a stored response, ready for the wire.
-    Stored(Arc<Stored>),
+    Lines(Lines),
 }
 
 /// The body of an answer.

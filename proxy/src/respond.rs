@@ -5,9 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, Method, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
         CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, TRANSFER_ENCODING,
         UPGRADE,
@@ -30,27 +29,45 @@ use crate::{
 #[must_use]
 pub fn stored(stored: &Stored, freshness: Freshness, request: &Request) -> Reply {
     let body = ReplyBody::Whole(stored.body.clone());
-    answer(&stored.lines, &stored.facts, body, request)
-        .with(freshness.outcome(), Some(freshness.age))
+    answer(&stored.lines, &stored.facts, body, request, hit(freshness), Some(freshness.age))
 }
 
-/// A response that is being stored, as it comes; or, when it is whole already, a fresh one.
+/// A response that is whole though not committed yet: to its reader, a stored one.
 #[must_use]
-pub fn shared(shared: &Shared, outcome: Outcome, age: Option<Duration>, request: &Request) -> Reply {
-    let body = if request.head.method == Method::HEAD {
-        ReplyBody::Whole(Bytes::new())
-    } else {
-        ReplyBody::Stream(Box::pin(SpoolReader::new(Arc::clone(&shared.body))))
-    };
-    answer(&shared.lines, &shared.facts, body, request).with(outcome, age)
+pub fn just_stored(shared: &Shared, freshness: Freshness, request: &Request) -> Reply {
+    answer(&shared.lines, &shared.facts, spooled(shared), request, hit(freshness), Some(freshness.age))
 }
 
-/// The answer for a request with or without conditions of its own.
-fn answer(lines: &Lines, facts: &ResponseFacts, body: ReplyBody, request: &Request) -> Reply {
-    if is_not_modified(&request.head.headers, facts) {
-        return reply(StatusCode::NOT_MODIFIED, Fields::Map(without_representation(lines)), ReplyBody::None);
-    }
-    reply(facts.status, Fields::Lines(lines.clone()), body)
+/// A response that is being stored, as it comes.
+#[must_use]
+pub fn shared(shared: &Shared, outcome: Outcome, request: &Request) -> Reply {
+    let age = Some(shared.facts.age).filter(|age| !age.is_zero());
+    answer(&shared.lines, &shared.facts, spooled(shared), request, outcome, age)
+}
+
+fn spooled(shared: &Shared) -> ReplyBody {
+    ReplyBody::Stream(Box::pin(SpoolReader::new(Arc::clone(&shared.body))))
+}
+
+fn hit(freshness: Freshness) -> Outcome {
+    Outcome::Hit { ttl: i64::try_from(freshness.left.as_secs()).unwrap_or(i64::MAX) }
+}
+
+/// The answer to a request with or without conditions of its own.
+fn answer(
+    lines: &Lines,
+    facts: &ResponseFacts,
+    body: ReplyBody,
+    request: &Request,
+    outcome: Outcome,
+    age: Option<Duration>,
+) -> Reply {
+    let (status, fields, body) = if is_not_modified(&request.head.headers, facts) {
+        (StatusCode::NOT_MODIFIED, Fields::Map(without_representation(lines)), ReplyBody::None)
+    } else {
+        (facts.status, Fields::Lines(lines.clone()), body)
+    };
+    Reply { status, fields, age, body, outcome, rule: None, tunnel: None }
 }
 
 /// RFC 9110 §15.4.5: a 304 carries what a 200 would have, but for what describes the content that
@@ -74,7 +91,7 @@ pub fn fetched(fetched: Fetched, outcome: Outcome, now: SystemTime) -> Reply {
     let framed = headers.contains_key(TRANSFER_ENCODING) || ends != Framing::Empty;
     remove_hop_by_hop(&mut headers);
     if let Some(protocol) = protocol {
-        headers.insert(CONNECTION, http::HeaderValue::from_static("upgrade"));
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     } else {
         ensure_date(&mut headers, now);
@@ -86,11 +103,13 @@ pub fn fetched(fetched: Fetched, outcome: Outcome, now: SystemTime) -> Reply {
         Framing::Empty => ReplyBody::None,
         _ => ReplyBody::Stream(Box::pin(body.map_err(Into::into))),
     };
-    let mut reply = reply(head.status, Fields::Map(headers), body).with(outcome, None);
-    reply.tunnel = upgraded;
-    reply
-}
-
-fn reply(status: StatusCode, fields: Fields, body: ReplyBody) -> Reply {
-    Reply { status, fields, age: None, body, outcome: Outcome::Unknown, rule: None, tunnel: None }
+    Reply {
+        status: head.status,
+        fields: Fields::Map(headers),
+        age: None,
+        body,
+        outcome,
+        rule: None,
+        tunnel: upgraded,
+    }
 }

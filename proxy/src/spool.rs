@@ -76,6 +76,13 @@ impl Spool {
         self.lock().bytes
     }
 
+    /// Whether all of it is here: it has ended well, or is as long as was announced.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let state = self.lock();
+        matches!(state.end, Some(End::Whole(_))) || state.end.is_none() && Some(state.bytes) == self.length
+    }
+
     /// Adds to the body.
     pub fn push(&self, data: Bytes) {
         let mut state = self.lock();

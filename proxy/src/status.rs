@@ -58,6 +58,8 @@ pub enum Own {
     Refused,
     /// The origin gave no answer that could be passed on.
     OriginFailed,
+    /// A defect of the proxy's own.
+    Failed,
     /// `only-if-cached`, and nothing was (RFC 9111 §5.2.1.7).
     NotCached,
 }
@@ -181,7 +183,7 @@ impl Fwd {
 
 impl Outcome {
     /// All words that [`Outcome::word`] can give: what metrics count.
-    pub const WORDS: [&'static str; 11] = [
+    pub const WORDS: [&'static str; 12] = [
         "hit",
         "bypass",
         "method",
@@ -193,6 +195,7 @@ impl Outcome {
         "refused",
         "origin-failed",
         "not-cached",
+        "failed",
     ];
 
     /// The word for log and metric.
@@ -204,6 +207,7 @@ impl Outcome {
             Self::Own(Own::Refused) => "refused",
             Self::Own(Own::OriginFailed) => "origin-failed",
             Self::Own(Own::NotCached) => "not-cached",
+            Self::Own(Own::Failed) => "failed",
         }
     }
 

@@ -29,7 +29,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Notify, watch},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use self::{
@@ -61,6 +61,9 @@ pub struct Connection {
     pub draining: watch::Receiver<bool>,
 }
 
+/// How long a kept connection may still send a request when the drain begins: a client that is in
+/// the middle of its next one is answered, and told that it was the last.
+const LAST_CHANCE: Duration = Duration::from_secs(1);
 /// Bytes that are read and dropped after an answer that came before the request's end.
 const LINGER_BYTES: usize = 256 * 1024;
 /// How long they are waited for.
@@ -122,16 +125,17 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    /// Waits for the next request to begin. `false`: none will, or none is wanted any more.
+    /// Waits for the next request to begin. `false`: none will.
     async fn wait(&mut self, live: &Live, drained: impl Future<Output = bool>) -> bool {
-        let ready = async {
+        let Self { inbound, reads, .. } = self;
+        let begun = async {
             tokio::select! {
                 biased;
-                ready = self.inbound.ready() => ready,
-                _ = drained => false,
+                begun = inbound.ready() => begun,
+                _ = drained => timeout(LAST_CHANCE, inbound.ready()).await.unwrap_or(false),
             }
         };
-        matches!(self.reads.limit(live.timeouts.idle, ready).await, Ok(true))
+        matches!(reads.limit(live.timeouts.idle, begun).await, Ok(true))
     }
 
     /// One request and its answer.
@@ -202,7 +206,7 @@ where
     async fn close(mut self) {
         self.outbound.finish().await;
         // Whatever the client still sends is of no interest, nor whether it was all.
-        let _ = tokio::time::timeout(LINGER_TIME, self.inbound.drain(LINGER_BYTES)).await;
+        let _ = timeout(LINGER_TIME, self.inbound.drain(LINGER_BYTES)).await;
     }
 
     async fn tunnel(self, origin: OnUpgrade, idle: Duration) {

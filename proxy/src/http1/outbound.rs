@@ -126,7 +126,7 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
         put_status_line(head, reply.status);
         match &reply.fields {
             Fields::Map(fields) => fields.iter().for_each(|(n, v)| put_line(head, n.as_str().as_bytes(), v.as_bytes())),
-            Fields::Stored(stored) => head.extend_from_slice(stored.lines.as_bytes()),
+            Fields::Lines(lines) => head.extend_from_slice(lines.as_bytes()),
         }
         if let Some(age) = reply.age {
             let _ = write!(head, "age: {}\r\n", age.as_secs());

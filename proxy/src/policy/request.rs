@@ -24,6 +24,8 @@ pub struct Inquiry<'r> {
     pub headers: &'r HeaderMap,
     /// Whether it has a body.
     pub has_body: bool,
+    /// Whether it asks for another protocol.
+    pub wants_upgrade: bool,
 }
 
 /// A request for which the store may be asked, and under which conditions it may answer.
@@ -59,6 +61,9 @@ pub fn admit(inquiry: &Inquiry<'_>, rule: &CacheRule) -> Result<Admission, Forwa
     }
     if inquiry.has_body {
         return refuse(Fwd::Bypass, Detail::RequestBody);
+    }
+    if inquiry.wants_upgrade {
+        return refuse(Fwd::Bypass, Detail::Upgrade);
     }
     if headers.contains_key(RANGE) {
         return refuse(Fwd::Request, Detail::Range);
@@ -113,7 +118,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(HeaderName::from_static(name), value.parse().unwrap());
         }
-        admit(&Inquiry { method, headers: &headers, has_body: false }, rule)
+        admit(&Inquiry { method, headers: &headers, has_body: false, wants_upgrade: false }, rule)
     }
 
     fn rule() -> CacheRule {

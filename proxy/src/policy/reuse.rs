@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use super::{
     cache_control::CacheControl,
-    freshness::{current_age, lifetime},
+    facts::ResponseFacts,
+    freshness::{Exchange, current_age, lifetime},
     request::Admission,
     rule::CacheRule,
     sharing,
@@ -81,6 +82,8 @@ fn fetch(mut forward: Forward, asked: &Admission, rule: &CacheRule) -> Decision 
     let alone = sharing::goes_alone(asked, rule);
     if let Some(detail) = alone {
         forward = Forward::because(Fwd::Bypass, Some(detail));
+    } else if asked.head_only {
+        forward.detail = forward.detail.or(Some(Detail::Head));
     }
     Decision::Fetch { forward, collapse: alone.is_none() && !asked.head_only }
 }
@@ -95,19 +98,33 @@ fn reuse(
     if stored.fingerprint != fingerprint {
         return Err(Forward::because(Fwd::Miss, Some(Detail::RuleChanged)));
     }
-    let stale = Forward::because(Fwd::Stale, None);
-    let lifetime = lifetime(&stored.facts, rule).ok_or(stale)?;
-    sharing::check(asked, &stored.facts, lifetime.source, rule)
-        .map_err(|detail| Forward::because(Fwd::Bypass, Some(detail)))?;
-    let age = current_age(&stored.facts, lifetime.source, stored.exchange(), now);
-    let left = lifetime.length.checked_sub(age).filter(|left| !left.is_zero()).ok_or(stale)?;
-    let freshness = Freshness { age, left };
+    let freshness = offer(&stored.facts, stored.exchange(), asked, rule, now)?;
     match &asked.control {
         Some(control) if !freshness.satisfies(control) => {
             Err(Forward::because(Fwd::Request, Some(Detail::ClientControl)))
         }
         _ => Ok(freshness),
     }
+}
+
+/// Whether a response is fresh and may meet these credentials.
+///
+/// # Errors
+/// Why the request goes forward instead.
+pub fn offer(
+    facts: &ResponseFacts,
+    exchange: Exchange,
+    asked: &Admission,
+    rule: &CacheRule,
+    now: SystemTime,
+) -> Result<Freshness, Forward> {
+    let stale = Forward::because(Fwd::Stale, None);
+    let lifetime = lifetime(facts, rule).ok_or(stale)?;
+    sharing::check(asked, facts, lifetime.source, rule)
+        .map_err(|detail| Forward::because(Fwd::Bypass, Some(detail)))?;
+    let age = current_age(facts, lifetime.source, exchange, now);
+    let left = lifetime.length.checked_sub(age).filter(|left| !left.is_zero()).ok_or(stale)?;
+    Ok(Freshness { age, left })
 }
 
 impl Freshness {

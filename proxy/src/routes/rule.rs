@@ -22,7 +22,7 @@ pub struct Rule {
     /// Fields the request must have: with this value in one of its lines, or (`None`) at all.
     pub headers: Vec<(HeaderName, Option<HeaderValue>)>,
     /// What to do with responses; absent: nothing is cached (`cache: off`).
-    pub cache: Option<CacheRule>,
+    pub cache: Option<Arc<CacheRule>>,
     /// [`CacheRule::fingerprint`], computed once; 0 where nothing is cached.
     pub fingerprint: u64,
 }
