@@ -425,6 +425,20 @@ mod timeouts {
     }
 
     #[tokio::test]
+    async fn limits_beyond_all_time_are_none() {
+        let script = Script::start().await;
+        let upstream = with(&script, |settings| {
+            let all = [&mut settings.connect, &mut settings.first_byte, &mut settings.between_bytes];
+            all.into_iter().for_each(|limit| *limit = Duration::MAX);
+            (settings.idle, settings.max_age, settings.max_idle) =
+                (Duration::MAX, Duration::MAX, Duration::MAX);
+        });
+        let (answer, _peer) = join!(fetch(&upstream, get("/")), script.answer(OK));
+        assert_eq!(answer.unwrap(), "200 ok");
+        until(&upstream, |stats| stats.idle == 1).await;
+    }
+
+    #[tokio::test]
     async fn a_body_that_stops() {
         let script = Script::start().await;
         let upstream = with(&script, |settings| settings.between_bytes = SHORT);
@@ -432,6 +446,21 @@ mod timeouts {
         let (answer, mut peer) = join!(fetch(&upstream, get("/")), script.answer(answer));
         assert_eq!(kind(answer), ("connection_read_timeout", 504));
         peer.is_closed().await;
+    }
+
+    #[tokio::test]
+    async fn a_body_that_moves_is_not_cut_however_long_it_takes() {
+        let script = Script::start().await;
+        let upstream = with(&script, |settings| settings.between_bytes = SHORT * 8);
+        let (answer, _peer) = join!(fetch(&upstream, get("/")), async {
+            let mut peer = script.answer("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n").await;
+            for _ in 0..8 {
+                tokio::time::sleep(SHORT * 2).await;
+                peer.send("x").await;
+            }
+            peer
+        });
+        assert_eq!(answer.unwrap(), "200 xxxxxxxx");
     }
 
     #[tokio::test]
@@ -520,8 +549,12 @@ mod endings {
         let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n\
                       2\r\nok\r\n0\r\nx-sum: 7\r\n\r\n";
         let (fetched, _peer) = join!(upstream.send(get("/")), script.answer(answer));
-        let body = soon(fetched.unwrap().body.collect()).await.unwrap();
-        assert_eq!(body.trailers().unwrap()["x-sum"], "7");
+        let mut body = fetched.unwrap().body;
+        assert_eq!(soon(body.frame()).await.unwrap().unwrap().into_data().unwrap(), "ok");
+        let trailers = soon(body.frame()).await.unwrap().unwrap().into_trailers().unwrap();
+        assert_eq!(trailers["x-sum"], "7");
+        // Nothing can follow, so nobody need ask.
+        assert!(body.is_end_stream());
         until(&upstream, |stats| stats.idle == 1).await;
     }
 
@@ -717,24 +750,24 @@ mod uploads {
         until(&upstream, |stats| stats.idle == 1).await;
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn an_early_answer_survives_the_close_that_follows_it() {
+        const REFUSAL: &str =
+            "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\ntoo";
         let script = Script::start().await;
         let upstream = script.upstream();
-        for _ in 0..20 {
-            let endless =
-                Polled(|_: &mut Context<'_>| Poll::Ready(Some(Data::Ok(vec![0; 64 * 1024].into()))));
-            let (answer, ()) = join!(upstream.send(Request::post("/").body(endless).unwrap()), async {
-                let mut peer = script.accept().await;
-                peer.head().await;
-                peer.send(
-                    "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\ntoo",
-                )
-                .await;
-            });
+        let refuse = tokio::spawn(async move {
+            loop {
+                script.answer(REFUSAL).await;
+            }
+        });
+        for _ in 0..200 {
+            let endless = Polled(|_: &mut Context<'_>| Poll::Ready(Some(Data::Ok(vec![0; 1024].into()))));
+            let answer = soon(upstream.send(Request::post("/").body(endless).unwrap())).await;
             assert_eq!(read(answer.unwrap()).await.unwrap(), "413 too");
         }
         until(&upstream, |stats| stats.open == 0).await;
+        refuse.abort();
     }
 
     #[tokio::test]
@@ -910,19 +943,35 @@ mod ways {
     }
 
     #[tokio::test]
-    async fn when_the_origin_moves_idle_connections_are_not_used_again() {
+    async fn when_the_origin_moves_its_old_connections_are_not_used_again() {
         let (old, new) = (Script::start().await, Script::start().await);
         let addresses = Arc::new(Mutex::new(vec![old.address()]));
-        let mut settings = settings(named(80));
-        settings.max_idle = Duration::from_secs(4); // the sweeper asks every second
-        let upstream = Upstream::with_lookup(settings, moving(Arc::clone(&addresses))).unwrap();
-        let (first, mut peer) = join!(fetch(&upstream, get("/")), old.answer(OK));
-        first.unwrap();
+        let upstream = Upstream::with_lookup(settings(named(80)), moving(Arc::clone(&addresses))).unwrap();
+        let half = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok";
+        let (busy, mut first) = join!(upstream.send(get("/")), old.answer(half));
+        let (idle, mut second) = join!(fetch(&upstream, get("/")), old.answer(OK));
+        idle.unwrap();
         until(&upstream, |stats| stats.idle == 1).await;
+
         *addresses.lock().unwrap() = vec![new.address()];
-        peer.is_closed().await;
-        let (second, _peer) = join!(fetch(&upstream, get("/")), new.answer(OK));
-        assert_eq!(second.unwrap(), "200 ok");
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::resume();
+        // The idle connection still serves; the next request needs a new one and learns of the move.
+        let (kept, (moved, _peer), ()) = join!(
+            fetch(&upstream, get("/")),
+            async { join!(fetch(&upstream, get("/")), new.answer(OK)) },
+            async {
+                second.head().await;
+                until(&upstream, |stats| stats.connects == 3).await;
+                second.send(OK).await;
+            }
+        );
+        assert_eq!((kept.unwrap(), moved.unwrap()), ("200 ok".into(), "200 ok".into()));
+        second.is_closed().await;
+        let (busy, ()) = join!(read(busy.unwrap()), first.send("ok"));
+        assert_eq!(busy.unwrap(), "200 okok");
+        first.is_closed().await;
     }
 
     #[tokio::test]

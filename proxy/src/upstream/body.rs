@@ -1,6 +1,7 @@
 //! The body of an answer on its way from the origin.
 
 use std::{
+    fmt,
     future::Future,
     io,
     pin::Pin,
@@ -65,7 +66,7 @@ impl UpstreamBody {
 
     /// The empty body of an answer whose connection went elsewhere.
     pub(super) fn without_connection(incoming: Incoming) -> Self {
-        Self { incoming, ends: Framing::Empty, silence: Silence::new(Duration::MAX), held: None }
+        Self { incoming, ends: Framing::Empty, silence: Silence::new(Duration::ZERO), held: None }
     }
 
     fn finish(&mut self) {
@@ -134,6 +135,16 @@ impl Body for UpstreamBody {
     }
 }
 
+impl fmt::Debug for UpstreamBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ended = self.held.is_none();
+        f.debug_struct("UpstreamBody")
+            .field("ends", &self.ends)
+            .field("ended", &ended)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The time since the reader began to wait for a frame. Time in which nobody asked for one does not count.
 struct Silence {
     limit: Duration,
@@ -154,9 +165,7 @@ impl Silence {
     /// that reads while it answers waits for that.
     fn poll(&mut self, cx: &mut Context<'_>, last_write: Option<Instant>) -> Poll<()> {
         let began = *self.since.get_or_insert_with(Instant::now);
-        let Some(deadline) = began.max(last_write.unwrap_or(began)).checked_add(self.limit) else {
-            return Poll::Pending;
-        };
+        let deadline = began.max(last_write.unwrap_or(began)) + self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if timer.deadline() != deadline {
             timer.as_mut().reset(deadline);

@@ -1,6 +1,6 @@
 //! One HTTP/1.1 connection to the origin, and one exchange on it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Request, Response, header::HeaderName};
 use hyper::{
@@ -66,10 +66,10 @@ impl Connection {
     ) -> Result<Response<Incoming>, Failure> {
         self.activity.begin();
         self.watch_informational(&mut request);
-        let mut answer = Box::pin(self.sender.try_send_request(request));
+        let mut answer = pin!(self.sender.try_send_request(request));
         let mut deadline = self.activity.last_write() + first_byte;
         loop {
-            if let Ok(answer) = timeout_at(deadline, &mut answer).await {
+            if let Ok(answer) = timeout_at(deadline, answer.as_mut()).await {
                 return self.judge(answer);
             }
             deadline = self.activity.last_write() + first_byte;

@@ -61,7 +61,8 @@ pub enum FetchError {
     /// The request was sent and no answer came.
     #[error("the origin did not answer within {0:?}")]
     FirstByte(Duration),
-    /// The head of the answer is larger than [`HEAD_BYTES`](super::HEAD_BYTES) or has too many fields.
+    /// The head of the answer is larger than [`HEAD_BYTES`](super::HEAD_BYTES) or has more than 100
+    /// fields.
     #[error("the head of the origin's answer is too large")]
     HeadTooLarge(#[source] hyper::Error),
     /// The answer is not HTTP/1.

@@ -16,7 +16,7 @@ mod settings;
 mod socket;
 mod tls;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -56,6 +56,7 @@ pub const HEAD_BYTES: usize = 128 * 1024;
 pub const INFORMATIONAL: usize = 16;
 
 /// The answer to a request: its head is here, its body still coming.
+#[derive(Debug)]
 pub struct Fetched {
     /// Status and fields as the origin sent them, hop-by-hop fields included.
     pub head: response::Parts,
@@ -107,6 +108,7 @@ impl Upstream {
     /// As [`new`](Self::new).
     pub fn with_lookup(settings: Settings, lookup: Lookup) -> Result<Self, SetupError> {
         let runtime = tokio::runtime::Handle::try_current()?;
+        let settings = settings.bounded();
         let route = match &settings.origin {
             Origin::Unix(path) => Route::Unix(path.clone()),
             Origin::Http { host, port } => Route::Tcp(Resolver::new(host, *port, lookup)),
@@ -225,6 +227,13 @@ impl Upstream {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.pool.stats()
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (origin, stats) = (&self.settings.origin, self.stats());
+        f.debug_struct("Upstream").field("origin", origin).field("stats", &stats).finish_non_exhaustive()
     }
 }
 

@@ -353,6 +353,15 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
+    async fn a_second_try_is_not_refused_for_a_full_queue() {
+        let pool = pool(1, 0);
+        let held = pool.try_permit();
+        assert!(matches!(pool.acquire(Want::Any).await, Err(FetchError::QueueFull)));
+        let (granted, ()) = tokio::join!(pool.acquire(Want::New), async { drop(held) });
+        assert!(matches!(granted, Ok(Grant::New(_))));
+    }
+
+    #[tokio::test]
     async fn a_permit_granted_to_one_who_just_left_comes_back() {
         let pool = pool(1, 1);
         let held = pool.try_permit();

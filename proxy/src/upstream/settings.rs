@@ -11,6 +11,9 @@ pub const MAX_AGE: Duration = Duration::from_secs(300);
 /// Idle time beyond which a connection is closed.
 pub const MAX_IDLE: Duration = Duration::from_secs(60);
 
+/// Beyond this a time limit is none.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 /// Where the origin is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -74,6 +77,21 @@ impl Settings {
             max_idle: MAX_IDLE,
             roots: Roots::Native,
         }
+    }
+
+    /// No limit so far off that an instant beside it overflows.
+    pub(super) fn bounded(mut self) -> Self {
+        for limit in [
+            &mut self.connect,
+            &mut self.first_byte,
+            &mut self.between_bytes,
+            &mut self.idle,
+            &mut self.max_age,
+            &mut self.max_idle,
+        ] {
+            *limit = (*limit).min(FOREVER);
+        }
+        self
     }
 
     pub(super) fn bounds(&self) -> Bounds {
