@@ -1,0 +1,3 @@
+//! What the tests of several stations share.
+
+pub mod redis;
