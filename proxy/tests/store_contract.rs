@@ -1,22 +1,19 @@
 //! What holds for every store, tried on each: memory, and Redis for real.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by a panic")]
+
 mod support;
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::ACCEPT_LANGUAGE, header::USER_AGENT};
+use http::{
+    HeaderMap, StatusCode,
+    header::{ACCEPT_LANGUAGE, USER_AGENT},
+};
 use redis::Value;
 use sidecache::{
-    admit::{Scheme, Target},
     clock::Clock,
-    headers::Lines,
-    key::{KeyPolicy, QueryPolicy, ResourceKey, VariantKey},
-    policy::facts::ResponseFacts,
+    key::{KeyPolicy, VariantKey},
     store::{
         Lookup, MAX_VARIANTS, Selector, Store, StoreError,
         memory::MemoryStore,
@@ -24,50 +21,10 @@ use sidecache::{
     },
     stored::Stored,
 };
-use support::redis::{RedisServer, eventually};
-
-const KEEP: Duration = Duration::from_secs(60);
-
-fn resource(path: &str) -> ResourceKey {
-    let target = Target::parse(path, &HeaderMap::new(), Scheme::Http, false).unwrap();
-    ResourceKey::new(&target, &QueryPolicy::All)
-}
-
-fn request(fields: &[(HeaderName, &str)]) -> HeaderMap {
-    fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
-}
-
-/// A response to that request, which nominates these fields.
-fn entry(key: &ResourceKey, headers: &HeaderMap, nominated: &[HeaderName], body: &str) -> Arc<Stored> {
-    let fields = request(&[(http::header::CONTENT_TYPE, "text/plain")]);
-    // Whole milliseconds, as they are written.
-    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_123);
-    Arc::new(Stored {
-        key: Bytes::copy_from_slice(key.as_bytes()),
-        variant: VariantKey::new(headers, &KeyPolicy::default(), nominated),
-        nominated: nominated.into(),
-        fingerprint: 7,
-        request_time: now,
-        response_time: now + Duration::from_millis(5),
-        lines: Lines::from_map(&fields),
-        facts: ResponseFacts::of(StatusCode::OK, &fields),
-        body: Bytes::copy_from_slice(body.as_bytes()),
-    })
-}
-
-async fn lookup(store: &impl Store, key: &ResourceKey, headers: &HeaderMap) -> Lookup {
-    let selector = Selector { headers, keyed: &KeyPolicy::default() };
-    store.lookup(key, &selector).await.unwrap()
-}
-
-/// The body that is found, `-` for another variant, nothing for nothing.
-async fn body(store: &impl Store, key: &ResourceKey, headers: &HeaderMap) -> String {
-    match lookup(store, key, headers).await {
-        Lookup::Found(stored) => String::from_utf8(stored.body.to_vec()).unwrap(),
-        Lookup::OtherVariants => "-".to_owned(),
-        Lookup::Nothing => String::new(),
-    }
-}
+use support::{
+    entries::{KEEP, body, entry, lookup, request, resource},
+    redis::{RedisServer, eventually},
+};
 
 async fn what_is_committed_is_found(store: &impl Store) {
     let (key, none) = (resource("/found?a=1"), HeaderMap::new());

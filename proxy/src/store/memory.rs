@@ -281,6 +281,19 @@ mod tests {
     }
 
     #[test]
+    fn resources_that_grow_stay_within_the_budget() {
+        let budget = 1 << 20;
+        let store = MemoryStore::new(budget);
+        for size in (0..100_000).step_by(1000) {
+            for n in 0..32 {
+                let key = key(&format!("/grows/{n}"));
+                store.commit_now(&key, entry(&key, size)).unwrap();
+                assert!(store.stats().bytes <= budget, "{:?}", store.stats());
+            }
+        }
+    }
+
+    #[test]
     fn no_budget_stores_nothing() {
         let store = MemoryStore::new(0);
         let key = key("/");

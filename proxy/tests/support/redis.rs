@@ -53,11 +53,17 @@ impl RedisServer {
         }
     }
 
+    /// Its URL for this user.
+    pub fn url_as(&self, user: &str, password: &str) -> String {
+        format!("{}?user={user}&pass={password}", self.socket_url())
+    }
+
     fn socket_url(&self) -> String {
         format!("redis+unix://{}", self.socket().display())
     }
 
-    fn socket(&self) -> PathBuf {
+    /// Its unix socket.
+    pub fn socket(&self) -> PathBuf {
         self.folder.path().join("redis.sock")
     }
 

@@ -1,7 +1,7 @@
 //! Whether Redis is there, for health and log.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -27,49 +27,95 @@ pub enum Health {
     },
 }
 
-/// The present health, and what the log has been told of it.
+/// The present health, and what the log may be told of it.
 #[derive(Debug)]
 pub(super) struct Condition {
     address: String,
-    state: Mutex<(Health, Throttle)>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    health: Health,
+    /// What Redis answered when it went down or while it was down; nothing, if it did not answer.
+    code: Option<Option<String>>,
+    lines: Throttle,
+}
+
+/// Why Redis is of no use.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// By which it names an error (`NOAUTH`, `LOADING`), if it answers at all.
+    code: Option<String>,
+    /// For people: one line, and not a long one.
+    text: String,
+}
+
+impl Failure {
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<&'static str> for Failure {
+    fn from(text: &'static str) -> Self {
+        Self { code: None, text: text.to_owned() }
+    }
+}
+
+impl From<&RedisError> for Failure {
+    fn from(error: &RedisError) -> Self {
+        let text = match (error.code(), error.detail()) {
+            (Some(code), Some(detail)) => format!("{code} {detail}"),
+            _ => error.to_string(),
+        };
+        let text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON).collect();
+        Self { code: error.code().map(str::to_owned), text }
+    }
 }
 
 impl Condition {
     pub(super) fn new(address: String, now: SystemTime) -> Self {
-        let start = Health::Down { since: now, reason: "not connected yet".to_owned() };
-        Self { address, state: Mutex::new((start, Throttle::new())) }
+        let health = Health::Down { since: now, reason: "not connected yet".to_owned() };
+        Self { address, state: Mutex::new(State { health, code: None, lines: Throttle::new() }) }
     }
 
     pub(super) fn health(&self) -> Health {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+        self.lock().health.clone()
     }
 
-    /// It failed. The log is told when that is news, if it is to be `told` at all.
-    pub(super) fn down(&self, why: &str, now: SystemTime, told: bool) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (health, throttle) = &mut *state;
-        let since = match health {
-            Health::Down { reason, .. } if reason == why => return,
-            Health::Down { since, .. } => *since,
+    /// It failed. The log is told when that is news, if it is to be `told` at all: attempts to
+    /// connect fail in many ways, but it is news only when Redis answers something else.
+    pub(super) fn down(&self, failure: Failure, now: SystemTime, told: bool) {
+        let mut state = self.lock();
+        let news = state.code.as_ref() != Some(&failure.code);
+        let since = match state.health {
+            Health::Down { since, .. } => since,
             Health::Up => now,
         };
-        *health = Health::Down { since, reason: why.to_owned() };
-        if told && throttle.allows() {
-            tracing::warn!(redis = %self.address, reason = why, "Redis does not serve us: every look-up is a miss");
+        if news && told && state.lines.allows() {
+            let reason = failure.text();
+            tracing::warn!(redis = %self.address, reason, "Redis does not serve us: every look-up is a miss");
         }
+        state.health = Health::Down { since, reason: failure.text };
+        state.code = Some(failure.code);
     }
 
     /// It answered.
     pub(super) fn up(&self, told: bool) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (health, throttle) = &mut *state;
-        if *health == Health::Up {
+        let mut state = self.lock();
+        if state.health == Health::Up {
             return;
         }
-        *health = Health::Up;
-        if told && throttle.allows() {
+        state.health = Health::Up;
+        state.code = None;
+        if told && state.lines.allows() {
             tracing::info!(redis = %self.address, "Redis serves us");
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -98,15 +144,6 @@ impl Throttle {
     }
 }
 
-/// What went wrong, for people: in one line, and not a long one.
-pub(super) fn reason(error: &RedisError) -> String {
-    let text = match (error.code(), error.detail()) {
-        (Some(code), Some(detail)) => format!("{code} {detail}"),
-        _ => error.to_string(),
-    };
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,8 +159,8 @@ mod tests {
         let (start, later) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + REFILL);
         let condition = Condition::new("h:1".to_owned(), start);
         condition.up(false);
-        condition.down("refused", later, false);
-        condition.down("LOADING", later + REFILL, false);
-        assert_eq!(condition.health(), Health::Down { since: later, reason: "LOADING".to_owned() });
+        condition.down("refused".into(), later, false);
+        condition.down("gone".into(), later + REFILL, false);
+        assert_eq!(condition.health(), Health::Down { since: later, reason: "gone".to_owned() });
     }
 }

@@ -12,5 +12,5 @@ local index = string.gsub(redis.call('HGET', key, 'i') or '', field .. ' %d+\n',
 if field == 'm' or index == '' then
   return redis.call('UNLINK', key)
 end
-redis.call('HSET', key, 'i', index)
-return redis.call('HDEL', key, field)
+redis.call('HDEL', key, field)
+return redis.call('HSET', key, 'i', index)

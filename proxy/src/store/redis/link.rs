@@ -5,16 +5,17 @@ use std::{
     future::Future,
     hash::{BuildHasher, Hasher, RandomState},
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Once,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, RedisError, RedisResult, ServerErrorKind,
-    aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult,
+    ServerErrorKind,
+    aio::{MultiplexedConnection, SendError},
 };
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
@@ -24,7 +25,7 @@ use tokio::{
 
 use super::{
     breaker::Breaker,
-    condition::{Condition, reason},
+    condition::{Condition, Failure},
     layout,
     probe::{Sample, probe},
     settings::Settings,
@@ -79,10 +80,12 @@ struct State {
     clock: Clock,
     session: ArcSwapOption<Session>,
     breaker: Breaker,
-    /// Rouses the supervisor when a command finds the connection gone.
-    lost: Notify,
+    /// Rouses the supervisor when the connection is gone or of no use.
+    lost: Arc<Notify>,
     /// How far Redis' clock is from ours.
     offset: ArcSwap<Offset>,
+    /// Said once.
+    no_time: Once,
     condition: Condition,
 }
 
@@ -90,10 +93,17 @@ struct State {
 #[derive(Debug)]
 struct Session {
     connection: MultiplexedConnection,
+    gone: Arc<AtomicBool>,
     room: Arc<Semaphore>,
     /// Commands that nobody waits for any more, but that Redis has not answered: they keep their
     /// room until a later beat is answered, and with it all that was sent before.
     abandoned: AtomicUsize,
+}
+
+impl Session {
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
 }
 
 /// The right to one command at a time. Dropped before the answer, it leaves the command abandoned.
@@ -133,8 +143,9 @@ impl Link {
             clock,
             session: ArcSwapOption::empty(),
             breaker: Breaker::default(),
-            lost: Notify::new(),
+            lost: Arc::new(Notify::new()),
             offset: ArcSwap::from_pointee(Offset::NONE),
+            no_time: Once::new(),
             condition,
         });
         let supervisor = tokio::spawn(Arc::clone(&state).supervise()).abort_handle();
@@ -169,14 +180,16 @@ impl Link {
 
     /// Whether a command would be sent now.
     pub(super) fn is_ready(&self) -> bool {
-        !self.state.breaker.is_open() && self.state.session.load().is_some()
+        !self.state.breaker.is_open()
+            && self.state.session.load().as_ref().is_some_and(|session| !session.is_gone())
     }
 
     fn admit(&self) -> Result<Ticket, StoreError> {
         if self.state.breaker.is_open() {
             return Err(StoreError::Unavailable);
         }
-        let session = self.state.session.load_full().ok_or(StoreError::Unavailable)?;
+        let session = self.state.session.load_full().filter(|session| !session.is_gone());
+        let session = session.ok_or(StoreError::Unavailable)?;
         let room = Arc::clone(&session.room).try_acquire_owned();
         Ok(Ticket { permit: Some(room.map_err(|_| StoreError::Overload)?), session })
     }
@@ -199,98 +212,125 @@ impl Link {
 
 impl State {
     /// Redis answered with an error.
-    fn refused(&self, error: &RedisError, session: &Arc<Session>) -> StoreError {
+    fn refused(&self, error: &RedisError, session: &Session) -> StoreError {
         let moved_away = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
         if error.is_unrecoverable_error() || error.is_io_error() || moved_away {
             // A demoted master stays read-only; its name may lead to the new one by now.
             self.give_up(session);
         }
-        let why = reason(error);
-        self.failed(&why);
-        StoreError::Refused(why)
+        let failure = Failure::from(error);
+        let refused = StoreError::Refused(failure.text().to_owned());
+        self.failed(failure);
+        refused
     }
 
     /// Redis did not answer in time.
-    fn unanswered(&self, session: &Arc<Session>) -> StoreError {
+    fn unanswered(&self, session: &Session) -> StoreError {
         if self.role == Role::Writes {
             // What cannot be written is dropped, not left to pile up.
             self.give_up(session);
         }
-        self.failed("no answer in time");
+        self.failed("no answer in time".into());
         StoreError::Budget
     }
 
-    /// This connection is of no use any more, unless it has been replaced already.
-    fn give_up(&self, session: &Arc<Session>) {
-        if self.session.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, session)) {
-            self.session.store(None);
-            self.lost.notify_waiters();
-        }
+    /// This connection is of no use any more.
+    fn give_up(&self, session: &Session) {
+        session.gone.store(true, Ordering::Relaxed);
+        self.lost.notify_waiters();
     }
 
-    fn failed(&self, why: &str) {
+    fn failed(&self, failure: Failure) {
         if self.breaker.failed() {
-            self.down(why);
+            self.down(failure);
         }
     }
 
-    fn down(&self, why: &str) {
-        self.condition.down(why, self.clock.now(), self.role == Role::Reads);
+    fn down(&self, failure: Failure) {
+        self.condition.down(failure, self.clock.now(), self.role == Role::Reads);
     }
 
     /// Connects and stays connected, for ever.
     async fn supervise(self: Arc<Self>) {
         let mut pause = PAUSES.0;
         loop {
+            let begun = Instant::now();
             let why = match self.open().await {
-                Ok(()) => {
-                    pause = PAUSES.0;
-                    self.keep().await
+                Ok(session) => {
+                    self.session.store(Some(Arc::clone(&session)));
+                    self.keep(&session).await
                 }
                 Err(why) => why,
             };
+            // One that did not last is no reason to come back sooner.
+            if begun.elapsed() > BEAT + CONNECT {
+                pause = PAUSES.0;
+            }
             self.session.store(None);
-            self.down(&why);
+            self.down(why);
             sleep(jittered(pause)).await;
             pause = (pause * 2).min(PAUSES.1);
         }
     }
 
-    /// A connection, offered only once it has answered.
-    async fn open(&self) -> Result<(), String> {
-        let connection = connect(&self.settings.client, self.role).await.map_err(|error| reason(&error))?;
-        let session = Arc::new(Session {
-            connection,
-            room: Arc::new(Semaphore::new(self.role.in_flight())),
-            abandoned: AtomicUsize::new(0),
-        });
+    /// A connection that has answered once.
+    async fn open(&self) -> Result<Arc<Session>, Failure> {
+        let gone = Arc::new(AtomicBool::new(false));
+        let connection = self.connect(&gone).await.map_err(|error| Failure::from(&error))?;
+        let room = Arc::new(Semaphore::new(self.role.in_flight()));
+        let session = Session { connection, gone, room, abandoned: AtomicUsize::new(0) };
         self.beat(&session).await?;
-        self.session.store(Some(session));
-        Ok(())
+        Ok(Arc::new(session))
     }
 
-    /// Watches over the connection; ends with why it is of no use any more.
-    async fn keep(&self) -> String {
-        loop {
-            tokio::select! {
-                () = sleep(BEAT) => {}
-                () = self.lost.notified() => {}
+    /// Speaks RESP3, or RESP2 to a server that knows no other.
+    async fn connect(&self, gone: &Arc<AtomicBool>) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            // Each command has its own limit.
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(self.role.in_flight() + BEAT_ROOM);
+        let client = &self.settings.client;
+        let (lost, marked) = (Arc::clone(&self.lost), Arc::clone(gone));
+        let watched = config.clone().set_push_sender(move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                marked.store(true, Ordering::Relaxed);
+                lost.notify_waiters();
             }
-            let Some(session) = self.session.load_full() else { return "the connection was lost".to_owned() };
-            if let Err(why) = self.beat(&session).await {
-                return why;
+            Ok::<_, SendError>(())
+        });
+        match client.get_multiplexed_async_connection_with_config(&watched).await {
+            Err(error) if error.kind() == ErrorKind::RESP3NotSupported => {
+                let info = client.get_connection_info().clone();
+                let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
+                let older = Client::open(info.set_redis_settings(redis))?;
+                older.get_multiplexed_async_connection_with_config(&config).await
             }
+            answer => answer,
         }
     }
 
+    /// Watches over the connection; ends with why it is of no use any more.
+    async fn keep(&self, session: &Session) -> Failure {
+        while !session.is_gone() {
+            tokio::select! {
+                () = sleep(BEAT) => if let Err(why) = self.beat(session).await {
+                    return why;
+                },
+                () = self.lost.notified() => {}
+            }
+        }
+        "the connection was lost".into()
+    }
+
     /// One beat. After a good one, what was held back may go again.
-    async fn beat(&self, session: &Session) -> Result<(), String> {
+    async fn beat(&self, session: &Session) -> Result<(), Failure> {
         let abandoned = session.abandoned.load(Ordering::Relaxed);
         let key = layout::probe(&self.settings.prefix);
         let sent = Instant::now();
         let sample = match timeout(BEAT_ANSWER, probe(&session.connection, &key, &self.clock)).await {
-            Ok(answer) => answer.map_err(|error| reason(&error))?,
-            Err(_) => return Err("no answer to a probe".to_owned()),
+            Ok(answer) => answer.map_err(|error| Failure::from(&error))?,
+            Err(_) => return Err("no answer to a probe".into()),
         };
         session.abandoned.fetch_sub(abandoned, Ordering::Relaxed);
         session.room.add_permits(abandoned);
@@ -306,28 +346,15 @@ impl State {
     }
 
     fn learn(&self, sample: Option<Sample>) {
+        if sample.is_none() && self.role == Role::Reads {
+            self.no_time.call_once(|| {
+                tracing::warn!("Redis' user may not ask for the TIME: clocks are taken to agree");
+            });
+        }
         let known = **self.offset.load();
         if let Some(better) = sample.and_then(|sample| sample.correct(known)) {
             self.offset.store(Arc::new(better));
         }
-    }
-}
-
-/// Speaks RESP3, or RESP2 to a server that knows no other.
-async fn connect(client: &Client, role: Role) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT))
-        // Each command has its own limit.
-        .set_response_timeout(None)
-        .set_pipeline_buffer_size(role.in_flight() + BEAT_ROOM);
-    match client.get_multiplexed_async_connection_with_config(&config).await {
-        Err(error) if error.kind() == ErrorKind::RESP3NotSupported => {
-            let info = client.get_connection_info().clone();
-            let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
-            let older = Client::open(info.set_redis_settings(redis))?;
-            older.get_multiplexed_async_connection_with_config(&config).await
-        }
-        answer => answer,
     }
 }
 

@@ -12,6 +12,9 @@
 //! | `lookup`, `nominations` | reading |
 //! | `write`, `commit.lua`, `discard.lua` | writing |
 //! | `counters` | what came of it |
+//!
+//! The least that a Redis user must be allowed, for a prefix `app`: `~app:* +hello +time +hmget`
+//! to read, and `+eval +evalsha +script|load +type +hkeys +hget +hset +hdel +pexpire +unlink` to write. One who may only read serves hits.
 
 mod breaker;
 mod condition;
