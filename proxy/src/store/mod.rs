@@ -1,6 +1,9 @@
 //! Station 5: where stored responses are. The stores know bytes and keys; whether what they hold
 //! may be served is the policy's business alone.
 
+pub mod memory;
+pub mod redis;
+
 use std::{future::Future, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName};

@@ -1,0 +1,303 @@
+//! The memory tier: stored responses in this process, within a budget of bytes.
+//!
+//! A resource is one immutable value: a commit builds the next one and swaps it in, so that a hit
+//! takes a reference and nothing else. Commits of one resource take turns; hits never wait for them.
+
+use std::{
+    fmt,
+    hash::BuildHasher,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use foldhash::quality::RandomState;
+use http::HeaderName;
+use quick_cache::{
+    OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
+
+use super::{Lookup, MAX_VARIANTS, Selector, Store, StoreError};
+use crate::{key::ResourceKey, stored::Stored};
+
+/// What the cache's own tables take for a resource: its slot, its place in the index, and the
+/// memory of those lately evicted.
+const SLOT: usize = 128;
+/// What the allocator adds to a block of memory, reference counts included.
+const BLOCK: usize = 32;
+/// A part of the cache refuses what is larger than 0.97 of it. With four, an eighth of the budget
+/// always fits.
+const SHARDS: usize = 4;
+/// The largest resource, as a share of the budget.
+const LARGEST: u64 = 8;
+/// By which the cache sizes its memory of what it evicted.
+const TYPICAL_RESOURCE: u64 = 4 * 1024;
+/// How many commits of different resources can go on at once.
+const TURNS: usize = 64;
+
+/// The in-process store.
+pub struct MemoryStore {
+    resources: Cache<Box<[u8]>, Arc<Resource>, Weights, RandomState>,
+    turns: [Mutex<()>; TURNS],
+    hasher: RandomState,
+    largest: u64,
+}
+
+/// All variants of a resource, and what they are selected by.
+struct Resource {
+    nominated: Box<[HeaderName]>,
+    /// The oldest first.
+    variants: Vec<Arc<Stored>>,
+    weight: u64,
+}
+
+#[derive(Clone)]
+struct Weights;
+
+impl Weighter<Box<[u8]>, Arc<Resource>> for Weights {
+    fn weight(&self, _: &Box<[u8]>, resource: &Arc<Resource>) -> u64 {
+        resource.weight
+    }
+}
+
+/// What the memory tier holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryStats {
+    /// Resources, however many variants each has.
+    pub entries: usize,
+    /// Bytes, by the reckoning that is held to the budget.
+    pub bytes: u64,
+}
+
+impl MemoryStore {
+    /// A store that holds at most `budget` bytes, its own tables included.
+    #[must_use]
+    pub fn new(budget: u64) -> Self {
+        let expected = (budget / TYPICAL_RESOURCE).clamp(1024, 1 << 20);
+        let mut options = OptionsBuilder::new();
+        options
+            .shards(SHARDS)
+            .weight_capacity(budget - budget % SHARDS as u64)
+            .estimated_items_capacity(usize::try_from(expected).unwrap_or(usize::MAX));
+        let resources = match options.build() {
+            Ok(options) => {
+                Cache::with_options(options, Weights, RandomState::default(), DefaultLifecycle::default())
+            }
+            // Only for a capacity left unset.
+            Err(_) => Cache::with(1024, budget, Weights, RandomState::default(), DefaultLifecycle::default()),
+        };
+        Self {
+            resources,
+            turns: [const { Mutex::new(()) }; TURNS],
+            hasher: RandomState::default(),
+            largest: budget / LARGEST,
+        }
+    }
+
+    /// [`Store::lookup`], which never waits here. Without selecting fields it allocates nothing.
+    #[must_use]
+    pub fn lookup_now(&self, key: &ResourceKey, selector: &Selector<'_>) -> Lookup {
+        let Some(resource) = self.resources.get(key.as_bytes()) else { return Lookup::Nothing };
+        let variant = selector.variant(&resource.nominated);
+        match resource.variants.iter().find(|stored| stored.variant == variant) {
+            Some(stored) => Lookup::Found(Arc::clone(stored)),
+            None => Lookup::OtherVariants,
+        }
+    }
+
+    /// [`Store::commit`], which never waits for anything but another commit here.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] for more than an eighth of the budget. What was stored stays.
+    pub fn commit_now(&self, key: &ResourceKey, entry: Arc<Stored>) -> Result<(), StoreError> {
+        let _turn = self.turn(key);
+        let before = self.resources.peek(key.as_bytes());
+        let resource = Resource::with(key, before.as_deref(), entry, self.largest)?;
+        self.resources.insert(key.as_bytes().into(), Arc::new(resource));
+        Ok(())
+    }
+
+    /// [`Store::remove`] for one resource.
+    pub fn remove_now(&self, key: &ResourceKey) {
+        let _turn = self.turn(key);
+        self.resources.remove(key.as_bytes());
+    }
+
+    /// What it holds now.
+    #[must_use]
+    pub fn stats(&self) -> MemoryStats {
+        MemoryStats { entries: self.resources.len(), bytes: self.resources.weight() }
+    }
+
+    /// The right to change this resource.
+    fn turn(&self, key: &ResourceKey) -> Option<MutexGuard<'_, ()>> {
+        let place = self.hasher.hash_one(key.as_bytes()) % TURNS as u64;
+        let turn = self.turns.get(usize::try_from(place).unwrap_or_default())?;
+        Some(turn.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Resource {
+    /// The resource once `entry` is in it. The oldest variants go, until it is small enough.
+    fn with(
+        key: &ResourceKey,
+        before: Option<&Self>,
+        entry: Arc<Stored>,
+        largest: u64,
+    ) -> Result<Self, StoreError> {
+        let selectable = before.filter(|before| before.nominated == entry.nominated);
+        let others = selectable.map(|before| before.variants.as_slice()).unwrap_or_default();
+        let mut variants: Vec<_> =
+            others.iter().filter(|other| other.variant != entry.variant).cloned().collect();
+        let nominated = entry.nominated.clone();
+        variants.push(entry);
+
+        let own = SLOT
+            + 2 * BLOCK
+            + size_of::<Self>()
+            + key.as_bytes().len()
+            + size_of_val(&*nominated)
+            + variants.len() * size_of::<Arc<Stored>>();
+        let mut weight = (own + variants.iter().map(|variant| footprint(variant)).sum::<usize>()) as u64;
+        let mut surplus = 0;
+        for oldest in &variants {
+            if variants.len() - surplus <= MAX_VARIANTS && weight <= largest {
+                break;
+            }
+            weight -= footprint(oldest) as u64;
+            surplus += 1;
+        }
+        if surplus == variants.len() {
+            return Err(StoreError::TooLarge);
+        }
+        variants.drain(..surplus);
+        variants.shrink_to_fit();
+        Ok(Self { nominated, variants, weight })
+    }
+}
+
+/// A stored response, and the blocks of memory that its parts are in.
+fn footprint(stored: &Stored) -> usize {
+    stored.footprint() + 4 * BLOCK
+}
+
+impl Store for MemoryStore {
+    async fn lookup(&self, key: &ResourceKey, selector: &Selector<'_>) -> Result<Lookup, StoreError> {
+        Ok(self.lookup_now(key, selector))
+    }
+
+    async fn commit(&self, key: &ResourceKey, entry: Arc<Stored>, _: Duration) -> Result<(), StoreError> {
+        self.commit_now(key, entry)
+    }
+
+    async fn remove(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
+        keys.iter().for_each(|key| self.remove_now(key));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use bytes::Bytes;
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+    use crate::{
+        admit::{Scheme, Target},
+        headers::Lines,
+        key::{KeyPolicy, QueryPolicy, VariantKey},
+        policy::facts::ResponseFacts,
+    };
+
+    fn key(path: &str) -> ResourceKey {
+        let target = Target::parse(path, &HeaderMap::new(), Scheme::Http, false).unwrap();
+        ResourceKey::new(&target, &QueryPolicy::All)
+    }
+
+    fn entry(key: &ResourceKey, body: usize) -> Arc<Stored> {
+        let headers = HeaderMap::new();
+        Arc::new(Stored {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            variant: VariantKey::only(),
+            nominated: Box::default(),
+            fingerprint: 0,
+            request_time: SystemTime::UNIX_EPOCH,
+            response_time: SystemTime::UNIX_EPOCH,
+            lines: Lines::from_map(&headers),
+            facts: ResponseFacts::of(StatusCode::OK, &headers),
+            body: vec![b'x'; body].into(),
+        })
+    }
+
+    fn finds(store: &MemoryStore, key: &ResourceKey) -> bool {
+        let selector = Selector { headers: &HeaderMap::new(), keyed: &KeyPolicy::default() };
+        matches!(store.lookup_now(key, &selector), Lookup::Found(_))
+    }
+
+    #[test]
+    fn a_flood_of_keys_stays_within_the_budget() {
+        let budget = 8 << 20;
+        let store = MemoryStore::new(budget);
+        for n in 0..200_000 {
+            let key = key(&format!("/flood?n={n}"));
+            store.commit_now(&key, entry(&key, 512)).unwrap();
+        }
+        let held: usize = store
+            .resources
+            .iter()
+            .map(|(key, resource)| {
+                key.len() + resource.variants.iter().map(|stored| stored.footprint()).sum::<usize>()
+            })
+            .sum();
+        let stats = store.stats();
+        assert!(held as u64 <= stats.bytes && stats.bytes <= budget, "{held} {stats:?}");
+        assert!(stats.bytes > budget / 2, "the budget is used: {stats:?}");
+        let tables = store.resources.memory_used().total();
+        assert!(tables <= stats.entries * SLOT, "{tables} bytes of tables for {stats:?}");
+    }
+
+    #[test]
+    fn an_eighth_of_the_budget_fits_and_more_is_refused() {
+        let budget = 1 << 20;
+        let store = MemoryStore::new(budget);
+        let key = key("/large");
+        let fixed = Resource::with(&key, None, entry(&key, 0), budget).unwrap().weight;
+        let room = usize::try_from(budget / LARGEST - fixed).unwrap();
+        store.commit_now(&key, entry(&key, room)).unwrap();
+        assert!(finds(&store, &key), "the cache took it");
+
+        let refused = store.commit_now(&key, entry(&key, room + 1));
+        assert!(matches!(refused, Err(StoreError::TooLarge)));
+        assert!(finds(&store, &key), "what was stored stays");
+        assert!(store.stats().bytes <= budget / LARGEST);
+    }
+
+    #[test]
+    fn resources_that_grow_stay_within_the_budget() {
+        let budget = 1 << 20;
+        let store = MemoryStore::new(budget);
+        for size in (0..100_000).step_by(1000) {
+            for n in 0..32 {
+                let key = key(&format!("/grows/{n}"));
+                store.commit_now(&key, entry(&key, size)).unwrap();
+                assert!(store.stats().bytes <= budget, "{:?}", store.stats());
+            }
+        }
+    }
+
+    #[test]
+    fn no_budget_stores_nothing() {
+        let store = MemoryStore::new(0);
+        let key = key("/");
+        assert!(matches!(store.commit_now(&key, entry(&key, 0)), Err(StoreError::TooLarge)));
+        assert_eq!(store.stats(), MemoryStats { entries: 0, bytes: 0 });
+    }
+}

@@ -1,0 +1,47 @@
+-- Stores one variant of a resource, whole or not at all.
+-- KEYS[1]  the resource
+-- ARGV     nominated names, the variant's field, the entry, milliseconds to keep it, most variants
+local key, names, field, entry = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local keep, most = tonumber(ARGV[4]), tonumber(ARGV[5])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local present = {}
+local kind = redis.call('TYPE', key).ok
+if kind == 'hash' then
+  for _, name in ipairs(redis.call('HKEYS', key)) do
+    present[name] = true
+  end
+elseif kind ~= 'none' then
+  redis.call('UNLINK', key)
+end
+
+-- The other variants that stay, the oldest first: none if other fields are nominated now.
+local kept = {}
+if present.m and redis.call('HGET', key, 'm') == names then
+  for name, expiry in string.gmatch(redis.call('HGET', key, 'i') or '', '(v%x+) (%d+)\n') do
+    if present[name] and name ~= field and tonumber(expiry) > now then
+      present[name] = nil
+      kept[#kept + 1] = { name, tonumber(expiry) }
+    end
+  end
+end
+while #kept >= most do
+  present[table.remove(kept, 1)[1]] = true
+end
+kept[#kept + 1] = { field, now + keep }
+present.m, present.i, present[field] = nil, nil, nil
+
+local lines, last = {}, 0
+for place, variant in ipairs(kept) do
+  lines[place] = string.format('%s %.0f\n', variant[1], variant[2])
+  last = math.max(last, variant[2])
+end
+-- The first write, because only the first is refused when the memory is full: what was stored then
+-- stays as it was. A deletion before it, even of nothing, would force us in beyond the limit.
+redis.call('HSET', key, 'm', names, 'i', table.concat(lines), field, entry)
+for name in pairs(present) do
+  redis.call('HDEL', key, name)
+end
+redis.call('PEXPIRE', key, string.format('%.0f', last - now))
+return #kept

@@ -1,0 +1,166 @@
+//! Whether Redis is there, for health and log.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use redis::RedisError;
+
+/// Lines of one kind that may come at once, and how long until there may be one more.
+const BURST: u32 = 4;
+const REFILL: Duration = Duration::from_secs(15);
+/// Characters of what Redis said.
+const MAX_REASON: usize = 200;
+
+/// Whether Redis can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It answers.
+    Up,
+    /// It does not: every look-up is a miss, and nothing is stored.
+    Down {
+        /// Since when.
+        since: SystemTime,
+        /// What it last said, or how it failed. Never holds a password.
+        reason: String,
+    },
+}
+
+/// The present health, and what the log may be told of it.
+#[derive(Debug)]
+pub(super) struct Condition {
+    address: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    health: Health,
+    /// What Redis answered when it went down or while it was down; nothing, if it did not answer.
+    code: Option<Option<String>>,
+    lines: Throttle,
+}
+
+/// Why Redis is of no use.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// By which it names an error (`NOAUTH`, `LOADING`), if it answers at all.
+    code: Option<String>,
+    /// For people: one line, and not a long one.
+    text: String,
+}
+
+impl Failure {
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<&'static str> for Failure {
+    fn from(text: &'static str) -> Self {
+        Self { code: None, text: text.to_owned() }
+    }
+}
+
+impl From<&RedisError> for Failure {
+    fn from(error: &RedisError) -> Self {
+        let text = match (error.code(), error.detail()) {
+            (Some(code), Some(detail)) => format!("{code} {detail}"),
+            _ => error.to_string(),
+        };
+        let text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON).collect();
+        Self { code: error.code().map(str::to_owned), text }
+    }
+}
+
+impl Condition {
+    pub(super) fn new(address: String, now: SystemTime) -> Self {
+        let health = Health::Down { since: now, reason: "not connected yet".to_owned() };
+        Self { address, state: Mutex::new(State { health, code: None, lines: Throttle::new() }) }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.lock().health.clone()
+    }
+
+    /// It failed. The log is told when that is news, if it is to be `told` at all: attempts to
+    /// connect fail in many ways, but it is news only when Redis answers something else.
+    pub(super) fn down(&self, failure: Failure, now: SystemTime, told: bool) {
+        let mut state = self.lock();
+        let news = state.code.as_ref() != Some(&failure.code);
+        let since = match state.health {
+            Health::Down { since, .. } => since,
+            Health::Up => now,
+        };
+        if news && told && state.lines.allows() {
+            let reason = failure.text();
+            tracing::warn!(redis = %self.address, reason, "Redis does not serve us: every look-up is a miss");
+        }
+        state.health = Health::Down { since, reason: failure.text };
+        state.code = Some(failure.code);
+    }
+
+    /// It answered.
+    pub(super) fn up(&self, told: bool) {
+        let mut state = self.lock();
+        if state.health == Health::Up {
+            return;
+        }
+        state.health = Health::Up;
+        state.code = None;
+        if told && state.lines.allows() {
+            tracing::info!(redis = %self.address, "Redis serves us");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets a few lines through, then one now and then.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    left: u32,
+    refilled: Instant,
+}
+
+impl Throttle {
+    pub(super) fn new() -> Self {
+        Self { left: BURST, refilled: Instant::now() }
+    }
+
+    pub(super) fn allows(&mut self) -> bool {
+        let quiet = self.refilled.elapsed();
+        if quiet >= REFILL {
+            let more = u32::try_from(quiet.as_secs() / REFILL.as_secs()).unwrap_or(BURST);
+            self.left = self.left.saturating_add(more).min(BURST);
+            self.refilled = Instant::now();
+        }
+        let allowed = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_changes_writes_a_few_lines() {
+        let mut throttle = Throttle::new();
+        assert_eq!((0..100).filter(|_| throttle.allows()).count(), 4);
+    }
+
+    #[test]
+    fn down_counts_from_the_first_failure() {
+        let (start, later) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + REFILL);
+        let condition = Condition::new("h:1".to_owned(), start);
+        condition.up(false);
+        condition.down("refused".into(), later, false);
+        condition.down("gone".into(), later + REFILL, false);
+        assert_eq!(condition.health(), Health::Down { since: later, reason: "gone".to_owned() });
+    }
+}

@@ -1,0 +1,91 @@
+//! What has come of look-ups and writes since the start.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::store::{Lookup, StoreError};
+
+/// Whether commands are let through to Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    /// They are.
+    Closed,
+    /// They are held back after failures, until a probe is answered.
+    Open,
+}
+
+/// Counts since the start, of the store as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Look-ups that found the response.
+    pub hits: u64,
+    /// Look-ups that found none.
+    pub misses: u64,
+    /// Look-ups not answered within the budget.
+    pub timeouts: u64,
+    /// Look-ups answered with an error.
+    pub errors: u64,
+    /// Look-ups not made: no connection, held back, or too many on their way.
+    pub refused: u64,
+    /// Things found that were damaged, of a wrong type, or of another resource.
+    pub corrupt: u64,
+    /// Responses written.
+    pub writes: u64,
+    /// Responses not written, for whatever reason.
+    pub dropped_writes: u64,
+    /// Whether look-ups are let through.
+    pub reads: BreakerState,
+    /// Whether writes are let through.
+    pub write_breaker: BreakerState,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    timeouts: AtomicU64,
+    errors: AtomicU64,
+    refused: AtomicU64,
+    corrupt: AtomicU64,
+    writes: AtomicU64,
+    dropped_writes: AtomicU64,
+}
+
+fn one(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Counters {
+    pub(super) fn looked_up(&self, outcome: &Result<Lookup, StoreError>) {
+        one(match outcome {
+            Ok(Lookup::Found(_)) => &self.hits,
+            Ok(Lookup::Nothing | Lookup::OtherVariants) => &self.misses,
+            Err(StoreError::Budget) => &self.timeouts,
+            Err(StoreError::Unavailable | StoreError::Overload) => &self.refused,
+            Err(StoreError::Refused(_) | StoreError::TooLarge) => &self.errors,
+        });
+    }
+
+    pub(super) fn committed(&self, outcome: &Result<(), StoreError>) {
+        one(if outcome.is_ok() { &self.writes } else { &self.dropped_writes });
+    }
+
+    pub(super) fn found_corrupt(&self) {
+        one(&self.corrupt);
+    }
+
+    pub(super) fn stats(&self, reads: BreakerState, write_breaker: BreakerState) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            hits: read(&self.hits),
+            misses: read(&self.misses),
+            timeouts: read(&self.timeouts),
+            errors: read(&self.errors),
+            refused: read(&self.refused),
+            corrupt: read(&self.corrupt),
+            writes: read(&self.writes),
+            dropped_writes: read(&self.dropped_writes),
+            reads,
+            write_breaker,
+        }
+    }
+}

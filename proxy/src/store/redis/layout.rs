@@ -1,0 +1,184 @@
+//! Where a resource is in Redis. Pure.
+//!
+//! ```text
+//! prefix:v1:r:{<hash of the resource key>}:<readable tail>     a hash of
+//!     m            the nominated fields of all its variants
+//!     i            the variants and when they may go, the oldest first
+//!     v<variant>   one stored response
+//! ```
+//!
+//! One key for all variants, so that one `UNLINK` misses none. The braces keep what will belong to
+//! a resource in one slot of a cluster; the tail is for people who read `redis-cli --scan`.
+
+use std::fmt::Write;
+
+use http::HeaderName;
+
+use crate::key::{ResourceKey, VariantKey};
+
+/// The field that names what a resource's variants are selected by.
+pub(super) const NOMINATED: &str = "m";
+/// Bytes of the readable tail.
+const TAIL: usize = 120;
+/// Bytes of the names that a resource may nominate, commas included.
+const MAX_NAMES: usize = 4 * 1024;
+
+/// A resource's place.
+pub(super) struct Place {
+    /// 128 bits of the hash of its key.
+    pub(super) hash: u128,
+    /// The name of its Redis key.
+    pub(super) name: String,
+}
+
+impl Place {
+    /// Where `key` is.
+    pub(super) fn of(prefix: &str, key: &ResourceKey) -> Self {
+        let wide = blake3::hash(key.as_bytes());
+        let hash = wide.as_bytes().first_chunk().map_or(0, |half| u128::from_be_bytes(*half));
+        let mut name = String::with_capacity(prefix.len() + 42 + TAIL);
+        name.push_str(prefix);
+        // Writing to a string cannot fail.
+        let _ = write!(name, ":v1:r:{{{hash:032x}}}:");
+        push_tail(&mut name, key.readable());
+        Self { hash, name }
+    }
+}
+
+/// The key that a probe reads: in our namespace, and never there.
+pub(super) fn probe(prefix: &str) -> String {
+    format!("{prefix}:v1:r:{{}}:")
+}
+
+/// The field of one variant.
+pub(super) fn field(variant: &VariantKey) -> String {
+    format!("v{:032x}", variant.id())
+}
+
+/// Whether this can begin every key: no blanks, no braces, nothing that a pattern would read.
+pub(super) fn is_prefix(prefix: &str) -> bool {
+    (1..=64).contains(&prefix.len()) && prefix.bytes().all(is_plain)
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/-._~%=&:;,+@!$".contains(&byte)
+}
+
+/// The readable part, percent-encoded where it is not plain, cut between two characters.
+fn push_tail(name: &mut String, readable: &[u8]) {
+    let end = name.len() + TAIL;
+    for &byte in readable {
+        if name.len() + if is_plain(byte) { 1 } else { 3 } > end {
+            break;
+        }
+        if is_plain(byte) {
+            name.push(char::from(byte));
+        } else {
+            let _ = write!(name, "%{byte:02X}");
+        }
+    }
+}
+
+/// What the variants of a resource are selected by: the names, and as Redis has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Nominated {
+    pub(super) names: Box<[HeaderName]>,
+    pub(super) bytes: Box<[u8]>,
+}
+
+impl Nominated {
+    /// What an entry nominates.
+    pub(super) fn of(names: &[HeaderName]) -> Self {
+        let text = names.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(",");
+        Self { names: names.into(), bytes: text.into_bytes().into() }
+    }
+
+    /// Reads the field; `None` if it is not what [`Nominated::of`] writes.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        if bytes.is_empty() {
+            return Some(Self::default());
+        }
+        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_NAMES)?;
+        let names: Box<[HeaderName]> = text.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
+        let parsed = Self::of(&names);
+        (*parsed.bytes == *bytes).then_some(parsed)
+    }
+
+    /// Whether Redis would give it back.
+    pub(super) fn fits(&self) -> bool {
+        self.bytes.len() <= MAX_NAMES
+    }
+
+    /// Bytes of memory it holds.
+    pub(super) fn footprint(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.names) + 2 * self.bytes.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{
+        HeaderMap,
+        header::{ACCEPT, ACCEPT_ENCODING},
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        admit::{Scheme, Target},
+        key::QueryPolicy,
+    };
+
+    fn place(path: &str) -> Place {
+        let target = Target::parse(path, &HeaderMap::new(), Scheme::Http, false).unwrap();
+        Place::of("sidecache", &ResourceKey::new(&target, &QueryPolicy::All))
+    }
+
+    #[test]
+    fn people_can_read_it() {
+        let name = place("/list?page=2&q={a}*").name;
+        let (hash, tail) = name.strip_prefix("sidecache:v1:r:{").unwrap().split_once("}:").unwrap();
+        assert_eq!(hash.len(), 32);
+        assert_eq!(tail, "/list%3Fpage=2&q=%7Ba%7D%2A");
+    }
+
+    #[test]
+    fn a_long_tail_is_cut_but_the_hash_is_of_the_whole() {
+        let (one, other) =
+            (place(&format!("/{}a", "x".repeat(300))), place(&format!("/{}b", "x".repeat(300))));
+        assert_ne!(one.hash, other.hash);
+        assert_ne!(one.name, other.name);
+        assert_eq!(one.name.rsplit(':').next().unwrap().len(), TAIL);
+    }
+
+    #[test]
+    fn nominated_names_come_back_and_nothing_else_does() {
+        for names in [&[][..], &[ACCEPT], &[ACCEPT, ACCEPT_ENCODING]] {
+            let written = Nominated::of(names);
+            assert_eq!(Nominated::parse(&written.bytes), Some(written));
+        }
+        let long = vec!["accept"; 1000].join(",");
+        for bad in ["Accept", "accept,", ",accept", "a b", "accept, cookie", "a\0", &long] {
+            assert_eq!(Nominated::parse(bad.as_bytes()), None, "{bad:?}");
+        }
+        assert_eq!(Nominated::parse(b"\xff"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn names_are_printable_with_one_pair_of_braces(raw in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let mut name = String::from("p:v1:r:{0}:");
+            push_tail(&mut name, &raw);
+            prop_assert!(name.bytes().all(|b| b.is_ascii_graphic() && !b"*?[]\\\"'".contains(&b)));
+            prop_assert_eq!(name.matches('{').count() + name.matches('}').count(), 2);
+            prop_assert!(name.len() <= 11 + TAIL);
+        }
+
+        #[test]
+        fn reading_names_never_fails_hard(raw in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Some(read) = Nominated::parse(&raw) {
+                prop_assert_eq!(&*read.bytes, &raw[..]);
+            }
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! One connection to Redis, kept by a task of its own: connects, beats, and connects again. Requests
+//! only ever find it there or not; none waits for a connection.
+
+use std::{
+    future::Future,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::{
+        Arc, Once,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult,
+    ServerErrorKind,
+    aio::{MultiplexedConnection, SendError},
+};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    task::AbortHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    breaker::Breaker,
+    condition::{Condition, Failure},
+    layout,
+    probe::{Sample, probe},
+    settings::Settings,
+};
+use crate::{
+    clock::{Clock, Offset},
+    store::StoreError,
+};
+
+/// To connect, to authenticate and to agree on the protocol.
+const CONNECT: Duration = Duration::from_millis(500);
+/// Between two beats of the heart.
+const BEAT: Duration = Duration::from_secs(1);
+/// For the answer to a beat.
+const BEAT_ANSWER: Duration = Duration::from_millis(500);
+/// Between attempts to connect: the first pause, doubled up to the last.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// Room beyond the commands of requests, for those of the heart.
+const BEAT_ROOM: usize = 8;
+
+/// What a connection is for. Writes have their own: one that Redis holds back holds back whatever
+/// comes after it on the same connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Look-ups. What happens to it is told in the log and in the health.
+    Reads,
+    /// Commits and removals.
+    Writes,
+}
+
+impl Role {
+    /// Commands on their way at once.
+    const fn in_flight(self) -> usize {
+        match self {
+            Self::Reads => 1024,
+            Self::Writes => 64,
+        }
+    }
+}
+
+/// A supervised connection. The supervision ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Link {
+    state: Arc<State>,
+    supervisor: AbortHandle,
+}
+
+#[derive(Debug)]
+struct State {
+    role: Role,
+    settings: Settings,
+    clock: Clock,
+    session: ArcSwapOption<Session>,
+    breaker: Breaker,
+    /// Rouses the supervisor when the connection is gone or of no use.
+    lost: Arc<Notify>,
+    /// How far Redis' clock is from ours.
+    offset: ArcSwap<Offset>,
+    /// Said once.
+    no_time: Once,
+    condition: Condition,
+}
+
+/// One connection while it lasts.
+#[derive(Debug)]
+struct Session {
+    connection: MultiplexedConnection,
+    gone: Arc<AtomicBool>,
+    room: Arc<Semaphore>,
+    /// Commands that nobody waits for any more, but that Redis has not answered: they keep their
+    /// room until a later beat is answered, and with it all that was sent before.
+    abandoned: AtomicUsize,
+}
+
+impl Session {
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+}
+
+/// The right to one command at a time. Dropped before the answer, it leaves the command abandoned.
+struct Ticket {
+    session: Arc<Session>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Ticket {
+    fn answered(mut self) {
+        self.permit.take();
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            permit.forget();
+            self.session.abandoned.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.supervisor.abort();
+    }
+}
+
+impl Link {
+    /// Starts to connect, on the current runtime.
+    pub(super) fn start(role: Role, settings: Settings, clock: Clock) -> Self {
+        let condition = Condition::new(settings.address(), clock.now());
+        let state = Arc::new(State {
+            role,
+            settings,
+            clock,
+            session: ArcSwapOption::empty(),
+            breaker: Breaker::default(),
+            lost: Arc::new(Notify::new()),
+            offset: ArcSwap::from_pointee(Offset::NONE),
+            no_time: Once::new(),
+            condition,
+        });
+        let supervisor = tokio::spawn(Arc::clone(&state).supervise()).abort_handle();
+        Self { state, supervisor }
+    }
+
+    /// Sends what `ask` asks, and waits for the answer no longer than `limit`. At once an error if
+    /// there is no connection, if it is held back, or if too much is on its way already.
+    pub(super) async fn run<T, F>(
+        &self,
+        limit: Duration,
+        ask: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let ticket = self.admit()?;
+        match timeout(limit, ask(ticket.session.connection.clone())).await {
+            Ok(Ok(answer)) => {
+                ticket.answered();
+                self.state.breaker.succeeded();
+                Ok(answer)
+            }
+            Ok(Err(error)) => {
+                let refused = self.state.refused(&error, &ticket.session);
+                ticket.answered();
+                Err(refused)
+            }
+            Err(_) => Err(self.state.unanswered(&ticket.session)),
+        }
+    }
+
+    /// Whether a command would be sent now.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.state.breaker.is_open()
+            && self.state.session.load().as_ref().is_some_and(|session| !session.is_gone())
+    }
+
+    fn admit(&self) -> Result<Ticket, StoreError> {
+        if self.state.breaker.is_open() {
+            return Err(StoreError::Unavailable);
+        }
+        let session = self.state.session.load_full().filter(|session| !session.is_gone());
+        let session = session.ok_or(StoreError::Unavailable)?;
+        let room = Arc::clone(&session.room).try_acquire_owned();
+        Ok(Ticket { permit: Some(room.map_err(|_| StoreError::Overload)?), session })
+    }
+
+    /// How far Redis' clock is from ours.
+    pub(super) fn offset(&self) -> Offset {
+        **self.state.offset.load()
+    }
+
+    /// Whether commands are held back after failures.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.state.breaker.is_open()
+    }
+
+    /// Whether it is there, and since when not.
+    pub(super) fn condition(&self) -> &Condition {
+        &self.state.condition
+    }
+}
+
+impl State {
+    /// Redis answered with an error.
+    fn refused(&self, error: &RedisError, session: &Session) -> StoreError {
+        let moved_away = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
+        if error.is_unrecoverable_error() || error.is_io_error() || moved_away {
+            // A demoted master stays read-only; its name may lead to the new one by now.
+            self.give_up(session);
+        }
+        let failure = Failure::from(error);
+        let refused = StoreError::Refused(failure.text().to_owned());
+        self.failed(failure);
+        refused
+    }
+
+    /// Redis did not answer in time.
+    fn unanswered(&self, session: &Session) -> StoreError {
+        if self.role == Role::Writes {
+            // What cannot be written is dropped, not left to pile up.
+            self.give_up(session);
+        }
+        self.failed("no answer in time".into());
+        StoreError::Budget
+    }
+
+    /// This connection is of no use any more.
+    fn give_up(&self, session: &Session) {
+        session.gone.store(true, Ordering::Relaxed);
+        self.lost.notify_waiters();
+    }
+
+    fn failed(&self, failure: Failure) {
+        if self.breaker.failed() {
+            self.down(failure);
+        }
+    }
+
+    fn down(&self, failure: Failure) {
+        self.condition.down(failure, self.clock.now(), self.role == Role::Reads);
+    }
+
+    /// Connects and stays connected, for ever.
+    async fn supervise(self: Arc<Self>) {
+        let mut pause = PAUSES.0;
+        loop {
+            let begun = Instant::now();
+            let why = match self.open().await {
+                Ok(session) => {
+                    self.session.store(Some(Arc::clone(&session)));
+                    self.keep(&session).await
+                }
+                Err(why) => why,
+            };
+            // One that did not last is no reason to come back sooner.
+            if begun.elapsed() > BEAT + CONNECT {
+                pause = PAUSES.0;
+            }
+            self.session.store(None);
+            self.down(why);
+            sleep(jittered(pause)).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// A connection that has answered once.
+    async fn open(&self) -> Result<Arc<Session>, Failure> {
+        let gone = Arc::new(AtomicBool::new(false));
+        let connection = self.connect(&gone).await.map_err(|error| Failure::from(&error))?;
+        let room = Arc::new(Semaphore::new(self.role.in_flight()));
+        let session = Session { connection, gone, room, abandoned: AtomicUsize::new(0) };
+        self.beat(&session).await?;
+        Ok(Arc::new(session))
+    }
+
+    /// Speaks RESP3, or RESP2 to a server that knows no other.
+    async fn connect(&self, gone: &Arc<AtomicBool>) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            // Each command has its own limit.
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(self.role.in_flight() + BEAT_ROOM);
+        let client = &self.settings.client;
+        let (lost, marked) = (Arc::clone(&self.lost), Arc::clone(gone));
+        let watched = config.clone().set_push_sender(move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                marked.store(true, Ordering::Relaxed);
+                lost.notify_waiters();
+            }
+            Ok::<_, SendError>(())
+        });
+        match client.get_multiplexed_async_connection_with_config(&watched).await {
+            Err(error) if error.kind() == ErrorKind::RESP3NotSupported => {
+                let info = client.get_connection_info().clone();
+                let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
+                let older = Client::open(info.set_redis_settings(redis))?;
+                older.get_multiplexed_async_connection_with_config(&config).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Watches over the connection; ends with why it is of no use any more.
+    async fn keep(&self, session: &Session) -> Failure {
+        while !session.is_gone() {
+            tokio::select! {
+                () = sleep(BEAT) => if let Err(why) = self.beat(session).await {
+                    return why;
+                },
+                () = self.lost.notified() => {}
+            }
+        }
+        "the connection was lost".into()
+    }
+
+    /// One beat. After a good one, what was held back may go again.
+    async fn beat(&self, session: &Session) -> Result<(), Failure> {
+        let abandoned = session.abandoned.load(Ordering::Relaxed);
+        let key = layout::probe(&self.settings.prefix);
+        let sent = Instant::now();
+        let sample = match timeout(BEAT_ANSWER, probe(&session.connection, &key, &self.clock)).await {
+            Ok(answer) => answer.map_err(|error| Failure::from(&error))?,
+            Err(_) => return Err("no answer to a probe".into()),
+        };
+        session.abandoned.fetch_sub(abandoned, Ordering::Relaxed);
+        session.room.add_permits(abandoned);
+        self.learn(sample);
+        // One that answers later than a request waits would only be held back again.
+        if self.role == Role::Writes || sent.elapsed() <= self.settings.budget {
+            self.breaker.close();
+        }
+        if !self.breaker.is_open() {
+            self.condition.up(self.role == Role::Reads);
+        }
+        Ok(())
+    }
+
+    fn learn(&self, sample: Option<Sample>) {
+        if sample.is_none() && self.role == Role::Reads {
+            self.no_time.call_once(|| {
+                tracing::warn!("Redis' user may not ask for the TIME: clocks are taken to agree");
+            });
+        }
+        let known = **self.offset.load();
+        if let Some(better) = sample.and_then(|sample| sample.correct(known)) {
+            self.offset.store(Arc::new(better));
+        }
+    }
+}
+
+/// Between a half and the whole, so that a fleet does not come back all at once.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish() % 512;
+    pause.mul_f64(0.5 + f64::from(u16::try_from(random).unwrap_or_default()) / 1024.0)
+}

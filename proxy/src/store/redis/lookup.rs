@@ -1,0 +1,144 @@
+//! One look-up: one round trip as a rule, two when other fields are nominated than we knew of.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use redis::{RedisResult, Value, aio::MultiplexedConnection, cmd};
+
+use super::{
+    Inner,
+    layout::{self, NOMINATED, Nominated, Place},
+};
+use crate::{
+    key::{ResourceKey, VariantKey},
+    store::{Lookup, Selector, StoreError},
+    stored::Stored,
+};
+
+/// What Redis had to say.
+enum Read {
+    Nothing,
+    /// Not the one that is asked for.
+    OtherVariants(Arc<Nominated>),
+    Entry {
+        nominated: Arc<Nominated>,
+        variant: VariantKey,
+        bytes: Vec<u8>,
+    },
+    /// Not ours, or damaged: the field, and what it held.
+    Unfit(String, Vec<u8>),
+}
+
+/// What one command brought.
+enum Fields {
+    OfHash { names: Option<Vec<u8>>, entry: Option<Vec<u8>> },
+    OtherType,
+}
+
+impl Inner {
+    pub(super) async fn look_up(
+        self: &Arc<Self>,
+        key: &ResourceKey,
+        selector: &Selector<'_>,
+    ) -> Result<Lookup, StoreError> {
+        let place = Place::of(&self.settings.prefix, key);
+        let known = self.nominations.get(place.hash);
+        let read = self
+            .reads
+            .run(self.settings.budget, |connection| read(connection, &place.name, selector, known))
+            .await
+            .map_err(|error| match error {
+                StoreError::Overload => StoreError::Unavailable,
+                other => other,
+            })?;
+        Ok(self.judge(key, place, read))
+    }
+
+    /// Trusts nothing that was read.
+    fn judge(self: &Arc<Self>, key: &ResourceKey, place: Place, read: Read) -> Lookup {
+        match read {
+            Read::Nothing => Lookup::Nothing,
+            Read::OtherVariants(nominated) => {
+                self.nominations.remember(place.hash, nominated);
+                Lookup::OtherVariants
+            }
+            Read::Entry { nominated, variant, bytes } => {
+                self.nominations.remember(place.hash, nominated);
+                self.admit(key, place, &variant, bytes.into())
+            }
+            Read::Unfit(field, bytes) => {
+                self.discard(place, field, bytes.into());
+                Lookup::Nothing
+            }
+        }
+    }
+
+    fn admit(
+        self: &Arc<Self>,
+        key: &ResourceKey,
+        place: Place,
+        variant: &VariantKey,
+        bytes: Bytes,
+    ) -> Lookup {
+        match Stored::decode(&bytes, self.reads.offset()) {
+            Ok(stored) if stored.key == key.as_bytes() && stored.variant == *variant => {
+                Lookup::Found(Arc::new(stored))
+            }
+            // Of another request: two with one hash, or somebody renamed a key. The next commit
+            // takes its place.
+            Ok(_) => {
+                self.counters.found_corrupt();
+                Lookup::Nothing
+            }
+            Err(_) => {
+                self.discard(place, layout::field(variant), bytes);
+                Lookup::Nothing
+            }
+        }
+    }
+}
+
+async fn read(
+    mut connection: MultiplexedConnection,
+    name: &str,
+    selector: &Selector<'_>,
+    known: Arc<Nominated>,
+) -> RedisResult<Read> {
+    let mut nominated = known;
+    for _ in 0..2 {
+        let variant = selector.variant(&nominated.names);
+        let field = layout::field(&variant);
+        let Fields::OfHash { names, entry } = fields(&mut connection, name, &field).await? else {
+            return Ok(Read::Unfit(NOMINATED.to_owned(), Vec::new()));
+        };
+        let Some(names) = names else { return Ok(Read::Nothing) };
+        if *names == *nominated.bytes {
+            return Ok(match entry {
+                Some(bytes) => Read::Entry { nominated, variant, bytes },
+                None => Read::OtherVariants(nominated),
+            });
+        }
+        match Nominated::parse(&names) {
+            Some(now) => nominated = Arc::new(now),
+            None => return Ok(Read::Unfit(NOMINATED.to_owned(), names)),
+        }
+    }
+    // They changed once more while we asked.
+    Ok(Read::OtherVariants(nominated))
+}
+
+async fn fields(connection: &mut MultiplexedConnection, name: &str, field: &str) -> RedisResult<Fields> {
+    let answer = cmd("HMGET").arg(name).arg(NOMINATED).arg(field).query_async::<Value>(connection).await;
+    match answer {
+        Ok(Value::Array(values)) => {
+            let mut values = values.into_iter().map(|value| match value {
+                Value::BulkString(bytes) => Some(bytes),
+                _ => None,
+            });
+            Ok(Fields::OfHash { names: values.next().flatten(), entry: values.next().flatten() })
+        }
+        Ok(_) => Ok(Fields::OtherType),
+        Err(error) if error.code() == Some("WRONGTYPE") => Ok(Fields::OtherType),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,109 @@
+//! Commits, removals, and the deletion of what was found damaged. Each is one command or script, so
+//! that no reader sees half of it and no key is ever without a TTL.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::sync::SemaphorePermit;
+
+use super::{
+    Inner,
+    layout::{self, Nominated, Place},
+};
+use crate::{
+    key::ResourceKey,
+    store::{MAX_VARIANTS, StoreError},
+    stored::Stored,
+};
+
+/// For a write, which no request waits for.
+const LIMIT: Duration = Duration::from_secs(1);
+/// The largest entry. A larger one would take longer to read than a request waits, and everything
+/// behind it on the connection with it.
+pub(super) const MAX_ENTRY: usize = 8 * 1024 * 1024;
+/// KiB that may be on their way to Redis at once.
+pub(super) const ROOM: usize = 32 * 1024;
+/// The longest an entry is kept; what asks for more is not lost by it, only collected.
+const MAX_KEEP: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+impl Inner {
+    pub(super) async fn commit(
+        &self,
+        key: &ResourceKey,
+        entry: &Stored,
+        keep: Duration,
+    ) -> Result<(), StoreError> {
+        let nominated = Nominated::of(&entry.nominated);
+        if entry.footprint() > MAX_ENTRY || !nominated.fits() {
+            return Err(StoreError::TooLarge);
+        }
+        if !self.writes.is_ready() {
+            return Err(StoreError::Unavailable);
+        }
+        let _room = self.room(entry.footprint())?;
+        let bytes = entry.encode(self.reads.offset()).map_err(|_| StoreError::TooLarge)?;
+        let place = Place::of(&self.settings.prefix, key);
+        let mut script = self.commit_script.key(&place.name);
+        script.arg(&*nominated.bytes).arg(layout::field(&entry.variant)).arg(bytes);
+        script.arg(milliseconds(keep)).arg(MAX_VARIANTS);
+        self.writes
+            .run(LIMIT, async |mut connection| script.invoke_async::<()>(&mut connection).await)
+            .await?;
+        self.nominations.remember(place.hash, Arc::new(nominated));
+        Ok(())
+    }
+
+    pub(super) async fn remove(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut unlinks = redis::pipe();
+        for key in keys {
+            unlinks.cmd("UNLINK").arg(Place::of(&self.settings.prefix, key).name).ignore();
+        }
+        self.writes
+            .run(self.settings.budget, async |mut connection| unlinks.query_async(&mut connection).await)
+            .await
+    }
+
+    /// Deletes what was read, if it is still what is there. Nobody waits for it; if it fails, the
+    /// next look-up tries again.
+    pub(super) fn discard(self: &Arc<Self>, place: Place, field: String, seen: Bytes) {
+        self.counters.found_corrupt();
+        let store = Arc::clone(self);
+        tokio::spawn(async move {
+            let Ok(_room) = store.room(seen.len()) else { return };
+            let mut script = store.discard_script.key(&place.name);
+            script.arg(field).arg(&*seen);
+            let outcome = store
+                .writes
+                .run(LIMIT, async |mut connection| script.invoke_async::<()>(&mut connection).await)
+                .await;
+            store.tell(&outcome);
+        });
+    }
+
+    /// Room for a write of so many bytes, now or not at all.
+    fn room(&self, bytes: usize) -> Result<SemaphorePermit<'_>, StoreError> {
+        let kibibytes = u32::try_from(bytes.div_ceil(1024)).map_err(|_| StoreError::TooLarge)?;
+        self.room.try_acquire_many(kibibytes.max(1)).map_err(|_| StoreError::Overload)
+    }
+
+    /// Tells the log, now and then, that Redis answers but takes nothing.
+    pub(super) fn tell(&self, outcome: &Result<(), StoreError>) {
+        let why = match outcome {
+            Err(error @ (StoreError::Budget | StoreError::Refused(_))) => error,
+            Ok(()) | Err(StoreError::Unavailable | StoreError::Overload | StoreError::TooLarge) => return,
+        };
+        if self.write_lines.lock().unwrap_or_else(PoisonError::into_inner).allows() {
+            tracing::warn!(redis = %self.settings.address(), reason = %why, "Redis did not take a write");
+        }
+    }
+}
+
+fn milliseconds(keep: Duration) -> u64 {
+    u64::try_from(keep.min(MAX_KEEP).as_millis()).unwrap_or(u64::MAX).max(1)
+}

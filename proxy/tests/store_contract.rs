@@ -1,0 +1,297 @@
+//! What holds for every store, tried on each: memory, and Redis for real.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by a panic")]
+
+mod support;
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use http::{
+    HeaderMap, StatusCode,
+    header::{ACCEPT_LANGUAGE, USER_AGENT},
+};
+use redis::Value;
+use sidecache::{
+    clock::Clock,
+    key::{KeyPolicy, VariantKey},
+    store::{
+        Lookup, MAX_VARIANTS, Selector, Store, StoreError,
+        memory::MemoryStore,
+        redis::{Health, RedisStore, Settings},
+    },
+    stored::Stored,
+};
+use support::{
+    entries::{KEEP, body, entry, lookup, request, resource},
+    redis::{RedisServer, eventually},
+};
+
+async fn what_is_committed_is_found(store: &impl Store) {
+    let (key, none) = (resource("/found?a=1"), HeaderMap::new());
+    assert_eq!(body(store, &key, &none).await, "");
+    let written = entry(&key, &none, &[], "one");
+    store.commit(&key, Arc::clone(&written), KEEP).await.unwrap();
+    let Lookup::Found(read) = lookup(store, &key, &none).await else { panic!("a miss") };
+    assert_eq!((&read.key, &read.body), (&written.key, &written.body));
+    assert_eq!(read.lines.as_bytes(), written.lines.as_bytes());
+    assert_eq!((read.fingerprint, read.facts.status), (7, StatusCode::OK));
+    assert_eq!(
+        read.response_time.duration_since(read.request_time).unwrap(),
+        Duration::from_millis(5),
+        "both times are converted alike"
+    );
+
+    assert_eq!(body(store, &resource("/found?a=2"), &none).await, "");
+    assert_eq!(body(store, &resource("/found"), &none).await, "");
+
+    store.commit(&key, entry(&key, &none, &[], "two"), KEEP).await.unwrap();
+    assert_eq!(body(store, &key, &none).await, "two", "in place of the one before");
+}
+
+async fn what_is_removed_is_gone(store: &impl Store) {
+    let none = HeaderMap::new();
+    let keys = ["/gone/1", "/gone/2", "/stays"].map(resource);
+    for key in &keys {
+        store.commit(key, entry(key, &none, &[], "x"), KEEP).await.unwrap();
+    }
+    store.remove(&keys[..2]).await.unwrap();
+    store.remove(&[]).await.unwrap();
+    store.remove(&[resource("/never/was")]).await.unwrap();
+    assert_eq!(body(store, &keys[0], &none).await, "");
+    assert_eq!(body(store, &keys[1], &none).await, "");
+    assert_eq!(body(store, &keys[2], &none).await, "x");
+}
+
+async fn variants_are_told_apart(store: &impl Store) {
+    let key = resource("/variants");
+    let (german, french) = (request(&[(ACCEPT_LANGUAGE, "de")]), request(&[(ACCEPT_LANGUAGE, "fr")]));
+    let by_language = [ACCEPT_LANGUAGE];
+    store.commit(&key, entry(&key, &german, &by_language, "hallo"), KEEP).await.unwrap();
+    assert_eq!(body(store, &key, &german).await, "hallo");
+    assert_eq!(body(store, &key, &french).await, "-");
+    assert_eq!(body(store, &key, &HeaderMap::new()).await, "-");
+    store.commit(&key, entry(&key, &french, &by_language, "salut"), KEEP).await.unwrap();
+    assert_eq!(body(store, &key, &german).await, "hallo");
+    assert_eq!(body(store, &key, &french).await, "salut");
+    store.remove(std::slice::from_ref(&key)).await.unwrap();
+    assert_eq!(body(store, &key, &german).await, "");
+    assert_eq!(body(store, &key, &french).await, "");
+}
+
+async fn keyed_fields_select_too(store: &impl Store) {
+    let (key, keyed) = (resource("/keyed"), KeyPolicy { headers: vec![USER_AGENT], ..KeyPolicy::default() });
+    let (one, other) = (request(&[(USER_AGENT, "a")]), request(&[(USER_AGENT, "b")]));
+    let plain = entry(&key, &one, &[], "for a");
+    let keyed_entry = Stored {
+        variant: VariantKey::new(&one, &keyed, &[]),
+        key: plain.key.clone(),
+        nominated: Box::default(),
+        lines: plain.lines.clone(),
+        facts: plain.facts.clone(),
+        body: plain.body.clone(),
+        ..*plain
+    };
+    store.commit(&key, Arc::new(keyed_entry), KEEP).await.unwrap();
+    let found = store.lookup(&key, &Selector { headers: &one, keyed: &keyed }).await.unwrap();
+    assert!(matches!(found, Lookup::Found(_)));
+    let found = store.lookup(&key, &Selector { headers: &other, keyed: &keyed }).await.unwrap();
+    assert!(matches!(found, Lookup::OtherVariants));
+}
+
+async fn a_changed_vary_drops_what_it_cannot_select(store: &impl Store) {
+    let key = resource("/vary");
+    let both = request(&[(ACCEPT_LANGUAGE, "de"), (USER_AGENT, "a")]);
+    store.commit(&key, entry(&key, &both, &[ACCEPT_LANGUAGE], "by language"), KEEP).await.unwrap();
+    store.commit(&key, entry(&key, &both, &[USER_AGENT], "by agent"), KEEP).await.unwrap();
+    assert_eq!(body(store, &key, &both).await, "by agent");
+    assert_eq!(body(store, &key, &request(&[(ACCEPT_LANGUAGE, "de")])).await, "-");
+    store.commit(&key, entry(&key, &both, &[], "for all"), KEEP).await.unwrap();
+    assert_eq!(body(store, &key, &both).await, "for all");
+    assert_eq!(body(store, &key, &HeaderMap::new()).await, "for all");
+}
+
+async fn the_oldest_variant_makes_room(store: &impl Store) {
+    let key = resource("/capped");
+    let language = |n: usize| request(&[(ACCEPT_LANGUAGE, &format!("x-{n}"))]);
+    for n in 0..=MAX_VARIANTS {
+        let headers = language(n);
+        store.commit(&key, entry(&key, &headers, &[ACCEPT_LANGUAGE], &n.to_string()), KEEP).await.unwrap();
+    }
+    assert_eq!(body(store, &key, &language(0)).await, "-");
+    for n in 1..=MAX_VARIANTS {
+        assert_eq!(body(store, &key, &language(n)).await, n.to_string());
+    }
+}
+
+async fn commits_at_once_lose_none<S: Store + 'static>(store: &Arc<S>) {
+    let key = resource("/at/once");
+    let language = |n: usize| request(&[(ACCEPT_LANGUAGE, &format!("x-{n}"))]);
+    let mut commits = tokio::task::JoinSet::new();
+    for n in 0..MAX_VARIANTS / 2 {
+        let (store, key) = (Arc::clone(store), key.clone());
+        let new = entry(&key, &language(n), &[ACCEPT_LANGUAGE], &n.to_string());
+        commits.spawn(async move { store.commit(&key, new, KEEP).await });
+    }
+    for outcome in commits.join_all().await {
+        outcome.unwrap();
+    }
+    for n in 0..MAX_VARIANTS / 2 {
+        assert_eq!(body(&**store, &key, &language(n)).await, n.to_string());
+    }
+}
+
+async fn contract<S: Store + 'static>(store: S) {
+    let store = Arc::new(store);
+    what_is_committed_is_found(&*store).await;
+    what_is_removed_is_gone(&*store).await;
+    variants_are_told_apart(&*store).await;
+    keyed_fields_select_too(&*store).await;
+    a_changed_vary_drops_what_it_cannot_select(&*store).await;
+    the_oldest_variant_makes_room(&*store).await;
+    commits_at_once_lose_none(&store).await;
+}
+
+/// A client of this server, connected. What is tried here is not speed: the budget is large.
+async fn client(server: &RedisServer) -> RedisStore {
+    let settings = Settings::new(&server.url(), "test").unwrap().with_budget(Duration::from_secs(10));
+    let store = RedisStore::start(settings, Clock::System);
+    eventually("the store is connected", async || store.health() == Health::Up && store.takes_writes()).await;
+    store
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_keeps_the_contract() {
+    contract(MemoryStore::new(16 << 20)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_keeps_the_contract() {
+    let server = RedisServer::start();
+    contract(client(&server).await).await;
+    every_key_is_well_formed(&server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_keeps_the_contract_over_tcp() {
+    let server = RedisServer::start_on_tcp();
+    contract(client(&server).await).await;
+}
+
+fn every_key_is_well_formed(server: &RedisServer) {
+    let names = server.keys();
+    assert!(names.len() > 4, "{names:?}");
+    for name in names {
+        let rest = name.strip_prefix("test:v1:r:{").unwrap();
+        let (hash, tail) = rest.split_once("}:/").unwrap();
+        assert!(hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_hexdigit()), "{name}");
+        assert!(tail.bytes().all(|b| b.is_ascii_graphic()) && !tail.contains(['{', '}', '*', '?']), "{name}");
+        let Value::Int(left) = server.command(&["PTTL", &name]) else { panic!("no number") };
+        assert!(left > 0 && left <= 60_000, "{name} goes in {left} ms");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_reads_what_one_wrote() {
+    let server = RedisServer::start();
+    let german = request(&[(ACCEPT_LANGUAGE, "de")]);
+    let (plain, varied) = (resource("/plain"), resource("/varied"));
+    let one = client(&server).await;
+    let written = entry(&plain, &german, &[], "plain");
+    one.commit(&plain, Arc::clone(&written), KEEP).await.unwrap();
+    one.commit(&varied, entry(&varied, &german, &[ACCEPT_LANGUAGE], "hallo"), KEEP).await.unwrap();
+    drop(one);
+
+    // It has yet to learn what the resources nominate.
+    let other = client(&server).await;
+    assert_eq!(body(&other, &varied, &german).await, "hallo");
+    assert_eq!(body(&other, &varied, &HeaderMap::new()).await, "-");
+    let Lookup::Found(read) = lookup(&other, &plain, &german).await else { panic!("a miss") };
+    let error = read.response_time.duration_since(written.response_time).unwrap_or_else(|e| e.duration());
+    assert!(error < Duration::from_secs(1), "the same moment by both clocks: {error:?}");
+
+    // And learns that they nominate something else now.
+    let third = client(&server).await;
+    third.commit(&varied, entry(&varied, &german, &[], "for all"), KEEP).await.unwrap();
+    assert_eq!(body(&other, &varied, &HeaderMap::new()).await, "for all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_under_another_key_is_a_miss() {
+    let server = RedisServer::start();
+    let (store, none) = (client(&server).await, HeaderMap::new());
+    let (mine, theirs) = (resource("/mine"), resource("/theirs"));
+    store.commit(&theirs, entry(&theirs, &none, &[], "theirs"), KEEP).await.unwrap();
+    let source = server.keys().remove(0);
+    store.commit(&mine, entry(&mine, &none, &[], "mine"), KEEP).await.unwrap();
+    let target = server.keys().into_iter().find(|name| *name != source).unwrap();
+    server.command(&["RENAME", &source, &target]);
+    assert_eq!(body(&store, &mine, &none).await, "");
+    assert_eq!(store.stats().corrupt, 1);
+    store.commit(&mine, entry(&mine, &none, &[], "mine"), KEEP).await.unwrap();
+    assert_eq!(body(&store, &mine, &none).await, "mine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_prunes_expired_variants_and_keeps_the_longest_ttl() {
+    let server = RedisServer::start();
+    let store = client(&server).await;
+    let key = resource("/prune");
+    let language = |value: &str| request(&[(ACCEPT_LANGUAGE, value)]);
+    let commit = async |value: &str, keep: Duration| {
+        let new = entry(&key, &language(value), &[ACCEPT_LANGUAGE], value);
+        store.commit(&key, new, keep).await.unwrap();
+    };
+    commit("short", Duration::from_millis(1)).await;
+    commit("long", KEEP * 10).await;
+    let name = server.keys().remove(0);
+    // The first is past its time once Redis' clock has moved on by a millisecond.
+    eventually("the expired variant is pruned", async || {
+        commit("middle", KEEP).await;
+        server.command(&["HLEN", &name]) == Value::Int(4)
+    })
+    .await;
+    assert_eq!(body(&store, &key, &language("short")).await, "-");
+    assert_eq!(body(&store, &key, &language("long")).await, "long");
+    let Value::Int(left) = server.command(&["PTTL", &name]) else { panic!("no number") };
+    assert!(left > 590_000 && left <= 600_000, "the longest of its variants': {left}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_time_to_keep_is_taken() {
+    let server = RedisServer::start();
+    let (store, none) = (client(&server).await, HeaderMap::new());
+    let key = resource("/for/ever");
+    store.commit(&key, entry(&key, &none, &[], "x"), Duration::MAX).await.unwrap();
+    assert_eq!(body(&store, &key, &none).await, "x");
+    let name = server.keys().remove(0);
+    let Value::Int(left) = server.command(&["TTL", &name]) else { panic!("no number") };
+    assert!(left > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_large_is_refused_at_once() {
+    let server = RedisServer::start();
+    let (store, none) = (client(&server).await, HeaderMap::new());
+    let key = resource("/large");
+    let fits = "x".repeat(4 << 20);
+    store.commit(&key, entry(&key, &none, &[], &fits), KEEP).await.unwrap();
+    assert_eq!(body(&store, &key, &none).await.len(), fits.len());
+    let refused = store.commit(&key, entry(&key, &none, &[], &"x".repeat(9 << 20)), KEEP).await;
+    assert!(matches!(refused, Err(StoreError::TooLarge)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_prefixes_share_nothing() {
+    let server = RedisServer::start();
+    let (one, none) = (client(&server).await, HeaderMap::new());
+    let settings = Settings::new(&server.url(), "other").unwrap().with_budget(Duration::from_secs(10));
+    let other = RedisStore::start(settings, Clock::System);
+    eventually("the other is connected", async || other.health() == Health::Up && other.takes_writes()).await;
+    let key = resource("/shared");
+    one.commit(&key, entry(&key, &none, &[], "one"), KEEP).await.unwrap();
+    assert_eq!(body(&other, &key, &none).await, "");
+    other.commit(&key, entry(&key, &none, &[], "other"), KEEP).await.unwrap();
+    other.remove(std::slice::from_ref(&key)).await.unwrap();
+    assert_eq!(body(&one, &key, &none).await, "one");
+    assert_eq!(server.keys().into_iter().collect::<HashSet<_>>().len(), 1);
+}

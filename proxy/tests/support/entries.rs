@@ -1,0 +1,64 @@
+//! Stored responses, and what a request finds of them.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use sidecache::{
+    admit::{Scheme, Target},
+    headers::Lines,
+    key::{KeyPolicy, QueryPolicy, ResourceKey, VariantKey},
+    policy::facts::ResponseFacts,
+    store::{Lookup, Selector, Store},
+    stored::Stored,
+};
+
+/// Long enough for any test.
+pub const KEEP: Duration = Duration::from_secs(60);
+
+/// The key of a path.
+pub fn resource(path: &str) -> ResourceKey {
+    let target = Target::parse(path, &HeaderMap::new(), Scheme::Http, false).unwrap();
+    ResourceKey::new(&target, &QueryPolicy::All)
+}
+
+/// The fields of a request.
+pub fn request(fields: &[(HeaderName, &str)]) -> HeaderMap {
+    fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
+}
+
+/// A response to that request, which nominates these fields.
+pub fn entry(key: &ResourceKey, headers: &HeaderMap, nominated: &[HeaderName], body: &str) -> Arc<Stored> {
+    let fields = request(&[(http::header::CONTENT_TYPE, "text/plain")]);
+    // Whole milliseconds, as they are written.
+    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_123);
+    Arc::new(Stored {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        variant: VariantKey::new(headers, &KeyPolicy::default(), nominated),
+        nominated: nominated.into(),
+        fingerprint: 7,
+        request_time: now,
+        response_time: now + Duration::from_millis(5),
+        lines: Lines::from_map(&fields),
+        facts: ResponseFacts::of(StatusCode::OK, &fields),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+    })
+}
+
+/// What the request finds, where the rule keys nothing.
+pub async fn lookup(store: &impl Store, key: &ResourceKey, headers: &HeaderMap) -> Lookup {
+    let selector = Selector { headers, keyed: &KeyPolicy::default() };
+    store.lookup(key, &selector).await.unwrap()
+}
+
+/// The body that is found, `-` for another variant, nothing for nothing.
+pub async fn body(store: &impl Store, key: &ResourceKey, headers: &HeaderMap) -> String {
+    match lookup(store, key, headers).await {
+        Lookup::Found(stored) => String::from_utf8(stored.body.to_vec()).unwrap(),
+        Lookup::OtherVariants => "-".to_owned(),
+        Lookup::Nothing => String::new(),
+    }
+}

@@ -1,0 +1,7 @@
+//! What the tests of several stations share.
+
+#![allow(dead_code, unreachable_pub, reason = "each test uses its part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
+
+pub mod entries;
+pub mod redis;

@@ -1,0 +1,166 @@
+//! A real Redis of one test's own, on a unix socket in a folder of its own: nothing to collide with.
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use redis::{Client, Connection, RedisResult, Value};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long a server may take to come up, and any condition to come true, on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A `redis-server` that ends with this value.
+pub struct RedisServer {
+    folder: TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl RedisServer {
+    /// A place for a server that is not there yet.
+    pub fn absent() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder for Redis"), port: 0, child: None }
+    }
+
+    /// A running server on a unix socket.
+    pub fn start() -> Self {
+        let mut server = Self::absent();
+        server.restart_empty();
+        server
+    }
+
+    /// A running server that listens on a TCP port of the loopback too.
+    pub fn start_on_tcp() -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = free.local_addr().expect("its address").port();
+        drop(free);
+        let mut server = Self::absent();
+        server.port = port;
+        server.restart_empty();
+        server
+    }
+
+    /// Its URL, over TCP if it has a port.
+    pub fn url(&self) -> String {
+        match self.port {
+            0 => self.socket_url(),
+            port => format!("redis://127.0.0.1:{port}"),
+        }
+    }
+
+    /// Its URL for this user.
+    pub fn url_as(&self, user: &str, password: &str) -> String {
+        format!("{}?user={user}&pass={password}", self.socket_url())
+    }
+
+    fn socket_url(&self) -> String {
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    /// Its unix socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
+    }
+
+    /// Starts it, with nothing in it, after ending the one before.
+    pub fn restart_empty(&mut self) {
+        self.kill();
+        let log = self.folder.path().join("redis.log");
+        let child = Command::new("redis-server")
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
+            .args(["--save", "", "--appendonly", "no", "--loglevel", "notice"])
+            .arg("--unixsocket")
+            .arg(self.socket())
+            .arg("--dir")
+            .arg(self.folder.path())
+            .arg("--logfile")
+            .arg(&log)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed (`make test` installs it)");
+        self.child = Some(child);
+        let started = Instant::now();
+        while self.try_command(&["PING"]).is_err() {
+            let child = self.child.as_mut().expect("it was just started");
+            let ended = child.try_wait().expect("its status");
+            if ended.is_some() || started.elapsed() > PATIENCE {
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                panic!("redis-server did not come up ({ended:?}):\n{said}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Stops the process: its connections stay open, and nothing is answered.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+            let _ = std::fs::remove_file(self.socket());
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("a running server");
+        kill_process(Pid::from_child(child), signal).expect("the server is there");
+    }
+
+    /// What it answers to a command.
+    pub fn command(&self, words: &[&str]) -> Value {
+        self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// What it answers to a command, errors included, over a new connection.
+    pub fn try_command(&self, words: &[&str]) -> RedisResult<Value> {
+        let mut parts = words.iter();
+        let mut command = redis::cmd(parts.next().expect("a command"));
+        parts.for_each(|part| {
+            command.arg(part);
+        });
+        command.query(&mut self.connect()?)
+    }
+
+    /// A connection of the test's own.
+    pub fn connect(&self) -> RedisResult<Connection> {
+        let connection = Client::open(self.socket_url())?.get_connection()?;
+        connection.set_read_timeout(Some(PATIENCE))?;
+        Ok(connection)
+    }
+
+    /// The names of all keys.
+    pub fn keys(&self) -> Vec<String> {
+        redis::from_redis_value(self.command(&["KEYS", "*"])).expect("names")
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Waits until it is so; a failure says what never came.
+pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so().await {
+        assert!(started.elapsed() < PATIENCE, "never came: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
