@@ -82,7 +82,9 @@ impl Live {
     /// Whether this host is served here.
     #[must_use]
     pub fn serves(&self, target: &Target) -> bool {
-        self.hosts.as_ref().is_none_or(|hosts| hosts.iter().any(|host| host_matches(host, target.authority())))
+        self.hosts
+            .as_ref()
+            .is_none_or(|hosts| hosts.iter().any(|host| host_matches(host, target.authority())))
     }
 
     /// Every key under which a rule may have stored something for `target`.

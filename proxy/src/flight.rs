@@ -174,7 +174,8 @@ mod tests {
     fn key(path: &'static str) -> ResourceKey {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, "a".parse().unwrap());
-        let target = Target::parse(&Bytes::from_static(path.as_bytes()), &headers, Scheme::Http, true).unwrap();
+        let target =
+            Target::parse(&Bytes::from_static(path.as_bytes()), &headers, Scheme::Http, true).unwrap();
         ResourceKey::new(&target, &QueryPolicy::All)
     }
 

@@ -12,7 +12,7 @@ use crate::{
     flight::{Flight, Phase, Role, Shared, Ticket},
     forward,
     headers::has_passed_here,
-    key::{ResourceKey, VariantKey},
+    key::ResourceKey,
     message::{Reply, Request, RequestBody, RequestBodyError},
     policy::{
         invalidation::invalidates,
@@ -213,9 +213,7 @@ impl Miss<'_> {
     fn unshared(mut self, detail: Detail, fetched: Result<Fetched, oneshot::error::RecvError>) -> Reply {
         self.forward.detail = self.forward.detail.or(Some(detail));
         match fetched {
-            Ok(fetched) => {
-                respond::fetched(fetched, Outcome::Forward(self.forward), self.app.clock.now())
-            }
+            Ok(fetched) => respond::fetched(fetched, Outcome::Forward(self.forward), self.app.clock.now()),
             Err(_) => Failure::internal().reply(),
         }
     }

@@ -15,7 +15,11 @@ use hyper::upgrade::OnUpgrade;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
 
-use crate::{admit::Head, headers::{Lines, Peer}, status::Outcome};
+use crate::{
+    admit::Head,
+    headers::{Lines, Peer},
+    status::Outcome,
+};
 
 /// A request that was admitted, and who sent it. Its body comes apart.
 #[derive(Debug)]

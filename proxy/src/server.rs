@@ -76,7 +76,12 @@ impl Server {
 
     /// Answers until `stop`, then takes no more connections and lets the running requests finish,
     /// `timeouts.drain` long at most. Whether all did.
-    pub async fn run(self, app: Arc<App>, observer: Arc<dyn Observer>, stop: impl Future<Output = ()>) -> bool {
+    pub async fn run(
+        self,
+        app: Arc<App>,
+        observer: Arc<dyn Observer>,
+        stop: impl Future<Output = ()>,
+    ) -> bool {
         let (drain, draining) = watch::channel(false);
         let places = Arc::new(Semaphore::new(app.live().limits.connections));
         let shared = Shared { app: Arc::clone(&app), observer, draining, places };

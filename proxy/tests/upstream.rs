@@ -497,7 +497,7 @@ mod timeouts {
     async fn a_tls_handshake_that_hangs() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let mut settings = settings(Origin::Https { host: "localhost".into(), port });
+        let mut settings = settings(UpstreamUrl::Https { host: "localhost".into(), port });
         settings.connect = SHORT * 4;
         settings.roots = Roots::Only(vec![tls::authority().0]);
         let upstream = Upstream::with_lookup(settings, lookup(vec![listener.local_addr().unwrap()])).unwrap();
@@ -884,7 +884,7 @@ mod leaving {
     async fn a_request_dropped_while_it_connects() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut settings = settings(Origin::Https { host: "localhost".into(), port: address.port() });
+        let mut settings = settings(UpstreamUrl::Https { host: "localhost".into(), port: address.port() });
         settings.roots = Roots::Only(vec![tls::authority().0]);
         let upstream = Upstream::with_lookup(settings, lookup(vec![address])).unwrap();
         let hello = async {
@@ -915,7 +915,7 @@ fn moving(addresses: Arc<Mutex<Vec<SocketAddr>>>) -> Lookup {
 }
 
 fn named(port: u16) -> Origin {
-    Origin::Http { host: "origin.test".into(), port }
+    UpstreamUrl::Http { host: "origin.test".into(), port }
 }
 
 mod ways {
@@ -936,7 +936,7 @@ mod ways {
     #[tokio::test]
     async fn a_name_goes_through_the_systems_resolver() {
         let script = Script::start().await;
-        let origin = Origin::Http { host: "localhost".into(), port: script.address().port() };
+        let origin = UpstreamUrl::Http { host: "localhost".into(), port: script.address().port() };
         let upstream = Upstream::new(settings(origin)).unwrap();
         let (answer, _peer) = join!(fetch(&upstream, get("/")), script.answer(OK));
         assert_eq!(answer.unwrap(), "200 ok");
@@ -977,7 +977,7 @@ mod ways {
     #[tokio::test]
     async fn nothing_listens() {
         let port = Script::start().await.address().port();
-        let upstream = Upstream::new(settings(Origin::Http { host: "127.0.0.1".into(), port })).unwrap();
+        let upstream = Upstream::new(settings(UpstreamUrl::Http { host: "127.0.0.1".into(), port })).unwrap();
         assert_eq!(kind(upstream.send(get("/")).await), ("connection_refused", 502));
         assert_eq!(upstream.stats().open, 0);
     }
@@ -1002,7 +1002,7 @@ mod ways {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        let upstream = Upstream::new(settings(Origin::Unix(path))).unwrap();
+        let upstream = Upstream::new(settings(UpstreamUrl::Unix(path))).unwrap();
         let (answer, _peer) = join!(fetch(&upstream, get("/")), async {
             let mut peer = Peer::new(listener.accept().await.unwrap().0);
             assert!(peer.head().await.contains("host: origin\r\n"));
@@ -1010,7 +1010,7 @@ mod ways {
             peer
         });
         assert_eq!(answer.unwrap(), "200 ok");
-        let upstream = Upstream::new(settings(Origin::Unix(folder.path().join("none.sock")))).unwrap();
+        let upstream = Upstream::new(settings(UpstreamUrl::Unix(folder.path().join("none.sock")))).unwrap();
         assert_eq!(kind(upstream.send(get("/")).await), ("destination_unavailable", 503));
     }
 }
@@ -1051,7 +1051,7 @@ mod tls {
     async fn listen(root: CertificateDer<'static>) -> (TcpListener, Upstream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut settings = settings(Origin::Https { host: "origin.test".into(), port: address.port() });
+        let mut settings = settings(UpstreamUrl::Https { host: "origin.test".into(), port: address.port() });
         settings.roots = Roots::Only(vec![root]);
         (listener, Upstream::with_lookup(settings, lookup(vec![address])).unwrap())
     }

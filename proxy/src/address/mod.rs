@@ -6,6 +6,7 @@ use std::{
     path::PathBuf,
 };
 
+use http::HeaderValue;
 use thiserror::Error;
 
 use crate::admit::{Scheme, normalise_authority};
@@ -134,6 +135,17 @@ impl Listen {
 }
 
 impl UpstreamUrl {
+    /// Its authority as a `Host` field; a socket file has none of its own.
+    #[must_use]
+    pub fn host_field(&self) -> HeaderValue {
+        let text = match self {
+            Self::Http { host, port } => authority(host, *port, Scheme::Http),
+            Self::Https { host, port } => authority(host, *port, Scheme::Https),
+            Self::Unix(_) => "localhost".to_owned(),
+        };
+        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
+    }
+
     /// Reads `http://host[:port]`, `https://host[:port]` or `unix:/path`.
     ///
     /// # Errors
@@ -223,6 +235,12 @@ impl fmt::Display for UpstreamUrl {
             write!(f, "{scheme}://{host}:{port}")
         }
     }
+}
+
+/// `host[:port]`, an address of IPv6 in brackets, the scheme's own port left out.
+fn authority(host: &str, port: u16, scheme: Scheme) -> String {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    if port == scheme.default_port() { host } else { format!("{host}:{port}") }
 }
 
 #[cfg(test)]

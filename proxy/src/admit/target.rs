@@ -87,7 +87,7 @@ impl Target {
         }
         let (stated, rest) = absolute_form(raw)?;
         let stated = HeaderValue::from_maybe_shared(stated).map_err(|_| TargetError::Byte)?;
-        let authority = normalise_authority(&stated, scheme).ok_or(TargetError::Form)?;
+        let authority = normalise_field(&stated, scheme).ok_or(TargetError::Form)?;
         if host.is_some_and(|host| host != authority) {
             return Err(TargetError::HostMismatch);
         }
@@ -238,14 +238,13 @@ fn single_host(
     match first {
         None if required => Err(TargetError::HostCount),
         None => Ok(None),
-        Some(value) => normalise_authority(value, scheme).map(Some).ok_or(TargetError::HostSyntax),
+        Some(value) => normalise_field(value, scheme).map(Some).ok_or(TargetError::HostSyntax),
     }
 }
 
 /// `host[:port]` in one spelling: lower case, one trailing dot and the scheme's own port dropped.
 /// `None` for anything else (RFC 3986 §3.2.2: no userinfo, no empty host).
-#[must_use]
-pub fn normalise_authority(raw: &HeaderValue, scheme: Scheme) -> Option<HeaderValue> {
+fn normalise_field(raw: &HeaderValue, scheme: Scheme) -> Option<HeaderValue> {
     let text = raw.to_str().ok()?;
     let (host, port) = split_port(text)?;
     let port = match port {
@@ -261,6 +260,13 @@ pub fn normalise_authority(raw: &HeaderValue, scheme: Scheme) -> Option<HeaderVa
         None => HeaderValue::from_str(&host.to_ascii_lowercase()).ok(),
         Some(port) => HeaderValue::from_str(&format!("{}:{port}", host.to_ascii_lowercase())).ok(),
     }
+}
+
+/// The same for what does not come in a field: an address in the file.
+#[must_use]
+pub fn normalise_authority(raw: &[u8], scheme: Scheme) -> Option<String> {
+    let field = HeaderValue::from_bytes(raw).ok()?;
+    Some(normalise_field(&field, scheme)?.to_str().ok()?.to_owned())
 }
 
 /// Host (checked, without a trailing dot) and port digits.

@@ -109,7 +109,7 @@ fn rule(reader: &mut Reader<'_>, at: &At<'_>, largest_body: LargestBody) -> Opti
         methods: methods?,
         host: host?,
         headers: headers?.unwrap_or_default(),
-        cache: cache?,
+        cache: cache?.map(Arc::new),
         fingerprint,
     };
     rule.name = name?.unwrap_or_else(|| default_name(&rule));

@@ -38,7 +38,11 @@ impl ChunkDecoder {
     /// # Errors
     /// Whatever another parser might read in another way: a bare LF, a sign or space around the
     /// size, a quote in an extension.
-    pub(super) fn decode(&mut self, buffer: &mut BytesMut, limits: &HeadLimits) -> Result<Decoded, &'static str> {
+    pub(super) fn decode(
+        &mut self,
+        buffer: &mut BytesMut,
+        limits: &HeadLimits,
+    ) -> Result<Decoded, &'static str> {
         loop {
             match self {
                 Self::Size => match size_line(buffer)? {
@@ -74,8 +78,13 @@ impl ChunkDecoder {
 
 /// The size of the next chunk, once its line is whole.
 fn size_line(buffer: &mut BytesMut) -> Result<Option<u64>, &'static str> {
-    let Some(end) = memchr::memchr(b'\n', buffer.get(..MAX_SIZE_LINE.min(buffer.len())).unwrap_or_default()) else {
-        return if buffer.len() < MAX_SIZE_LINE { Ok(None) } else { Err("the line of a chunk size is too long") };
+    let Some(end) = memchr::memchr(b'\n', buffer.get(..MAX_SIZE_LINE.min(buffer.len())).unwrap_or_default())
+    else {
+        return if buffer.len() < MAX_SIZE_LINE {
+            Ok(None)
+        } else {
+            Err("the line of a chunk size is too long")
+        };
     };
     let line = buffer.split_to(end + 1).freeze();
     let line = line.strip_suffix(b"\r\n").ok_or("the line of a chunk size ends without CR")?;
@@ -94,7 +103,11 @@ fn chunk_size(digits: &[u8]) -> Result<u64, &'static str> {
 }
 
 /// The section after the last chunk: nothing but the empty line, or fields before it.
-fn trailers(buffer: &mut BytesMut, scanned: &mut usize, limits: &HeadLimits) -> Result<Decoded, &'static str> {
+fn trailers(
+    buffer: &mut BytesMut,
+    scanned: &mut usize,
+    limits: &HeadLimits,
+) -> Result<Decoded, &'static str> {
     if buffer.starts_with(b"\r\n") {
         buffer.advance(2);
         return Ok(Decoded::End(HeaderMap::new()));

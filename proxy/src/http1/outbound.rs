@@ -125,7 +125,9 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
         head.clear();
         put_status_line(head, reply.status);
         match &reply.fields {
-            Fields::Map(fields) => fields.iter().for_each(|(n, v)| put_line(head, n.as_str().as_bytes(), v.as_bytes())),
+            Fields::Map(fields) => {
+                fields.iter().for_each(|(n, v)| put_line(head, n.as_str().as_bytes(), v.as_bytes()))
+            }
             Fields::Lines(lines) => head.extend_from_slice(lines.as_bytes()),
         }
         if let Some(age) = reply.age {
@@ -266,5 +268,6 @@ fn put_status_line(head: &mut Vec<u8>, status: StatusCode) {
         head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
         return;
     }
-    let _ = write!(head, "HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default());
+    let _ =
+        write!(head, "HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default());
 }

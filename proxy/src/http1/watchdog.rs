@@ -25,7 +25,11 @@ impl Watchdog {
     }
 
     /// Waits for `future`, but no longer than `limit` from its first suspension.
-    pub(super) async fn limit<F: Future>(&mut self, limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+    pub(super) async fn limit<F: Future>(
+        &mut self,
+        limit: Duration,
+        future: F,
+    ) -> Result<F::Output, Elapsed> {
         let mut future = pin!(future);
         let mut deadline = None;
         poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -39,7 +43,11 @@ impl Watchdog {
     }
 
     /// Waits for `future`, but no longer than to `deadline`.
-    pub(super) async fn until<F: Future>(&mut self, deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
+    pub(super) async fn until<F: Future>(
+        &mut self,
+        deadline: Instant,
+        future: F,
+    ) -> Result<F::Output, Elapsed> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),

@@ -128,7 +128,7 @@ impl Pattern {
     /// A target that it matches.
     fn example(&self) -> Option<Target> {
         let path = self.text.replace("**", "x").replace('*', "x");
-        Target::parse(&path, &HeaderMap::new(), Scheme::Http, false).ok()
+        Target::parse(&path.into(), &HeaderMap::new(), Scheme::Http, false).ok()
     }
 }
 

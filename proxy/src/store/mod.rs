@@ -3,6 +3,7 @@
 
 pub mod memory;
 pub mod redis;
+pub mod tiers;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

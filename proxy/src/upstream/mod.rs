@@ -20,7 +20,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    Request, Response, StatusCode, Version,
+    HeaderValue, Request, Response, StatusCode, Version,
     header::{CONTENT_TYPE, UPGRADE},
     response,
 };
@@ -29,6 +29,8 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval},
 };
+
+use crate::address::UpstreamUrl;
 
 use self::{
     body::Held,
@@ -45,7 +47,7 @@ pub use self::{
     framing::{Framing, FramingError},
     pool::Stats,
     resolve::{Lookup, LookupFuture},
-    settings::{MAX_AGE, MAX_IDLE, Origin, Settings},
+    settings::{MAX_AGE, MAX_IDLE, Settings},
     tls::Roots,
 };
 
@@ -110,9 +112,9 @@ impl Upstream {
         let runtime = tokio::runtime::Handle::try_current()?;
         let settings = settings.bounded();
         let route = match &settings.origin {
-            Origin::Unix(path) => Route::Unix(path.clone()),
-            Origin::Http { host, port } => Route::Tcp(Resolver::new(host, *port, lookup)),
-            Origin::Https { host, port } => {
+            UpstreamUrl::Unix(path) => Route::Unix(path.clone()),
+            UpstreamUrl::Http { host, port } => Route::Tcp(Resolver::new(host, *port, lookup)),
+            UpstreamUrl::Https { host, port } => {
                 Route::Tls(Resolver::new(host, *port, lookup), Tls::new(host, settings.roots.clone())?)
             }
         };
@@ -221,6 +223,12 @@ impl Upstream {
         } else {
             self.settings.between_bytes
         }
+    }
+
+    /// The origin's own name, for a request that states none.
+    #[must_use]
+    pub fn host(&self) -> HeaderValue {
+        self.settings.origin.host_field()
     }
 
     /// What is open, idle and waiting now, and what was done so far.

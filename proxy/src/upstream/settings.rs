@@ -1,9 +1,12 @@
 //! Where the origin is, and the limits towards it.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use super::{pool::Bounds, tls::Roots};
-use crate::limits::{Limits, Timeouts};
+use crate::{
+    address::UpstreamUrl,
+    limits::{Limits, Timeouts},
+};
 
 /// Age beyond which a connection is not used again: the origin's load balancer gets its turn.
 pub const MAX_AGE: Duration = Duration::from_secs(300);
@@ -14,32 +17,11 @@ pub const MAX_IDLE: Duration = Duration::from_secs(60);
 /// Beyond this a time limit is none.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// Where the origin is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Plain TCP.
-    Http {
-        /// A name or an address.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// TLS.
-    Https {
-        /// A name or an address; the certificate must hold it.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// A unix socket.
-    Unix(PathBuf),
-}
-
 /// The origin and the limits towards it.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where it is.
-    pub origin: Origin,
+    pub origin: UpstreamUrl,
     /// Connections held at once, idle ones and tunnels included.
     pub connections: usize,
     /// Requests that wait for a connection, first come, first served; each at most `first_byte`, since to the
@@ -64,7 +46,7 @@ pub struct Settings {
 impl Settings {
     /// `limits` and `timeouts` towards `origin`.
     #[must_use]
-    pub fn new(origin: Origin, limits: &Limits, timeouts: &Timeouts) -> Self {
+    pub fn new(origin: UpstreamUrl, limits: &Limits, timeouts: &Timeouts) -> Self {
         Self {
             origin,
             connections: limits.upstream_connections,

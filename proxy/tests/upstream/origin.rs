@@ -49,7 +49,7 @@ impl Script {
     }
 
     pub(crate) fn origin(&self) -> Origin {
-        Origin::Http { host: "127.0.0.1".into(), port: self.address().port() }
+        UpstreamUrl::Http { host: "127.0.0.1".into(), port: self.address().port() }
     }
 
     pub(crate) fn settings(&self) -> Settings {
