@@ -1,6 +1,7 @@
 //! Sidecache.
 
 pub mod admit;
+pub mod cli;
 pub mod clock;
 pub mod headers;
 pub mod key;
@@ -9,3 +10,4 @@ pub mod policy;
 pub mod status;
 pub mod store;
 pub mod stored;
+pub mod telemetry;
