@@ -11,3 +11,4 @@ pub mod status;
 pub mod store;
 pub mod stored;
 pub mod telemetry;
+pub mod wrap;
