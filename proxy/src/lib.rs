@@ -7,6 +7,7 @@ pub mod headers;
 pub mod key;
 pub mod limits;
 pub mod policy;
+pub mod reload;
 pub mod status;
 pub mod store;
 pub mod stored;

@@ -1,4 +1,5 @@
 //! As PID 1, orphans are taken in. Alone in its file, because the whole process waits for them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 #![cfg(target_os = "linux")]
 
 use std::{ffi::OsString, time::Duration};

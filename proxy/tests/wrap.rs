@@ -1,4 +1,5 @@
 //! The wrapped app, with real processes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 
 use std::{ffi::OsString, time::Duration};
 
