@@ -1,5 +1,6 @@
 //! Sidecache.
 
+pub mod admin;
 pub mod admit;
 pub mod cli;
 pub mod clock;

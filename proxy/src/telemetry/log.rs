@@ -28,7 +28,8 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
-use crate::status::Outcome;
+use super::metrics::Scrape;
+use crate::status::{Detail, Outcome};
 
 /// Lines that wait for a sink that has stopped; further ones are dropped and counted. At some
 /// 300 bytes a line this bounds what a blocked sink costs to a few megabytes.
@@ -81,10 +82,25 @@ pub struct Log {
 }
 
 impl Log {
-    /// A way to read how many lines were dropped because the sink was too slow.
-    pub fn dropped_lines(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
-        let dropped = self.dropped.clone();
-        move || u64::try_from(dropped.dropped_lines()).unwrap_or(u64::MAX)
+    /// The count of lines that were dropped because the sink was too slow.
+    #[must_use]
+    pub fn dropped_lines(&self) -> DroppedLines {
+        DroppedLines(self.dropped.clone())
+    }
+}
+
+/// How many lines were dropped so far.
+pub struct DroppedLines(ErrorCounter);
+
+impl DroppedLines {
+    /// Adds it to a scrape.
+    pub fn write(&self, scrape: &mut Scrape<'_>) {
+        let help = "Log lines dropped because whoever reads them was too slow";
+        scrape.counter("sidecache_log_lines_dropped", help, self.count());
+    }
+
+    fn count(&self) -> u64 {
+        u64::try_from(self.0.dropped_lines()).unwrap_or(u64::MAX)
     }
 }
 
@@ -210,7 +226,7 @@ pub fn access(line: &AccessLine<'_>) {
         bytes = line.bytes,
         duration_ms = milliseconds(line.duration),
         outcome = line.outcome.word(),
-        detail = line.outcome.detail().map(crate::status::Detail::as_str),
+        detail = line.outcome.detail().map(Detail::as_str),
         rule = line.rule,
         peer = line.peer.map(tracing::field::display),
     );
@@ -226,7 +242,10 @@ mod tests {
     use std::sync::{Arc, Mutex, PoisonError};
 
     use super::*;
-    use crate::status::{Detail, Forward, Fwd};
+    use crate::{
+        status::{Forward, Fwd},
+        telemetry::metrics::Metrics,
+    };
 
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -368,7 +387,11 @@ mod tests {
             }
         });
         // One line is with the sink and eight wait.
-        assert!((91..=92).contains(&dropped()), "{}", dropped());
+        assert!((91..=92).contains(&dropped.count()), "{}", dropped.count());
+        let mut metrics = Metrics::new(std::time::UNIX_EPOCH);
+        let line = format!("sidecache_log_lines_dropped_total {}\n", dropped.count());
+        metrics.register(move |scrape| dropped.write(scrape));
+        assert!(metrics.render().unwrap().contains(&line));
         drop(release);
     }
 }
