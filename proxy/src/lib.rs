@@ -16,12 +16,16 @@
 //! | 9 collapse | [`flight`], [`spool`] | one asks, the others wait |
 //! | 10 store | [`fill`] | what may be stored is, when it is whole |
 //!
-//! Beside the path: [`config`] reads the file, [`app`] holds what it says, [`status`] names the
-//! outcomes, [`error`] writes the proxy's own answers, [`observe`] is told of every exchange.
+//! Beside the path: [`config`] reads the file and [`reload`] notices its edits, [`app`] holds what
+//! it says, [`status`] names the outcomes, [`error`] writes the proxy's own answers, [`observe`] is
+//! told of every exchange, [`telemetry`] logs and counts it, [`admin`] shows it, [`cli`] and
+//! [`wrap`] are the command.
 
 pub mod address;
 pub mod admit;
+pub mod admin;
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
@@ -36,6 +40,7 @@ pub mod limits;
 pub mod message;
 pub mod observe;
 pub mod policy;
+pub mod reload;
 pub mod respond;
 pub mod routes;
 pub mod server;
@@ -43,4 +48,6 @@ pub mod spool;
 pub mod status;
 pub mod store;
 pub mod stored;
+pub mod telemetry;
 pub mod upstream;
+pub mod wrap;

@@ -1,0 +1,119 @@
+//! The admin listener: health, the configuration's state, metrics. Apart from the data port, so that
+//! nothing of it can be reached through the proxy, and no path of the app is taken.
+//!
+//! `/livez` and `/readyz` are for probes that can hold no secret, and tell nothing that is one; they
+//! need no token. Everything else does where a token is set, and without one the listener takes
+//! loopback addresses and unix sockets only.
+
+mod guard;
+pub mod healthcheck;
+mod listener;
+mod routes;
+mod token;
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
+
+use thiserror::Error;
+
+pub use listener::Admin;
+pub use token::{Token, TokenError};
+
+use crate::reload::status::Report;
+
+/// Connections held at once; further ones wait in the backlog of the listener.
+const CONNECTIONS: usize = 64;
+
+/// For the head of the request, from the first moment of the connection.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For one connection in all: it carries one request.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of a request's head.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// How long answers under way may take once the listener is told to stop.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// How long to wait after `accept` failed, as when there are no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An IP address and a port; port 0 takes any that is free.
+    Tcp(SocketAddr),
+    /// A unix socket, for this user alone.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = AdminError;
+
+    fn from_str(text: &str) -> Result<Self, AdminError> {
+        match text.strip_prefix("unix:") {
+            Some(path) if !path.is_empty() => Ok(Self::Unix(Path::new(path).to_owned())),
+            _ => text.parse().map(Self::Tcp).map_err(|_| AdminError::Address(text.to_owned())),
+        }
+    }
+}
+
+/// Why there is no admin listener.
+#[derive(Debug, Error)]
+pub enum AdminError {
+    /// Neither `IP:port` nor `unix:/path`.
+    #[error("admin: {0:?} is neither an IP address with a port, like 127.0.0.1:9090, nor unix:/path")]
+    Address(String),
+    /// The address can be reached from elsewhere, and there is no token.
+    #[error(
+        "admin: {0} can be reached from other machines, so it needs a token: set SIDECACHE_ADMIN_TOKEN or \
+         --admin-token-file, or listen on 127.0.0.1"
+    )]
+    TokenNeeded(SocketAddr),
+    /// The system refuses.
+    #[error("admin: cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: Address,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Whether requests should be sent to the proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Yes.
+    Ready,
+    /// Yes, but something is missing, as Redis may be. Never a secret: anyone may read it.
+    Degraded(Vec<String>),
+    /// No: it drains, or the app does not answer yet. Never a secret.
+    NotReady(Vec<String>),
+}
+
+/// What the listener shows; each is asked on every request and must not block.
+#[derive(Clone)]
+pub struct AdminState {
+    /// For `/readyz`.
+    pub health: Arc<dyn Fn() -> Health + Send + Sync>,
+    /// For `/config`.
+    pub config: Arc<dyn Fn() -> Report + Send + Sync>,
+    /// For `/metrics`, as [`crate::telemetry::metrics::Metrics::render`] gives it.
+    pub metrics: Arc<dyn Fn() -> Result<String, fmt::Error> + Send + Sync>,
+}

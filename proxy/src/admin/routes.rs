@@ -1,0 +1,144 @@
+//! What the admin listener answers.
+
+use std::time::{Duration, SystemTime};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{StatusCode, header::CONTENT_TYPE};
+use serde::Serialize;
+
+use super::{AdminState, Health, guard};
+use crate::{reload::status::Report, telemetry::metrics};
+
+const INDEX: &str = concat!(
+    "sidecache ",
+    env!("CARGO_PKG_VERSION"),
+    "
+
+/livez    the process runs
+/readyz   200 when requests should be sent here, else 503, with reasons
+/config   which configuration is in force, and what became of the last edit
+/metrics  for Prometheus
+"
+);
+
+/// `get` answers `HEAD` too, and anything else 405 with `Allow`.
+pub(super) fn router(state: AdminState) -> Router {
+    Router::new()
+        .route("/", get(INDEX))
+        .route("/livez", get("live\n"))
+        .route("/readyz", get(ready))
+        .route("/config", get(config))
+        .route("/metrics", get(scrape))
+        .fallback((StatusCode::NOT_FOUND, "There is nothing here; / says what there is.\n"))
+        .layer(middleware::from_fn(guard::check))
+        .with_state(state)
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    status: &'static str,
+    reasons: Vec<String>,
+}
+
+async fn ready(State(state): State<AdminState>) -> Response {
+    let (code, status, reasons) = match (state.health)() {
+        Health::Ready => (StatusCode::OK, "ready", Vec::new()),
+        Health::Degraded(reasons) => (StatusCode::OK, "degraded", reasons),
+        Health::NotReady(reasons) => (StatusCode::SERVICE_UNAVAILABLE, "not ready", reasons),
+    };
+    (code, Json(Readiness { status, reasons })).into_response()
+}
+
+#[derive(Serialize)]
+struct Configuration {
+    file: String,
+    generation: u64,
+    loaded: String,
+    last_reload: Option<LastReload>,
+}
+
+#[derive(Serialize)]
+struct LastReload {
+    at: String,
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+async fn config(State(state): State<AdminState>) -> Json<Configuration> {
+    Json((state.config)().into())
+}
+
+impl From<Report> for Configuration {
+    fn from(report: Report) -> Self {
+        let last_reload = report.last_reload.map(|attempt| LastReload {
+            at: rfc3339(attempt.at),
+            result: if attempt.result.is_ok() { "applied" } else { "refused" },
+            error: attempt.result.err(),
+        });
+        Self {
+            file: report.file.display().to_string(),
+            generation: report.generation,
+            loaded: rfc3339(report.loaded),
+            last_reload,
+        }
+    }
+}
+
+/// The time in UTC, to the second.
+fn rfc3339(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month and day of a day since 1970. Years are counted from March, so that the leap day is
+/// their last, and in spans of 400, after which the calendar repeats itself.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468; // from 1 March of year 0
+    let (span, day_of_span) = (days / 146_097, days % 146_097);
+    let year_of_span =
+        (day_of_span - day_of_span / 1_460 + day_of_span / 36_524 - day_of_span / 146_096) / 365;
+    let day_of_year = day_of_span - (365 * year_of_span + year_of_span / 4 - year_of_span / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (span * 400 + year_of_span + u64::from(month <= 2), month, day)
+}
+
+async fn scrape(State(state): State<AdminState>) -> Response {
+    match (state.metrics)() {
+        Ok(page) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "cannot write the metrics");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (1_709_251_200, "2024-03-01T00:00:00Z"),
+            (4_107_542_399, "2100-02-28T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)), text);
+        }
+    }
+}

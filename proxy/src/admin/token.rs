@@ -1,0 +1,94 @@
+//! The bearer token (RFC 6750).
+
+use std::{fmt, io, path::Path};
+
+use blake3::Hash;
+use thiserror::Error;
+
+/// A token that can be guessed is none.
+const SHORTEST: usize = 16;
+
+/// The secret that opens the admin listener. Only its hash is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Hash);
+
+/// Why a token cannot be used.
+#[derive(Debug, Error)]
+pub enum TokenError {
+    /// It is shorter than 16 bytes, or holds something that no header field can.
+    #[error("the admin token must have at least {SHORTEST} characters, all visible ASCII")]
+    Unfit,
+    /// Its file cannot be read.
+    #[error("cannot read the admin token from {path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Token {
+    /// Takes a token; blanks and line ends around it do not count.
+    ///
+    /// # Errors
+    /// It is too short or cannot be sent in a header field.
+    pub fn new(secret: &str) -> Result<Self, TokenError> {
+        let secret = secret.trim();
+        let fits = secret.len() >= SHORTEST && secret.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits { Ok(Self(blake3::hash(secret.as_bytes()))) } else { Err(TokenError::Unfit) }
+    }
+
+    /// Takes the token from a file, as secrets are mounted.
+    ///
+    /// # Errors
+    /// The file cannot be read, or what is in it will not do.
+    pub fn from_file(path: &Path) -> Result<Self, TokenError> {
+        let secret = std::fs::read_to_string(path)
+            .map_err(|source| TokenError::File { path: path.display().to_string(), source })?;
+        Self::new(&secret)
+    }
+
+    /// Whether `presented` is the token. Hashes are compared, in constant time: how long it takes
+    /// tells nothing of where the two differ.
+    pub(super) fn matches(&self, presented: &[u8]) -> bool {
+        self.0 == blake3::hash(presented)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_token_matches() {
+        let token = Token::new(" 0123456789abcdef\n").unwrap();
+        assert!(token.matches(b"0123456789abcdef"));
+        for wrong in ["", "0123456789abcde", "0123456789abcdeF", "0123456789abcdef "] {
+            assert!(!token.matches(wrong.as_bytes()), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_protects_nothing_is_refused() {
+        for unfit in ["", " ", "short", "0123456789 abcdef", "0123456789abcdéf"] {
+            assert!(Token::new(unfit).is_err(), "{unfit:?}");
+        }
+    }
+
+    #[test]
+    fn is_read_from_a_file_and_never_shown() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "0123456789abcdef\n").unwrap();
+        let token = Token::from_file(file.path()).unwrap();
+        assert_eq!(token, Token::new("0123456789abcdef").unwrap());
+        assert_eq!(format!("{token:?}"), "Token(…)");
+        assert!(Token::from_file(Path::new("/no/such/file")).is_err());
+    }
+}

@@ -1,0 +1,249 @@
+//! The numbers at `/metrics`, in the OpenMetrics text format.
+//!
+//! How many series there are follows from the configuration, never from the traffic: no label holds
+//! anything that a client sends.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet, text},
+    metrics::MetricType,
+    registry::Registry,
+};
+
+use super::rule_metrics::{RuleMetrics, Rules};
+
+/// The media type of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Everything that is measured.
+pub struct Metrics {
+    registry: Registry,
+    rules: Arc<Rules>,
+}
+
+impl Metrics {
+    /// The counters of requests, the build, and when the process began.
+    #[must_use]
+    pub fn new(started: SystemTime) -> Self {
+        let rules = Arc::new(Rules::default());
+        let mut metrics = Self { registry: Registry::default(), rules: Arc::clone(&rules) };
+        metrics.register(move |scrape| rules.write(scrape));
+        metrics.register(move |scrape| process(scrape, started));
+        metrics
+    }
+
+    /// Has `write` called on every scrape, for numbers that others keep.
+    ///
+    /// It is called with no lock of ours held and must not block. Two writers must not use one name.
+    pub fn register(&mut self, write: impl Fn(&mut Scrape<'_>) + Send + Sync + 'static) {
+        self.registry.register_collector(Box::new(Writer(write)));
+    }
+
+    /// Resolves the counters of the rules of one configuration, in order; call it with every
+    /// configuration. A rule that keeps its name keeps its counts; one that is gone is forgotten.
+    #[must_use]
+    pub fn rules<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<Arc<RuleMetrics>> {
+        self.rules.resolve(names)
+    }
+
+    /// The counters of requests that no rule matched, or that were refused before any could.
+    #[must_use]
+    pub fn unmatched(&self) -> Arc<RuleMetrics> {
+        self.rules.unmatched()
+    }
+
+    /// All of it, as text.
+    ///
+    /// # Errors
+    /// None that a `String` as the target can cause.
+    pub fn render(&self) -> Result<String, fmt::Error> {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry)?;
+        Ok(page)
+    }
+}
+
+fn process(scrape: &mut Scrape<'_>, started: SystemTime) {
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    scrape.gauges("sidecache_build_info", "The version that runs", [(version, 1_u64)]);
+    scrape.gauge("process_start_time_seconds", "When the process began, in Unix time", unix_seconds(started));
+}
+
+/// Seconds since 1970, as Prometheus has times; zero for what is before.
+#[must_use]
+pub fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// One reading of the numbers, as it is being written. Names are given as they appear, but for
+/// counters, whose `_total` is added here.
+pub struct Scrape<'e> {
+    encoder: DescriptorEncoder<'e>,
+    result: fmt::Result,
+}
+
+impl Scrape<'_> {
+    /// A number that only grows.
+    pub fn counter(&mut self, name: &str, help: &str, value: impl EncodeCounterValue) {
+        self.counters(name, help, [([("", ""); 0], value)]);
+    }
+
+    /// Numbers that only grow, told apart by labels.
+    pub fn counters<'l, const N: usize, V: EncodeCounterValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = ([(&'l str, &'l str); N], V)>,
+    ) {
+        self.family(name, help, MetricType::Counter, series, |encoder, value| {
+            encoder.encode_counter::<NoLabelSet, V, u64>(&value, None)
+        });
+    }
+
+    /// A number that goes up and down.
+    pub fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) {
+        self.gauges(name, help, [([("", ""); 0], value)]);
+    }
+
+    /// Numbers that go up and down, told apart by labels.
+    pub fn gauges<'l, const N: usize, V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = ([(&'l str, &'l str); N], V)>,
+    ) {
+        self.family(name, help, MetricType::Gauge, series, |encoder, value| encoder.encode_gauge(&value));
+    }
+
+    fn family<'l, const N: usize, V>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        series: impl IntoIterator<Item = ([(&'l str, &'l str); N], V)>,
+        write: impl Fn(&mut MetricEncoder<'_>, V) -> fmt::Result,
+    ) {
+        let encoder = &mut self.encoder;
+        let result = self.result.and_then(|()| {
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            series.into_iter().try_for_each(|(labels, value)| match N {
+                // An empty set of labels would be written as `{}`.
+                0 => write(&mut family, value),
+                _ => write(&mut family.encode_family(&labels)?, value),
+            })
+        });
+        self.result = result;
+    }
+}
+
+/// A closure as a collector.
+struct Writer<F>(F);
+
+impl<F: Fn(&mut Scrape<'_>) + Send + Sync + 'static> Collector for Writer<F> {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut scrape = Scrape { encoder, result: Ok(()) };
+        (self.0)(&mut scrape);
+        scrape.result
+    }
+}
+
+impl<F> fmt::Debug for Writer<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Writer")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::StatusCode;
+
+    use super::*;
+    use crate::status::{Forward, Fwd, Outcome, Own};
+
+    fn metrics() -> Metrics {
+        Metrics::new(UNIX_EPOCH + Duration::from_millis(1_500))
+    }
+
+    const MISS: Outcome =
+        Outcome::Forward(Forward { fwd: Fwd::UriMiss, stored: true, collapsed: false, detail: None });
+
+    #[test]
+    fn counts_requests_by_rule_outcome_and_class() {
+        let metrics = metrics();
+        let rules = metrics.rules(["/a", "say \"hi\""]);
+        rules[0].count(Outcome::Hit { ttl: 9 }, StatusCode::OK, 100);
+        rules[0].count(Outcome::Hit { ttl: 8 }, StatusCode::OK, 50);
+        rules[0].count(MISS, StatusCode::NOT_FOUND, 7);
+        rules[1].count(Outcome::Hit { ttl: 9 }, StatusCode::NOT_MODIFIED, 0);
+        metrics.unmatched().count(Outcome::Own(Own::Refused), StatusCode::BAD_REQUEST, 3);
+        let page = metrics.render().unwrap();
+        for line in [
+            r#"sidecache_requests_total{rule="/a",outcome="hit",status_class="2xx"} 2"#,
+            r#"sidecache_requests_total{rule="/a",outcome="uri-miss",status_class="4xx"} 1"#,
+            r#"sidecache_requests_total{rule="/a",outcome="origin-failed",status_class="5xx"} 0"#,
+            r#"sidecache_requests_total{rule="say \"hi\"",outcome="hit",status_class="3xx"} 1"#,
+            r#"sidecache_requests_total{rule="-",outcome="refused",status_class="4xx"} 1"#,
+            r#"sidecache_response_bytes_total{rule="/a"} 157"#,
+            "process_start_time_seconds 1.5",
+            concat!("sidecache_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            assert!(page.lines().any(|have| have == line), "{line} not in\n{page}");
+        }
+        assert!(page.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_reload_keeps_the_counts_of_rules_that_stay() {
+        let metrics = metrics();
+        let first = metrics.rules(["/stays", "/goes"]);
+        first[0].count(MISS, StatusCode::OK, 1);
+        first[1].count(MISS, StatusCode::OK, 1);
+        let second = metrics.rules(["/new", "/stays"]);
+        second[1].count(MISS, StatusCode::OK, 1);
+        let page = metrics.render().unwrap();
+        assert!(page.contains(r#"{rule="/stays",outcome="uri-miss",status_class="2xx"} 2"#), "{page}");
+        assert!(page.contains(r#"rule="/new""#) && !page.contains(r#"rule="/goes""#), "{page}");
+        // A request that began before the reload still has its counters.
+        first[1].count(MISS, StatusCode::OK, 1);
+    }
+
+    #[test]
+    fn traffic_adds_no_series_beyond_outcome_and_class() {
+        let metrics = metrics();
+        let rule = &metrics.rules(["/a"])[0];
+        for status in 100..1000 {
+            rule.count(MISS, StatusCode::from_u16(status).unwrap(), 1);
+        }
+        let page = metrics.render().unwrap();
+        let series =
+            page.lines().filter(|line| line.starts_with("sidecache_requests_total{rule=\"/a\"")).count();
+        // One for each outcome, and the five classes of the one outcome seen.
+        assert_eq!(series, Outcome::WORDS.len() + 4, "{page}");
+    }
+
+    #[test]
+    fn numbers_of_others_are_read_on_every_scrape() {
+        let mut metrics = metrics();
+        let value = Arc::new(std::sync::atomic::AtomicU64::new(1));
+        let read = Arc::clone(&value);
+        metrics.register(move |scrape| {
+            let now = read.load(std::sync::atomic::Ordering::Relaxed);
+            scrape.gauge("x_entries", "Entries", now);
+            scrape.counters("x_errors", "Errors", [([("kind", "budget")], now), ([("kind", "refused")], 7)]);
+        });
+        assert!(metrics.render().unwrap().contains("x_entries 1\n"));
+        value.store(2, std::sync::atomic::Ordering::Relaxed);
+        let page = metrics.render().unwrap();
+        assert!(page.contains("# TYPE x_errors counter\n"), "{page}");
+        assert!(page.contains("x_entries 2\n"), "{page}");
+        assert!(page.contains("x_errors_total{kind=\"refused\"} 7\n"), "{page}");
+    }
+}

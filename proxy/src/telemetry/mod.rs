@@ -1,0 +1,6 @@
+//! What the sidecar says about itself: lines for people, numbers for machines.
+
+pub mod log;
+pub mod metrics;
+pub mod rule_metrics;
+pub mod snapshot;
