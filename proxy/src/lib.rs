@@ -18,12 +18,12 @@
 //!
 //! Beside the path: [`config`] reads the file and [`reload`] notices its edits, [`app`] holds what
 //! it says, [`status`] names the outcomes, [`error`] writes the proxy's own answers, [`observe`] is
-//! told of every exchange, [`telemetry`] logs and counts it, [`admin`] shows it, [`cli`] and
-//! [`wrap`] are the command.
+//! told of every exchange, [`telemetry`] logs and counts it, [`admin`] shows it, [`cli`],
+//! [`run`] and [`wrap`] are the command.
 
 pub mod address;
-pub mod admit;
 pub mod admin;
+pub mod admit;
 pub mod app;
 pub mod cli;
 pub mod clock;
@@ -43,6 +43,7 @@ pub mod policy;
 pub mod reload;
 pub mod respond;
 pub mod routes;
+pub mod run;
 pub mod server;
 pub mod spool;
 pub mod status;

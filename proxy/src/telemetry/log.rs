@@ -206,6 +206,8 @@ pub struct AccessLine<'r> {
     pub outcome: Outcome,
     /// The rule that matched, by name.
     pub rule: Option<&'r str>,
+    /// Whether the client got all of it.
+    pub complete: bool,
 }
 
 /// Whether access lines are wanted at all: one load, to be asked before a line is put together.
@@ -229,6 +231,7 @@ pub fn access(line: &AccessLine<'_>) {
         detail = line.outcome.detail().map(Detail::as_str),
         rule = line.rule,
         peer = line.peer.map(tracing::field::display),
+        cut = (!line.complete).then_some(true),
     );
 }
 
@@ -279,6 +282,7 @@ mod tests {
             duration: Duration::from_micros(1501),
             outcome: Outcome::Forward(Forward::because(Fwd::Bypass, Some(Detail::Cookie))),
             rule: Some("/products"),
+            complete: true,
         }
     }
 

@@ -2,5 +2,6 @@
 
 pub mod log;
 pub mod metrics;
+pub mod observer;
 pub mod rule_metrics;
 pub mod snapshot;

@@ -51,6 +51,7 @@ fn place(outcome: Outcome) -> usize {
         Outcome::Own(Own::Refused) => 8,
         Outcome::Own(Own::OriginFailed) => 9,
         Outcome::Own(Own::NotCached) => 10,
+        Outcome::Own(Own::Failed) => 11,
     }
 }
 

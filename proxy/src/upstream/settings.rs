@@ -18,7 +18,7 @@ pub const MAX_IDLE: Duration = Duration::from_secs(60);
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// The origin and the limits towards it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Where it is.
     pub origin: UpstreamUrl,

@@ -12,7 +12,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::error::SetupError;
 
 /// Which authorities may vouch for the origin.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Roots {
     /// Those the machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` count).
     #[default]

@@ -1,0 +1,104 @@
+//! What the admin listener shows of a running sidecar.
+
+use std::{
+    future::pending,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+
+use super::RunError;
+use crate::{
+    address::Listen,
+    admin::{Address, Admin, AdminState, Health, Token},
+    app::App,
+    reload::status::Status,
+    store::{redis::Health as RedisHealth, tiers::Tiers},
+    telemetry::{log::Log, metrics::Metrics, snapshot},
+};
+
+/// The environment variable with the bearer token, where no file is named.
+const TOKEN_VARIABLE: &str = "SIDECACHE_ADMIN_TOKEN";
+
+/// What the admin listener looks at.
+pub(super) struct Panel {
+    pub(super) app: Arc<App>,
+    pub(super) status: Arc<Status>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Whether requests are taken: the app has answered, and no drain has begun.
+    pub(super) accepting: Arc<AtomicBool>,
+}
+
+impl Panel {
+    /// Opens the admin listener, where the file asks for one.
+    pub(super) async fn open(&self, address: Option<&Listen>, token: Option<&Path>) -> Result<(), RunError> {
+        let Some(address) = address else { return Ok(()) };
+        let admin = Admin::bind(&self::address(address.clone()), self::token(token)?).await?;
+        if let Some(address) = admin.local_addr() {
+            tracing::info!(%address, "the admin listener is open");
+        }
+        let (app, accepting) = (Arc::clone(&self.app), Arc::clone(&self.accepting));
+        let (status, metrics) = (Arc::clone(&self.status), Arc::clone(&self.metrics));
+        let state = AdminState {
+            health: Arc::new(move || health(&app, &accepting)),
+            config: Arc::new(move || status.report()),
+            metrics: Arc::new(move || metrics.render()),
+        };
+        // Open to the very end: a probe must be able to see that the sidecar drains.
+        tokio::spawn(admin.serve(state, pending()));
+        Ok(())
+    }
+}
+
+pub(super) fn address(listen: Listen) -> Address {
+    match listen {
+        Listen::Tcp(address) => Address::Tcp(address),
+        Listen::Unix(path) => Address::Unix(path),
+    }
+}
+
+fn token(file: Option<&Path>) -> Result<Option<Token>, RunError> {
+    match (file, std::env::var(TOKEN_VARIABLE)) {
+        (Some(file), _) => Ok(Some(Token::from_file(file)?)),
+        (None, Ok(secret)) if !secret.is_empty() => Ok(Some(Token::new(&secret)?)),
+        (None, _) => Ok(None),
+    }
+}
+
+/// Redis missing is no reason to send the requests elsewhere: they are answered all the same.
+fn health(app: &App, accepting: &AtomicBool) -> Health {
+    if !accepting.load(Ordering::Relaxed) {
+        return Health::NotReady(vec![
+            "no requests are taken: the app has not answered yet, or a drain has begun".into(),
+        ]);
+    }
+    match &app.store {
+        Tiers::Memory(_) => Health::Ready,
+        Tiers::Redis(redis) => match redis.health() {
+            RedisHealth::Up => Health::Ready,
+            RedisHealth::Down { reason, .. } => {
+                Health::Degraded(vec![format!("nothing is cached while Redis is away: {reason}")])
+            }
+        },
+    }
+}
+
+/// Everything that is measured.
+pub(super) fn metrics(app: &Arc<App>, status: &Arc<Status>, log: &Log, budget: u64) -> Metrics {
+    let mut metrics = Metrics::new(SystemTime::now());
+    let dropped = log.dropped_lines();
+    metrics.register(move |scrape| dropped.write(scrape));
+    let status = Arc::clone(status);
+    metrics.register(move |scrape| status.write(scrape));
+    let of = Arc::clone(app);
+    metrics.register(move |scrape| snapshot::upstream(scrape, of.live().upstream.stats()));
+    let of = Arc::clone(app);
+    metrics.register(move |scrape| match &of.store {
+        Tiers::Memory(store) => snapshot::memory(scrape, store.stats(), budget),
+        Tiers::Redis(store) => snapshot::redis(scrape, store.stats(), store.health() == RedisHealth::Up),
+    });
+    metrics
+}

@@ -1,0 +1,47 @@
+//! Builds what a request finds out of what the file says.
+
+use std::sync::Arc;
+
+use super::RunError;
+use crate::{
+    app::Live,
+    clock::Clock,
+    config::{Config, StoreConfig},
+    store::{
+        memory::MemoryStore,
+        redis::{RedisStore, Settings as RedisSettings},
+        tiers::Tiers,
+    },
+    upstream::{Settings as UpstreamSettings, SetupError, Upstream},
+};
+
+/// The stores; Redis is connected to in the background, however long that takes.
+pub(super) fn stores(config: &StoreConfig, clock: Clock) -> Result<Tiers, RunError> {
+    match &config.redis {
+        None => Ok(Tiers::Memory(MemoryStore::new(config.memory))),
+        Some(url) => {
+            let prefix = config.prefix.as_deref().unwrap_or_default();
+            Ok(Tiers::Redis(RedisStore::start(RedisSettings::new(url.expose(), prefix)?, clock)))
+        }
+    }
+}
+
+/// What can change while the proxy runs. The client to the origin is kept, with its connections,
+/// where nothing that concerns it has changed.
+pub(super) fn live(config: &Config, before: Option<(&Config, &Live)>) -> Result<Live, SetupError> {
+    let settings =
+        |config: &Config| UpstreamSettings::new(config.upstream.clone(), &config.limits, &config.timeouts);
+    let kept = before.filter(|(old, _)| settings(old) == settings(config));
+    let upstream = match kept {
+        Some((_, live)) => Arc::clone(&live.upstream),
+        None => Arc::new(Upstream::new(settings(config))?),
+    };
+    Ok(Live {
+        rules: config.rules.clone(),
+        upstream,
+        hosts: config.hosts.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        limits: config.limits.clone(),
+        timeouts: config.timeouts.clone(),
+    })
+}
