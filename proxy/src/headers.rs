@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn forwarded_fields_of_strangers_are_replaced_and_those_of_trusted_proxies_kept() {
-        let target = |h: &HeaderMap| Target::parse("/", h, Scheme::Http, true).unwrap();
+        let target = |h: &HeaderMap| Target::parse(&Bytes::from_static(b"/"), h, Scheme::Http, true).unwrap();
         let sent = map(&[
             ("host", "a"),
             ("x-forwarded-for", "1.2.3.4"),

@@ -1,16 +1,53 @@
-//! Sidecache.
+//! Sidecache: a caching sidecar in front of an HTTP app.
+//!
+//! # The life of a request
+//!
+//! | station | module | what happens |
+//! |---|---|---|
+//! | 1 accept | [`server`], [`http1`] | a connection is taken, a head is read |
+//! | 2 admit | [`admit`] | what must never be forwarded is refused |
+//! | 3 route | [`routes`] | the first matching rule |
+//! | 4 key | [`key`] | what the request may share with others |
+//! | 5 lookup | [`store`] | what is stored for it |
+//! | 6 decide | [`policy`] | RFC 9111, as pure functions |
+//! | – the story | [`handler`] | one `match` on the decision |
+//! | 7 serve | [`respond`] | a stored response becomes an answer |
+//! | 8 fetch | [`forward`], [`upstream`] | the origin is asked |
+//! | 9 collapse | [`flight`], [`spool`] | one asks, the others wait |
+//! | 10 store | [`fill`] | what may be stored is, when it is whole |
+//!
+//! Beside the path: [`config`] reads the file, [`app`] holds what it says, [`status`] names the
+//! outcomes, [`error`] writes the proxy's own answers, [`observe`] is told of every exchange.
+//! [`cli`] reads the command line, [`wrap`] runs the app, [`reload`] notices edits of the file,
+//! [`telemetry`] logs and counts, and [`admin`] shows it.
 
+pub mod address;
 pub mod admin;
 pub mod admit;
+pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod error;
+pub mod fill;
+pub mod flight;
+pub mod forward;
+pub mod handler;
 pub mod headers;
+pub mod http1;
 pub mod key;
 pub mod limits;
+pub mod message;
+pub mod observe;
 pub mod policy;
 pub mod reload;
+pub mod respond;
+pub mod routes;
+pub mod server;
+pub mod spool;
 pub mod status;
 pub mod store;
 pub mod stored;
 pub mod telemetry;
+pub mod upstream;
 pub mod wrap;

@@ -17,7 +17,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::{clock::Offset, headers::Lines, key::VariantKey, policy::facts::ResponseFacts};
+use crate::{
+    clock::Offset,
+    headers::Lines,
+    key::VariantKey,
+    policy::{facts::ResponseFacts, freshness::Exchange},
+};
 
 /// A response, ready to be served.
 #[derive(Debug)]
@@ -81,6 +86,12 @@ struct Head<'a> {
 }
 
 impl Stored {
+    /// When it was asked for and came.
+    #[must_use]
+    pub fn exchange(&self) -> Exchange {
+        Exchange { request_time: self.request_time, response_time: self.response_time }
+    }
+
     /// Bytes of memory that this entry really holds.
     #[must_use]
     pub fn footprint(&self) -> usize {

@@ -1,5 +1,37 @@
-//! Station 2: refuses what must never be forwarded. Pure.
+//! Station 2: refuses what must never be forwarded, before anything else looks at it. Pure.
+//!
+//! A request that two parsers could read in two ways is a hole in the app behind (request
+//! smuggling), so nothing is repaired here: what is not exactly HTTP/1.x is refused.
 
+mod framing;
+mod head;
 mod target;
 
-pub use target::{Scheme, Target, TargetError};
+use http::StatusCode;
+
+pub use framing::Framing;
+pub use head::{ConnectionOptions, Head, HeadLimits, Scan, read_trailers, scan};
+pub use target::{Scheme, Target, TargetError, normalise_authority};
+
+/// Why a request is refused; the connection is closed after the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// One sentence for the person who wrote the client.
+    pub reason: &'static str,
+}
+
+impl Refusal {
+    /// 400 with a reason.
+    #[must_use]
+    pub const fn bad(reason: &'static str) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, reason }
+    }
+
+    /// Another status with a reason.
+    #[must_use]
+    pub const fn with(status: StatusCode, reason: &'static str) -> Self {
+        Self { status, reason }
+    }
+}

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use http::{HeaderMap, header::HOST, uri::PathAndQuery};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header::HOST, uri::PathAndQuery};
 use thiserror::Error;
+
+use super::Refusal;
 
 /// The scheme under which the client reached the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +41,7 @@ impl Scheme {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
     scheme: Scheme,
-    authority: String,
+    authority: HeaderValue,
     /// As received, byte for byte; `*` for `OPTIONS *`.
     path_and_query: PathAndQuery,
 }
@@ -72,22 +75,24 @@ impl Target {
     /// What does not fit RFC 9112 §3.2 to the letter: nothing is repaired, because the app behind
     /// might repair it in another way.
     pub fn parse(
-        raw: &str,
+        raw: &Bytes,
         headers: &HeaderMap,
         scheme: Scheme,
         host_required: bool,
     ) -> Result<Self, TargetError> {
         let host = single_host(headers, scheme, host_required)?;
-        if raw.starts_with('/') || raw == "*" {
-            return Ok(Self { scheme, authority: host.unwrap_or_default(), path_and_query: path(raw)? });
+        if raw.starts_with(b"/") || raw == "*" {
+            let authority = host.unwrap_or_else(|| HeaderValue::from_static(""));
+            return Ok(Self { scheme, authority, path_and_query: path(raw.clone())? });
         }
         let (stated, rest) = absolute_form(raw)?;
-        let authority = normalise_authority(stated.as_bytes(), scheme).ok_or(TargetError::Form)?;
+        let stated = HeaderValue::from_maybe_shared(stated).map_err(|_| TargetError::Byte)?;
+        let authority = normalise_authority(&stated, scheme).ok_or(TargetError::Form)?;
         if host.is_some_and(|host| host != authority) {
             return Err(TargetError::HostMismatch);
         }
-        let path_and_query = if rest.starts_with('/') { path(rest)? } else { path(&format!("/{rest}"))? };
-        Ok(Self { scheme, authority, path_and_query })
+        let rest = if rest.starts_with(b"/") { rest } else { [b"/", rest.as_ref()].concat().into() };
+        Ok(Self { scheme, authority, path_and_query: path(rest)? })
     }
 
     /// The scheme under which the client asked.
@@ -99,6 +104,12 @@ impl Target {
     /// The host, and the port where it is not the scheme's own: lower case, no trailing dot.
     #[must_use]
     pub fn authority(&self) -> &str {
+        self.authority.to_str().unwrap_or_default()
+    }
+
+    /// The same, as the `Host` that the origin gets.
+    #[must_use]
+    pub fn host_field(&self) -> &HeaderValue {
         &self.authority
     }
 
@@ -178,33 +189,47 @@ fn decode_hex(escape: &[u8]) -> Option<u8> {
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.scheme.as_str(), self.authority, self.path_and_query)
+        write!(f, "{}://{}{}", self.scheme.as_str(), self.authority(), self.path_and_query)
     }
 }
 
-fn path(raw: &str) -> Result<PathAndQuery, TargetError> {
-    let allowed = |b: u8| b.is_ascii_graphic() && !b"\"#<>\\^`{|}".contains(&b);
-    // Some clients leave these bare, and every server takes them; the ones that end a target or
-    // that servers read in different ways are refused.
-    let tolerated = |b: u8| b"\"<>\\^`{|}".contains(&b) || b >= 0x80;
-    if !raw.bytes().all(|b| allowed(b) || tolerated(b)) {
+impl From<TargetError> for Refusal {
+    fn from(error: TargetError) -> Self {
+        Self::bad(match error {
+            TargetError::Form => "the request target is neither a path nor an http URL",
+            TargetError::Byte => "the request target has a byte that must be percent-encoded",
+            TargetError::HostCount => "the request needs exactly one Host field",
+            TargetError::HostSyntax => "the Host field is not a host with an optional port",
+            TargetError::HostMismatch => "the request target and the Host field name different authorities",
+        })
+    }
+}
+
+/// What `http` takes as path and query, but no fragment, which it would drop without a word.
+fn path(raw: Bytes) -> Result<PathAndQuery, TargetError> {
+    if raw.iter().any(|b| matches!(b, b'#' | b' ') || b.is_ascii_control()) {
         return Err(TargetError::Byte);
     }
-    PathAndQuery::try_from(raw).map_err(|_| TargetError::Byte)
+    PathAndQuery::from_maybe_shared(raw).map_err(|_| TargetError::Byte)
 }
 
 /// `http://authority/path`: the authority and the rest. The scheme stated does not matter: which
 /// one it was is known from the connection.
-fn absolute_form(raw: &str) -> Result<(&str, &str), TargetError> {
-    let (scheme, rest) = raw.split_once("://").ok_or(TargetError::Form)?;
-    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+fn absolute_form(raw: &Bytes) -> Result<(Bytes, Bytes), TargetError> {
+    let colon = memchr::memmem::find(raw, b"://").ok_or(TargetError::Form)?;
+    let (scheme, rest) = (raw.slice(..colon), raw.slice(colon + 3..));
+    if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
         return Err(TargetError::Form);
     }
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    Ok(rest.split_at(end))
+    let end = memchr::memchr2(b'/', b'?', &rest).unwrap_or(rest.len());
+    Ok((rest.slice(..end), rest.slice(end..)))
 }
 
-fn single_host(headers: &HeaderMap, scheme: Scheme, required: bool) -> Result<Option<String>, TargetError> {
+fn single_host(
+    headers: &HeaderMap,
+    scheme: Scheme,
+    required: bool,
+) -> Result<Option<HeaderValue>, TargetError> {
     let mut lines = headers.get_all(HOST).iter();
     let first = lines.next();
     if lines.next().is_some() {
@@ -213,28 +238,29 @@ fn single_host(headers: &HeaderMap, scheme: Scheme, required: bool) -> Result<Op
     match first {
         None if required => Err(TargetError::HostCount),
         None => Ok(None),
-        Some(value) => normalise_authority(value.as_bytes(), scheme).map(Some).ok_or(TargetError::HostSyntax),
+        Some(value) => normalise_authority(value, scheme).map(Some).ok_or(TargetError::HostSyntax),
     }
 }
 
 /// `host[:port]` in one spelling: lower case, one trailing dot and the scheme's own port dropped.
 /// `None` for anything else (RFC 3986 §3.2.2: no userinfo, no empty host).
 #[must_use]
-pub fn normalise_authority(raw: &[u8], scheme: Scheme) -> Option<String> {
-    let text = std::str::from_utf8(raw).ok()?;
+pub fn normalise_authority(raw: &HeaderValue, scheme: Scheme) -> Option<HeaderValue> {
+    let text = raw.to_str().ok()?;
     let (host, port) = split_port(text)?;
     let port = match port {
         None | Some("") => None,
         Some(digits) if digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit()) => {
-            Some(digits.parse::<u16>().ok()?)
+            Some(digits.parse::<u16>().ok()?).filter(|&port| port != scheme.default_port())
         }
         Some(_) => return None,
     };
-    let mut authority = host.to_ascii_lowercase();
-    if let Some(port) = port.filter(|&port| port != scheme.default_port()) {
-        authority.push_str(&format!(":{port}"));
+    let lower = !host.bytes().any(|b| b.is_ascii_uppercase());
+    match port {
+        None if lower && host.len() == raw.len() => Some(raw.clone()),
+        None => HeaderValue::from_str(&host.to_ascii_lowercase()).ok(),
+        Some(port) => HeaderValue::from_str(&format!("{}:{port}", host.to_ascii_lowercase())).ok(),
     }
-    Some(authority)
 }
 
 /// Host (checked, without a trailing dot) and port digits.
@@ -256,4 +282,94 @@ fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
     let labels = |host: &str| host.split('.').all(|label| !label.is_empty());
     let bytes = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
     (!host.is_empty() && host.len() <= 255 && host.bytes().all(bytes) && labels(host)).then_some((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(raw: &str, host: Option<&str>) -> Result<Target, TargetError> {
+        let mut headers = HeaderMap::new();
+        if let Some(host) = host {
+            headers.append(HOST, host.parse().unwrap());
+        }
+        Target::parse(&Bytes::from(raw.to_owned()), &headers, Scheme::Http, true)
+    }
+
+    #[test]
+    fn section_3_2_takes_a_path_or_a_url_that_agrees_with_host() {
+        let cases = [
+            ("/p?x", "a", "http://a/p?x"),
+            ("http://a/p", "A.:80", "http://a/p"),
+            ("http://a", "a", "http://a/"),
+            ("http://a?x", "a", "http://a/?x"),
+            ("/", "[::1]:8080", "http://[::1]:8080/"),
+        ];
+        for (raw, host, wanted) in cases {
+            assert_eq!(format!("{:?}", parse(raw, Some(host)).unwrap()), wanted, "{raw}");
+        }
+    }
+
+    #[test]
+    fn section_3_2_refuses_anything_else() {
+        let cases = [
+            ("admin", TargetError::Form),
+            ("ftp://a/", TargetError::Form),
+            ("http://u@a/", TargetError::Form),
+            ("/a#b", TargetError::Byte),
+            ("/a\x7f", TargetError::Byte),
+            ("http://b/", TargetError::HostMismatch),
+        ];
+        for (raw, wanted) in cases {
+            assert_eq!(parse(raw, Some("a")), Err(wanted), "{raw}");
+        }
+        assert_eq!(parse("/", None), Err(TargetError::HostCount));
+    }
+
+    #[test]
+    fn host_is_a_host_with_an_optional_port() {
+        for good in ["a", "A", "a.", "a:80", "a_b", "127.0.0.1:1", "[::1]", "xn--p1ai"] {
+            assert!(parse("/", Some(good)).is_ok(), "{good}");
+        }
+        let bad = [
+            "", "a b", "a,b", "a/..", "[::1", "::1", "a:80:90", "a:x", "a:99999", "u@a", "a#b", ".a", "a..b",
+            ".",
+        ];
+        for host in bad {
+            assert_eq!(parse("/", Some(host)), Err(TargetError::HostSyntax), "{host}");
+        }
+    }
+
+    #[test]
+    fn paths_that_servers_read_differently_are_ambiguous() {
+        let plain =
+            ["/", "/a", "/a/", "/a.css", "/a/.well-known/b", "/%C3%A4", "/a%20b", "/a;v=1", "/...", "/a..b"];
+        for path in plain {
+            assert!(!parse(path, Some("a")).unwrap().is_ambiguous(), "{path}");
+        }
+        for doubtful in [
+            "//a",
+            "/a//b",
+            "/./a",
+            "/a/..",
+            "/../a",
+            "/a/%2e%2E/b",
+            "/a/.%2e",
+            "/a%2fb",
+            "/a%5Cb",
+            "/a\\b",
+            "/a%00",
+            "/a%0A.css",
+            "/a%3B.css",
+            "/a%23",
+            "/a%3fb",
+            "/a%2",
+            "/a%",
+            "/a%zz",
+            "/%252e",
+            "/a/..;/b",
+        ] {
+            assert!(parse(doubtful, Some("a")).unwrap().is_ambiguous(), "{doubtful}");
+        }
+    }
 }

@@ -1,5 +1,27 @@
-//! Station 6: RFC 9111 as pure functions.
+//! Station 6: RFC 9111 as pure functions. No I/O, no await, no clock, no failure.
+//!
+//! | file | section | question |
+//! |---|---|---|
+//! | [`cache_control`] | §5.2 | what do the directives say? |
+//! | [`facts`] | §5 | what matters in a response? |
+//! | [`request`] | §4, §5.2.1 | may the store be asked for this request? |
+//! | [`vary`] | §4.1 | which fields select? |
+//! | [`freshness`] | §4.2 | how long is it fresh, and how old is it? |
+//! | [`reuse`] | §4 | may what was found answer? |
+//! | [`sharing`] | §3.5 | may credentials meet it? |
+//! | [`storable`] | §3 | may the answer be stored? |
+//! | [`validation`] | §4.3.2 | does the client have it already? |
+//! | [`invalidation`] | §4.4 | what does a success make obsolete? |
+//! | [`rule`] | – | what does the operator say? |
 
 pub mod cache_control;
 pub mod facts;
+pub mod freshness;
+pub mod invalidation;
+pub mod request;
+pub mod reuse;
 pub mod rule;
+pub mod sharing;
+pub mod storable;
+pub mod validation;
+pub mod vary;

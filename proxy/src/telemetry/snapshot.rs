@@ -2,6 +2,7 @@
 //! under which it is shown.
 
 use super::metrics::Scrape;
+use crate::upstream::Stats;
 
 /// The memory tier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,55 +75,26 @@ impl RedisStore {
     }
 }
 
-/// The client to the origin. The first three are of now, the others counts since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Upstream {
-    /// Connections held that serve a request.
-    pub active: u64,
-    /// Connections held that wait for one.
-    pub idle: u64,
-    /// Requests that wait for a connection.
-    pub queued: u64,
-    /// Connections made.
-    pub connects: u64,
-    /// Attempts to connect that failed.
-    pub connect_failures: u64,
-    /// Requests sent.
-    pub requests: u64,
-    /// Requests that ran out of time.
-    pub timeouts: u64,
-    /// Requests that failed otherwise.
-    pub failures: u64,
-    /// Requests turned away because the queue was full.
-    pub rejected: u64,
-}
-
-impl Upstream {
-    /// Adds it to a scrape.
-    pub fn write(self, scrape: &mut Scrape<'_>) {
-        scrape.gauges(
-            "sidecache_upstream_connections",
-            "Connections held to the origin",
-            [([("state", "active")], self.active), ([("state", "idle")], self.idle)],
-        );
-        scrape.gauge(
-            "sidecache_upstream_queued_requests",
-            "Requests that wait for a connection",
-            self.queued,
-        );
-        scrape.counter("sidecache_upstream_connects", "Connections made to the origin", self.connects);
-        scrape.counter("sidecache_upstream_requests", "Requests sent to the origin", self.requests);
-        scrape.counters(
-            "sidecache_upstream_failures",
-            "Requests that the origin did not answer, or that could not be sent",
-            [
-                ([("reason", "connect")], self.connect_failures),
-                ([("reason", "timeout")], self.timeouts),
-                ([("reason", "broken")], self.failures),
-                ([("reason", "queue-full")], self.rejected),
-            ],
-        );
-    }
+/// Adds the client to the origin to a scrape. Requests that it could not have answered are counted
+/// with their outcome, `origin-failed`.
+pub fn upstream(stats: Stats, scrape: &mut Scrape<'_>) {
+    let busy = stats.open.saturating_sub(stats.idle);
+    scrape.gauges(
+        "sidecache_upstream_connections",
+        "Connections held to the origin",
+        [([("state", "busy")], busy as u64), ([("state", "idle")], stats.idle as u64)],
+    );
+    scrape.gauge(
+        "sidecache_upstream_waiting_requests",
+        "Requests that wait for a connection to the origin",
+        stats.waiting as u64,
+    );
+    scrape.counter("sidecache_upstream_connects", "Connections made to the origin", stats.connects);
+    scrape.counter(
+        "sidecache_upstream_reuses",
+        "Requests sent on a connection that had served another before",
+        stats.reuses,
+    );
 }
 
 #[cfg(test)]
@@ -139,7 +111,7 @@ mod tests {
             MemoryStore { entries: 1, bytes: 2, budget_bytes: 3, evictions: 4 }.write(scrape);
             RedisStore { breaker_open: true, timeouts: 5, dropped_writes: 6, ..RedisStore::default() }
                 .write(scrape);
-            Upstream { idle: 7, rejected: 8, ..Upstream::default() }.write(scrape);
+            upstream(Stats { open: 9, idle: 7, ..Stats::default() }, scrape);
         });
         let page = metrics.render().unwrap();
         for line in [
@@ -148,8 +120,8 @@ mod tests {
             "sidecache_store_redis_breaker_open 1",
             "sidecache_store_redis_failures_total{reason=\"timeout\"} 5",
             "sidecache_store_redis_failures_total{reason=\"dropped-write\"} 6",
+            "sidecache_upstream_connections{state=\"busy\"} 2",
             "sidecache_upstream_connections{state=\"idle\"} 7",
-            "sidecache_upstream_failures_total{reason=\"queue-full\"} 8",
         ] {
             assert!(page.lines().any(|have| have == line), "{line} not in\n{page}");
         }

@@ -1,0 +1,306 @@
+//! Addresses as the file writes them: where we listen, where the app is, where Redis is. Pure.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use thiserror::Error;
+
+use crate::admit::{Scheme, normalise_authority};
+
+mod redis_url;
+
+pub use redis_url::RedisUrl;
+
+/// Where to accept connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// An address and a port; port 0 takes any free one.
+    Tcp(SocketAddr),
+    /// A socket file, by its absolute path.
+    Unix(PathBuf),
+}
+
+/// Where the app is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamUrl {
+    /// Cleartext.
+    Http {
+        /// A name in lower case or an IP address, without brackets.
+        host: String,
+        /// Stated, or 80.
+        port: u16,
+    },
+    /// TLS.
+    Https {
+        /// A name in lower case or an IP address, without brackets.
+        host: String,
+        /// Stated, or 443.
+        port: u16,
+    },
+    /// Cleartext over a socket file, by its absolute path.
+    Unix(PathBuf),
+}
+
+/// Why a text is no such address, and what to write instead. Neither repeats the text, which may
+/// hold a password.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{what}: {advice}")]
+pub struct AddressError {
+    /// What is wrong.
+    pub what: &'static str,
+    /// What to write.
+    pub advice: String,
+}
+
+impl AddressError {
+    fn new(what: &'static str, advice: impl Into<String>) -> Self {
+        Self { what, advice: advice.into() }
+    }
+}
+
+impl Listen {
+    /// Reads `address:port`, `[::]:port` or `unix:/path`.
+    ///
+    /// # Errors
+    /// Names too: which address a name stands for may change, a listener may not.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return socket_path(path).map(Self::Unix);
+        }
+        text.parse().map(Self::Tcp).map_err(|_| Self::explain(text))
+    }
+
+    /// Whether only this machine can reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+
+    /// Whether a connection to `upstream` would arrive here, as far as that shows without a
+    /// look-up.
+    #[must_use]
+    pub fn accepts(&self, upstream: &UpstreamUrl) -> bool {
+        match (self, upstream) {
+            (Self::Unix(ours), UpstreamUrl::Unix(theirs)) => ours == theirs,
+            (Self::Tcp(ours), UpstreamUrl::Http { host, port } | UpstreamUrl::Https { host, port }) => {
+                let address =
+                    if host == "localhost" { Some(Ipv4Addr::LOCALHOST.into()) } else { host.parse().ok() };
+                let reaches =
+                    |ip: IpAddr| ip == ours.ip() || (ours.ip().is_unspecified() && ip.is_loopback());
+                ours.port() == *port && address.is_some_and(reaches)
+            }
+            _ => false,
+        }
+    }
+
+    fn explain(text: &str) -> AddressError {
+        let port = text.rsplit_once(':').map_or(text, |(_, port)| port);
+        let host = text.rsplit_once(':').map_or("", |(host, _)| host);
+        if text.contains("://") {
+            return AddressError::new(
+                "a listener has no scheme",
+                "write an address and a port, 127.0.0.1:8080",
+            );
+        }
+        if let Ok(ip) = text.parse::<IpAddr>() {
+            return AddressError::new("the port is missing", format!("write {}", SocketAddr::new(ip, 8080)));
+        }
+        if port.parse::<u16>().is_err() {
+            return AddressError::new(
+                "not an address with a port",
+                "write 127.0.0.1:8080, [::]:8080 or unix:/path",
+            );
+        }
+        match host {
+            "localhost" => {
+                AddressError::new("a listener needs an IP address", format!("write 127.0.0.1:{port}"))
+            }
+            "" | "*" => AddressError::new(
+                "the address is missing",
+                format!("write 127.0.0.1:{port} for this machine only, [::]:{port} for everybody"),
+            ),
+            _ => AddressError::new(
+                "a listener needs an IP address",
+                format!("write 127.0.0.1:{port} or [::]:{port}"),
+            ),
+        }
+    }
+}
+
+impl UpstreamUrl {
+    /// Reads `http://host[:port]`, `https://host[:port]` or `unix:/path`.
+    ///
+    /// # Errors
+    /// A path, query or user info too: requests reach the app as they came.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return socket_path(path).map(Self::Unix);
+        }
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| Self::explain_scheme(text))?;
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return Err(Self::explain_scheme("")),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        if authority.contains('@') {
+            return Err(AddressError::new(
+                "user and password have no place here",
+                "the app sees each client's own",
+            ));
+        }
+        if authority.contains(['/', '?', '#']) {
+            return Err(AddressError::new("paths are not rewritten", "write scheme, host and port only"));
+        }
+        let (host, port) = host_and_port(authority, scheme).ok_or_else(|| {
+            AddressError::new("not a host with an optional port", "write http://127.0.0.1:8000")
+        })?;
+        Ok(match scheme {
+            Scheme::Http => Self::Http { host, port },
+            Scheme::Https => Self::Https { host, port },
+        })
+    }
+
+    fn explain_scheme(text: &str) -> AddressError {
+        if !text.contains("://") && host_and_port(text, Scheme::Http).is_some() {
+            return AddressError::new("the scheme is missing", format!("write http://{text}"));
+        }
+        AddressError::new("not the URL of an app", "write http://host:port, https://host:port or unix:/path")
+    }
+}
+
+/// The host without brackets, the port or the scheme's own.
+fn host_and_port(text: &str, scheme: Scheme) -> Option<(String, u16)> {
+    let authority = normalise_authority(text.as_bytes(), scheme)?;
+    let (host, port) = match authority.rsplit_once(':').filter(|_| !authority.ends_with(']')) {
+        Some((host, port)) => (host, port.parse().ok().filter(|&port| port != 0)?),
+        None => (authority.as_str(), scheme.default_port()),
+    };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    Some((bare.to_owned(), port))
+}
+
+/// The longest path a socket address holds on every system we know, in bytes.
+const MAX_SOCKET_PATH: usize = 103;
+
+fn socket_path(path: &str) -> Result<PathBuf, AddressError> {
+    let path = path.strip_prefix("//").filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    if !path.starts_with('/') || path.len() == 1 {
+        return Err(AddressError::new("a socket needs its absolute path", "write unix:/run/app.sock"));
+    }
+    if path.len() > MAX_SOCKET_PATH || path.contains('\0') {
+        let advice = format!("at most {MAX_SOCKET_PATH} bytes");
+        return Err(AddressError::new("the system cannot hold such a long socket path", advice));
+    }
+    Ok(path.into())
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for UpstreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, host, port) = match self {
+            Self::Http { host, port } => ("http", host, port),
+            Self::Https { host, port } => ("https", host, port),
+            Self::Unix(path) => return write!(f, "unix:{}", path.display()),
+        };
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn listeners() {
+        for text in ["127.0.0.1:8080", "[::]:80", "unix:/run/s.sock", "127.0.0.1:0"] {
+            assert_eq!(Listen::parse(text).unwrap().to_string(), text);
+        }
+        for (text, advice) in [
+            ("localhost:80", "write 127.0.0.1:80"),
+            (":8080", "write 127.0.0.1:8080 for this machine only, [::]:8080 for everybody"),
+            ("8080", "write 127.0.0.1:8080 for this machine only, [::]:8080 for everybody"),
+            ("10.0.0.1", "write 10.0.0.1:8080"),
+            ("::1", "write [::1]:8080"),
+            ("http://127.0.0.1:80", "write an address and a port, 127.0.0.1:8080"),
+            ("127.0.0.1:70000", "write 127.0.0.1:8080, [::]:8080 or unix:/path"),
+            ("unix:run/s", "write unix:/run/app.sock"),
+        ] {
+            assert_eq!(Listen::parse(text).unwrap_err().advice, advice, "{text}");
+        }
+    }
+
+    #[test]
+    fn upstreams() {
+        for (text, shown) in [
+            ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+            ("http://App.Internal./", "http://app.internal:80"),
+            ("https://a_b", "https://a_b:443"),
+            ("http://[::1]:8000", "http://[::1]:8000"),
+            ("http://[::1]", "http://[::1]:80"),
+            ("unix:/run/app.sock", "unix:/run/app.sock"),
+            ("unix:///run/app.sock", "unix:/run/app.sock"),
+        ] {
+            assert_eq!(UpstreamUrl::parse(text).unwrap().to_string(), shown);
+        }
+        for (text, what) in [
+            ("localhost:8000", "the scheme is missing"),
+            ("http://u:p@a", "user and password have no place here"),
+            ("http://a/api", "paths are not rewritten"),
+            ("http://a/?x", "paths are not rewritten"),
+            ("http://a:99999", "not a host with an optional port"),
+            ("http://a:0", "not a host with an optional port"),
+            ("http://", "not a host with an optional port"),
+            ("ftp://a", "not the URL of an app"),
+            ("", "not the URL of an app"),
+        ] {
+            assert_eq!(UpstreamUrl::parse(text).unwrap_err().what, what, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_listener_knows_an_upstream_that_is_itself() {
+        let accepts = |listen: &str, upstream: &str| {
+            Listen::parse(listen).unwrap().accepts(&UpstreamUrl::parse(upstream).unwrap())
+        };
+        assert!(accepts("127.0.0.1:80", "http://127.0.0.1"));
+        assert!(accepts("127.0.0.1:80", "http://localhost"));
+        assert!(accepts("[::]:80", "http://localhost"));
+        assert!(accepts("unix:/a", "unix:/a"));
+        assert!(!accepts("127.0.0.1:81", "http://127.0.0.1"));
+        assert!(!accepts("127.0.0.1:80", "http://10.0.0.1"));
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics_and_what_is_shown_parses_again(text in "(http://|unix:|rediss?://|)?.{0,30}") {
+            if let Ok(listen) = Listen::parse(&text) {
+                prop_assert_eq!(Listen::parse(&listen.to_string()), Ok(listen));
+            }
+            if let Ok(upstream) = UpstreamUrl::parse(&text) {
+                prop_assert_eq!(UpstreamUrl::parse(&upstream.to_string()), Ok(upstream));
+            }
+            let _ = RedisUrl::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `limits` and `timeouts`.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use super::{
+    problem::Wrong,
+    reader::{At, Entries, Keys, Reader},
+    scalar::{count, duration, show_duration, show_size, size},
+};
+use crate::limits::{Limits, Timeouts};
+
+const LIMITS: Keys = Keys {
+    known: &[
+        "connections",
+        "header_bytes",
+        "headers",
+        "uri_bytes",
+        "request_body",
+        "upstream_connections",
+        "upstream_queue",
+    ],
+    later: &[],
+    foreign: &[
+        ("max_connections", "did you mean `connections`?"),
+        ("client_max_body_size", "did you mean `request_body`?"),
+        ("body", "did you mean `request_body`?"),
+        ("body_size", "did you mean `request_body`?"),
+        ("max_body", "`max_body` belongs in a rule's `cache`; for request bodies write `request_body`"),
+        ("header_size", "did you mean `header_bytes`?"),
+        ("header_count", "did you mean `headers`?"),
+        ("queue", "did you mean `upstream_queue`?"),
+    ],
+};
+
+/// Reads `limits`.
+pub(super) fn limits(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Limits> {
+    let entries = reader.entries(at, "{ connections: 10000 }", &LIMITS)?;
+    let default = Limits::default();
+    let limits = Limits {
+        connections: number(reader, &entries, "connections", 1, default.connections),
+        header_bytes: bytes(reader, &entries, "header_bytes", 1024..=1024 * 1024, default.header_bytes),
+        headers: number(reader, &entries, "headers", 1, default.headers),
+        uri_bytes: bytes(reader, &entries, "uri_bytes", 64..=32 * 1024, default.uri_bytes),
+        request_body: request_body(reader, &entries),
+        upstream_connections: number(
+            reader,
+            &entries,
+            "upstream_connections",
+            1,
+            default.upstream_connections,
+        ),
+        upstream_queue: number(reader, &entries, "upstream_queue", 0, default.upstream_queue),
+    };
+    if let Some(at) = entries.get("uri_bytes").filter(|_| limits.uri_bytes > limits.header_bytes) {
+        let message = "larger than `header_bytes`, of which the request line is a part";
+        reader.wrong(
+            at,
+            Wrong::new(message, format!("write {} at most", show_size(limits.header_bytes as u64))),
+        );
+    }
+    Some(limits)
+}
+
+fn number(reader: &mut Reader<'_>, entries: &Entries<'_>, key: &str, least: usize, default: usize) -> usize {
+    let Some(at) = entries.get(key) else { return default };
+    let value = reader.scalar(at, "a number, 100", count);
+    if value.is_some_and(|value| value < least) {
+        reader.wrong(at, Wrong::new("0 would let nobody in", format!("write {least} or more")));
+    }
+    // A finding stops the file as a whole; reading on shows the others.
+    value.unwrap_or(default)
+}
+
+fn bytes(
+    reader: &mut Reader<'_>,
+    entries: &Entries<'_>,
+    key: &str,
+    allowed: RangeInclusive<u64>,
+    default: usize,
+) -> usize {
+    let Some(at) = entries.get(key) else { return default };
+    let value = reader.scalar(at, "a size, 32KiB", size);
+    if let Some(value) = value.filter(|value| !allowed.contains(value)) {
+        let message = format!("{} is out of range", show_size(value));
+        let advice = format!("write {} to {}", show_size(*allowed.start()), show_size(*allowed.end()));
+        reader.wrong(at, Wrong::new(message, advice));
+    }
+    value.and_then(|value| usize::try_from(value).ok()).unwrap_or(default)
+}
+
+fn request_body(reader: &mut Reader<'_>, entries: &Entries<'_>) -> Option<u64> {
+    let at = entries.get("request_body")?;
+    let limit = reader.scalar(at, "a size, 10MiB, or none", |text| match text {
+        "none" => Ok(None),
+        _ => size(text).map(Some),
+    });
+    limit.flatten()
+}
+
+const TIMEOUTS: Keys = Keys {
+    known: &["header", "idle", "body", "connect", "first_byte", "between_bytes", "drain"],
+    later: &[],
+    foreign: &[
+        ("read", "did you mean `first_byte` or `between_bytes`?"),
+        ("response", "did you mean `first_byte`?"),
+        ("ttfb", "did you mean `first_byte`?"),
+        ("upstream", "did you mean `first_byte`?"),
+        ("keepalive", "did you mean `idle`?"),
+        ("keep_alive", "did you mean `idle`?"),
+        ("write", "did you mean `body`?"),
+        ("request", "did you mean `header` or `body`?"),
+        ("shutdown", "did you mean `drain`?"),
+        ("grace", "did you mean `drain`?"),
+    ],
+};
+
+/// Reads `timeouts`.
+pub(super) fn timeouts(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Timeouts> {
+    let entries = reader.entries(at, "{ first_byte: 60s }", &TIMEOUTS)?;
+    let default = Timeouts::default();
+    let mut read = |key, default| timeout(reader, &entries, key, default);
+    Some(Timeouts {
+        header: read("header", default.header),
+        idle: read("idle", default.idle),
+        body: read("body", default.body),
+        connect: read("connect", default.connect),
+        first_byte: read("first_byte", default.first_byte),
+        between_bytes: read("between_bytes", default.between_bytes),
+        drain: read("drain", default.drain),
+    })
+}
+
+fn timeout(reader: &mut Reader<'_>, entries: &Entries<'_>, key: &str, default: Duration) -> Duration {
+    let Some(at) = entries.get(key) else { return default };
+    let value = reader.scalar(at, "a duration, 30s", |text| match duration(text)? {
+        Duration::ZERO if key != "drain" => {
+            let advice = format!("write how long to wait, {}", show_duration(default));
+            Err(Wrong::new("0s would wait for nothing and fail every request", advice))
+        }
+        value => Ok(value),
+    });
+    value.unwrap_or(default)
+}

@@ -1,0 +1,238 @@
+//! `cache` of a rule: `off`, a duration, `origin`, or a map.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use http::StatusCode;
+
+use super::{
+    cache_key,
+    problem::Wrong,
+    reader::{At, Entries, Keys, Reader},
+    scalar::{duration, show_size, size, switch},
+    store::LargestBody,
+    suggest::nearest,
+};
+use crate::policy::rule::{CacheRule, ClientControl, Credentials, Ignore, SetCookie};
+
+const FORMS: &str = "off, a duration (300s), origin, or a map";
+
+const KEYS: Keys = Keys {
+    known: &[
+        "ttl",
+        "override",
+        "ignore",
+        "status",
+        "stale_while_revalidate",
+        "stale_if_error",
+        "key",
+        "credentials",
+        "set_cookie",
+        "client_control",
+        "tags",
+        "max_body",
+    ],
+    later: &["shadow"],
+    foreign: &[
+        ("max_age", "did you mean `ttl`?"),
+        ("s_maxage", "did you mean `ttl`?"),
+        ("s_max_age", "did you mean `ttl`?"),
+        ("maxage", "did you mean `ttl`?"),
+        ("default_ttl", "did you mean `ttl`?"),
+        ("lifetime", "did you mean `ttl`?"),
+        ("duration", "did you mean `ttl`?"),
+        ("timeout", "did you mean `ttl`?"),
+        ("expire", "did you mean `ttl`?"),
+        ("expires", "did you mean `ttl`?"),
+        ("age", "did you mean `ttl`?"),
+        ("enabled", "write `cache: off`, or a ttl"),
+        ("off", "write `cache: off`"),
+        ("force", "did you mean `override`?"),
+        ("force_ttl", "write ttl and `override: true`"),
+        ("ignore_origin", "did you mean `override`?"),
+        ("swr", "did you mean `stale_while_revalidate`?"),
+        ("grace", "did you mean `stale_while_revalidate`?"),
+        ("stale", "did you mean `stale_while_revalidate` or `stale_if_error`?"),
+        ("sie", "did you mean `stale_if_error`?"),
+        ("query", "write key: { query: … }"),
+        ("headers", "write key: { headers: […] }"),
+        ("cookies", "write key: { cookies: […] }"),
+        ("vary", "write key: { headers: […] }; the app's own Vary is honoured without it"),
+        ("statuses", "did you mean `status`?"),
+        ("codes", "did you mean `status`?"),
+        ("cookie", "did you mean `set_cookie`, `credentials` or `key`?"),
+        ("auth", "did you mean `credentials`?"),
+        ("authorization", "did you mean `credentials`?"),
+        ("max_size", "did you mean `max_body`?"),
+        ("methods", "`methods` belongs beside `cache`, in the rule"),
+        ("match", "`match` belongs beside `cache`, in the rule"),
+    ],
+};
+
+/// Reads `cache`; `Some(None)` is `off`. `largest_body` is what the store can keep.
+pub(super) fn cache(
+    reader: &mut Reader<'_>,
+    at: &At<'_>,
+    largest_body: LargestBody,
+) -> Option<Option<CacheRule>> {
+    if at.is_map() {
+        let entries = reader.entries(at, FORMS, &KEYS)?;
+        return Some(Some(map(reader, &entries, largest_body)));
+    }
+    reader.scalar(at, FORMS, short_form)
+}
+
+fn short_form(text: &str) -> Result<Option<CacheRule>, Wrong> {
+    match text.to_ascii_lowercase().as_str() {
+        "off" | "false" => return Ok(None),
+        "origin" => return Ok(Some(CacheRule::new(None))),
+        "on" | "true" | "yes" => {
+            return Err(Wrong::new("this does not say for how long", "write a duration (300s), or origin"));
+        }
+        "no" | "none" | "never" | "disabled" => {
+            return Err(Wrong::new(format!("`{text}` is not known here"), "write off"));
+        }
+        _ => {}
+    }
+    match ttl(text) {
+        Ok(ttl) => Ok(Some(CacheRule::new(Some(ttl)))),
+        Err(wrong) if text.starts_with(|c: char| c.is_ascii_digit()) => Err(wrong),
+        Err(_) => {
+            let advice = nearest(text, ["off", "origin"]);
+            let advice = advice.map_or(format!("write {FORMS}"), |near| format!("did you mean `{near}`?"));
+            Err(Wrong::new(format!("`{text}` is not known here"), advice))
+        }
+    }
+}
+
+/// A lifetime: a duration that is not zero.
+fn ttl(text: &str) -> Result<Duration, Wrong> {
+    match duration(text)? {
+        Duration::ZERO => Err(Wrong::new("nothing can be kept for 0s", "write `cache: off` to keep nothing")),
+        ttl => Ok(ttl),
+    }
+}
+
+fn map(reader: &mut Reader<'_>, entries: &Entries<'_>, largest_body: LargestBody) -> CacheRule {
+    let ttl = entries.get("ttl").and_then(|at| reader.scalar(at, "a duration, 300s", ttl));
+    let mut rule = CacheRule::new(ttl);
+    override_and_ignore(reader, entries, &mut rule);
+    if let Some(status) = entries.get("status").and_then(|at| statuses(reader, at)) {
+        // A `200` here is the ttl of 200.
+        rule.ttl = ttl.map(|ttl| status.get(&StatusCode::OK).copied().unwrap_or(ttl));
+        rule.status = status;
+    }
+    if let Some(key) = entries.get("key").and_then(|at| cache_key::key(reader, at)) {
+        rule.key = key;
+    }
+    words(reader, entries, &mut rule);
+    if let Some(at) = entries.get("max_body") {
+        rule.max_body = max_body(reader, at, largest_body).unwrap_or(rule.max_body);
+    }
+    not_yet(reader, entries);
+    rule
+}
+
+fn override_and_ignore(reader: &mut Reader<'_>, entries: &Entries<'_>, rule: &mut CacheRule) {
+    let override_at = entries.get("override");
+    rule.override_origin =
+        override_at.and_then(|at| reader.scalar(at, "true or false", switch)).unwrap_or_default();
+    if let Some(at) = override_at.filter(|_| rule.override_origin && entries.get("ttl").is_none()) {
+        reader.wrong(at, Wrong::new("there is no `ttl` that could override the origin's", "add ttl: 300s"));
+    }
+    let Some(at) = entries.get("ignore") else { return };
+    let Some(words) = reader.list(at, "[no-store, private]", ignored_directive) else { return };
+    if !words.is_empty() && !rule.override_origin {
+        let wrong = Wrong::new("`ignore` needs `override: true`", "add override: true, if you mean it");
+        reader.wrong(at, wrong);
+    }
+    rule.ignore = Ignore { no_store: words.contains(&"no-store"), private: words.contains(&"private") };
+}
+
+fn ignored_directive(text: &str) -> Result<&'static str, Wrong> {
+    const WORDS: [&str; 2] = ["no-store", "private"];
+    WORDS.into_iter().find(|word| *word == text).ok_or_else(|| {
+        let advice = match nearest(text, WORDS) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if text == "no-cache" => "`override: true` beats it already".to_owned(),
+            None => "no-store and private can be ignored".to_owned(),
+        };
+        Wrong::new(format!("`{text}` cannot be ignored"), advice)
+    })
+}
+
+fn statuses(reader: &mut Reader<'_>, at: &At<'_>) -> Option<BTreeMap<StatusCode, Duration>> {
+    let entries = reader.any_entries(at, "a map of statuses, { 404: 10s }")?;
+    let mut statuses = BTreeMap::new();
+    for (key, at) in entries.iter() {
+        let status = status(key).map_err(|wrong| reader.wrong_key(at, wrong)).ok();
+        let lifetime = reader.scalar(at, "a duration, 10s", |text| match duration(text)? {
+            Duration::ZERO => Err(Wrong::new("nothing can be kept for 0s", "leave this status out")),
+            lifetime => Ok(lifetime),
+        });
+        statuses.extend(status.zip(lifetime));
+    }
+    Some(statuses)
+}
+
+fn status(key: &str) -> Result<StatusCode, Wrong> {
+    let digits = key.len() == 3 && key.bytes().all(|b| b.is_ascii_digit());
+    let number = key.parse::<u16>().ok().filter(|_| digits);
+    match number {
+        Some(206) => Err(Wrong::new("206 is a part of a 200 and lives as long", "leave it out")),
+        Some(304) => Err(Wrong::new("304 is no response of its own: it renews a stored one", "leave it out")),
+        Some(100..=199) => {
+            Err(Wrong::new(format!("{key} is not a final status: it is never stored"), "leave it out"))
+        }
+        Some(number @ 200..=599) => StatusCode::from_u16(number).map_err(|_| not_a_status(key)),
+        _ => Err(not_a_status(key)),
+    }
+}
+
+fn not_a_status(key: &str) -> Wrong {
+    let advice = if key.to_ascii_lowercase().ends_with("xx") {
+        "list each status, 404 and 410"
+    } else {
+        "write a status from 200 to 599, 404: 10s"
+    };
+    Wrong::new(format!("`{key}` is not a status"), advice)
+}
+
+fn words(reader: &mut Reader<'_>, entries: &Entries<'_>, rule: &mut CacheRule) {
+    let credentials = [("bypass", Credentials::Bypass), ("ignore", Credentials::Ignore)];
+    let set_cookie =
+        [("bypass", SetCookie::Bypass), ("strip", SetCookie::Strip), ("store", SetCookie::Store)];
+    let client_control = [("ignore", ClientControl::Ignore), ("honour", ClientControl::Honour)];
+    if let Some(word) = entries.get("credentials").and_then(|at| reader.word(at, &credentials)) {
+        rule.credentials = word;
+    }
+    if let Some(word) = entries.get("set_cookie").and_then(|at| reader.word(at, &set_cookie)) {
+        rule.set_cookie = word;
+    }
+    if let Some(word) = entries.get("client_control").and_then(|at| reader.word(at, &client_control)) {
+        rule.client_control = word;
+    }
+}
+
+fn max_body(reader: &mut Reader<'_>, at: &At<'_>, largest_body: LargestBody) -> Option<u64> {
+    reader.scalar(at, "a size, 1MiB", |text| match size(text)? {
+        0 => Err(Wrong::new("only empty bodies would be stored", "write `cache: off` to store nothing")),
+        bytes if bytes > largest_body.bytes => {
+            let message = format!("the store keeps no body over {}", show_size(largest_body.bytes));
+            Err(Wrong::new(message, largest_body.advice))
+        }
+        bytes => Ok(bytes),
+    })
+}
+
+/// Keys whose effect is not built: their defaults are accepted.
+fn not_yet(reader: &mut Reader<'_>, entries: &Entries<'_>) {
+    for key in ["stale_while_revalidate", "stale_if_error"] {
+        let Some(at) = entries.get(key) else { continue };
+        if reader.scalar(at, "a duration, 0s", duration).is_some_and(|length| !length.is_zero()) {
+            reader.wrong(at, Wrong::new(format!("`{key}` is not supported yet"), "remove it, or write 0s"));
+        }
+    }
+    if let Some(at) = entries.get("tags").filter(|at| at.items().is_none_or(|tags| !tags.is_empty())) {
+        reader.wrong(at, Wrong::new("`tags` is not supported yet", "remove it, or write []"));
+    }
+}

@@ -1,0 +1,196 @@
+//! `sidecache check`: what was understood, in plain words.
+
+use std::fmt;
+
+use super::{
+    Config,
+    reload::shown,
+    scalar::{show_duration, show_size},
+};
+use crate::{
+    key::QueryPolicy,
+    policy::rule::{CacheRule, ClientControl, Credentials, SetCookie},
+    routes::Rule,
+};
+
+impl Config {
+    /// What the file means, for people. Holds no secret.
+    #[must_use]
+    pub fn describe(&self) -> Description<'_> {
+        Description(self)
+    }
+}
+
+/// Shows a [`Config`]; see [`Config::describe`].
+pub struct Description<'c>(&'c Config);
+
+impl fmt::Display for Description<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.0;
+        writeln!(f, "listen    {}", shown(&config.listen))?;
+        match &config.admin {
+            Some(admin) => writeln!(f, "admin     {admin}")?,
+            None => writeln!(f, "admin     none")?,
+        }
+        writeln!(f, "upstream  {}", config.upstream)?;
+        writeln!(f, "store     {}", store(config))?;
+        if let Some(hosts) = &config.hosts {
+            writeln!(f, "hosts     {} (others get 421)", shown(hosts))?;
+        }
+        if !config.trusted_proxies.is_empty() {
+            writeln!(f, "trusted   {}", shown(&config.trusted_proxies))?;
+        }
+        writeln!(f, "limits    {}", limits(config))?;
+        writeln!(f, "timeouts  {}", timeouts(config))?;
+        writeln!(f, "\nroutes (the first match wins)")?;
+        for (place, rule) in config.rules.iter().enumerate() {
+            write_rule(f, place + 1, rule)?;
+        }
+        writeln!(f, "  what matches no rule passes straight through")?;
+        for (place, warning) in config.warnings.iter().enumerate() {
+            let head = if place == 0 { "\nwarnings\n" } else { "" };
+            writeln!(f, "{head}  {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+fn store(config: &Config) -> String {
+    let store = &config.store;
+    match (&store.redis, &store.prefix) {
+        (Some(redis), Some(prefix)) => format!("{redis}, keys begin with {prefix}:"),
+        _ => format!("memory, {}", show_size(store.memory)),
+    }
+}
+
+fn limits(config: &Config) -> String {
+    let limits = &config.limits;
+    let body = limits
+        .request_body
+        .map_or_else(|| "of any size".to_owned(), |bytes| format!("up to {}", show_size(bytes)));
+    format!(
+        "{} connections; to the app {}, {} requests waiting; heads up to {}, {} fields; targets up to {}; request bodies {body}",
+        limits.connections,
+        limits.upstream_connections,
+        limits.upstream_queue,
+        show_size(limits.header_bytes as u64),
+        limits.headers,
+        show_size(limits.uri_bytes as u64),
+    )
+}
+
+fn timeouts(config: &Config) -> String {
+    let timeouts = &config.timeouts;
+    let named = [
+        ("header", timeouts.header),
+        ("idle", timeouts.idle),
+        ("body", timeouts.body),
+        ("connect", timeouts.connect),
+        ("first_byte", timeouts.first_byte),
+        ("between_bytes", timeouts.between_bytes),
+        ("drain", timeouts.drain),
+    ];
+    shown(&named.map(|(name, length)| format!("{name} {}", show_duration(length))))
+}
+
+fn write_rule(f: &mut fmt::Formatter<'_>, place: usize, rule: &Rule) -> fmt::Result {
+    writeln!(f, "  {place}. {}", rule.name)?;
+    writeln!(f, "     for {}", requests(rule))?;
+    let Some(cache) = &rule.cache else {
+        return writeln!(f, "     not cached");
+    };
+    for line in lifetimes(cache).into_iter().chain(conditions(cache)) {
+        writeln!(f, "     {line}")?;
+    }
+    Ok(())
+}
+
+fn requests(rule: &Rule) -> String {
+    let methods = match &rule.methods {
+        Some(methods) => shown(methods),
+        None => "every method".to_owned(),
+    };
+    let host = rule.host.as_ref().map(|host| format!(", host {host}")).unwrap_or_default();
+    // A field's value may be a secret.
+    let header = |name, value: bool| format!(", {name} {}", if value { "as stated" } else { "present" });
+    let headers: String = rule.headers.iter().map(|(name, value)| header(name, value.is_some())).collect();
+    format!("{} ({methods}{host}{headers})", rule.pattern)
+}
+
+fn lifetimes(cache: &CacheRule) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.push(match (cache.ttl, cache.override_origin) {
+        (None, _) => "stored as long as the app's Cache-Control and Expires allow".to_owned(),
+        (Some(ttl), false) => {
+            format!("stored for {} unless the app states a lifetime itself", show_duration(ttl))
+        }
+        (Some(ttl), true) => {
+            format!("stored for {} whatever lifetime the app states{}", show_duration(ttl), barred(cache))
+        }
+    });
+    let others: Vec<String> = cache
+        .status
+        .iter()
+        .filter(|(status, _)| cache.ttl.is_none() || status.as_u16() != 200)
+        .map(|(status, lifetime)| format!("{} for {}", status.as_u16(), show_duration(*lifetime)))
+        .collect();
+    match (others.is_empty(), cache.ttl) {
+        (true, Some(_)) => lines.push("only status 200 is stored".to_owned()),
+        (true, None) => {}
+        (false, Some(_)) => lines.push(format!("beside 200, stored: {}; no other status", others.join(", "))),
+        (false, None) => lines.push(format!("where the app states none: {}", others.join(", "))),
+    }
+    lines
+}
+
+/// What `override` does not beat.
+fn barred(cache: &CacheRule) -> &'static str {
+    match (cache.ignore.no_store, cache.ignore.private) {
+        (false, false) => ", unless it says no-store or private",
+        (false, true) => ", unless it says no-store",
+        (true, false) => ", unless it says private",
+        (true, true) => "",
+    }
+}
+
+fn conditions(cache: &CacheRule) -> Vec<String> {
+    let mut lines = vec![key(cache)];
+    lines.push(match cache.credentials {
+        Credentials::Bypass if cache.ttl.is_some() => {
+            "requests with Authorization, or with a cookie that is not keyed, go to the app unless its response \
+             says that it may be shared"
+                .to_owned()
+        }
+        Credentials::Bypass => "requests with Authorization go to the app unless its response says that it may be \
+                                shared; those with cookies, unless it states a lifetime"
+            .to_owned(),
+        Credentials::Ignore => {
+            "cookies and Authorization that are not keyed are not sent to the app".to_owned()
+        }
+    });
+    lines.push(match cache.set_cookie {
+        SetCookie::Bypass => "responses with Set-Cookie are not stored".to_owned(),
+        SetCookie::Strip => "responses with Set-Cookie are stored without it".to_owned(),
+        SetCookie::Store => "responses with Set-Cookie are stored with it".to_owned(),
+    });
+    let control = match cache.client_control {
+        ClientControl::Ignore => "a client's Cache-Control does not count",
+        ClientControl::Honour => "a client's Cache-Control counts",
+    };
+    lines.push(control.to_owned());
+    lines.push(format!("bodies over {} are not stored", show_size(cache.max_body)));
+    lines
+}
+
+fn key(cache: &CacheRule) -> String {
+    let query = match &cache.key.query {
+        QueryPolicy::All => "the whole query".to_owned(),
+        QueryPolicy::None => "nothing of the query".to_owned(),
+        QueryPolicy::Only(names) => format!("of the query {}", names.join(", ")),
+        QueryPolicy::Except(names) => format!("the query without {}", names.join(", ")),
+    };
+    let mut parts = vec!["scheme, host, path".to_owned(), query];
+    parts.extend(cache.key.headers.iter().map(|name| format!("header {name}")));
+    parts.extend(cache.key.cookies.iter().map(|name| format!("cookie {name}")));
+    format!("keyed by {}", parts.join("; "))
+}

@@ -1,0 +1,173 @@
+//! The file: YAML in, one validated [`Config`] out, or every error it has.
+//!
+//! Nothing here reads the environment or the clock, and only [`Config::load`] touches the disk.
+
+mod bounds;
+mod cache;
+mod cache_key;
+mod describe;
+mod expand;
+mod mask;
+mod network;
+mod problem;
+mod reader;
+mod reload;
+mod route;
+mod scalar;
+mod snippet;
+mod store;
+mod suggest;
+mod yaml;
+
+use std::{fs::File, io::Read, path::Path};
+
+use ipnet::IpNet;
+
+pub use self::{
+    describe::Description, expand::Env, problem::ConfigErrors, reload::restart_only_changes,
+    store::StoreConfig,
+};
+use self::{
+    problem::Wrong,
+    reader::{At, Keys, Reader},
+};
+use crate::{
+    address::{Listen, UpstreamUrl},
+    limits::{Limits, Timeouts},
+    routes::Rules,
+};
+
+/// What a file says, checked as a whole.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data ports; at least one.
+    pub listen: Vec<Listen>,
+    /// Where health, metrics and purges are; absent: nowhere.
+    pub admin: Option<Listen>,
+    /// The app.
+    pub upstream: UpstreamUrl,
+    /// Where responses are kept.
+    pub store: StoreConfig,
+    /// The authorities answered, as [`crate::routes::host_matches`] has it; absent: all.
+    pub hosts: Option<Vec<String>>,
+    /// Whose `X-Forwarded-*` and `Forwarded` are kept.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Sizes and counts.
+    pub limits: Limits,
+    /// Waits.
+    pub timeouts: Timeouts,
+    /// What is cached.
+    pub rules: Rules,
+    /// What is allowed but seldom meant; for the log, at start and after a reload.
+    pub warnings: Vec<String>,
+}
+
+const KEYS: Keys = Keys {
+    known: &[
+        "listen",
+        "admin",
+        "upstream",
+        "store",
+        "routes",
+        "hosts",
+        "trusted_proxies",
+        "limits",
+        "timeouts",
+    ],
+    later: &["tls"],
+    foreign: &[
+        ("port", "did you mean `listen`?"),
+        ("bind", "did you mean `listen`?"),
+        ("address", "did you mean `listen`?"),
+        ("backend", "did you mean `upstream`?"),
+        ("backends", "did you mean `upstream`?"),
+        ("upstreams", "did you mean `upstream`? There is one"),
+        ("origin", "did you mean `upstream`?"),
+        ("target", "did you mean `upstream`?"),
+        ("proxy_pass", "did you mean `upstream`?"),
+        ("app", "did you mean `upstream`?"),
+        ("rules", "did you mean `routes`?"),
+        ("paths", "did you mean `routes`?"),
+        ("locations", "did you mean `routes`?"),
+        ("redis", "write store: { redis: …, prefix: … }"),
+        ("memory", "write store: { memory: … }"),
+        ("prefix", "write store: { prefix: … }"),
+        ("cache", "`cache` belongs in a rule of `routes`"),
+        ("ttl", "`ttl` belongs in a rule of `routes`"),
+        ("timeout", "did you mean `timeouts`?"),
+        ("trusted", "did you mean `trusted_proxies`?"),
+        ("metrics", "did you mean `admin`?"),
+        ("log", "logging is set on the command line"),
+        ("logging", "logging is set on the command line"),
+    ],
+};
+
+impl Config {
+    /// Reads and checks a file of at most 1 MiB.
+    ///
+    /// # Errors
+    /// All that is wrong with it, in its order; nothing of it holds then.
+    pub fn load(path: &Path, env: Env<'_>) -> Result<Self, ConfigErrors> {
+        let name = path.display().to_string();
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(yaml::MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
+            .map_err(|error| ConfigErrors::unreadable(&name, format!("cannot be read: {error}")))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            ConfigErrors::unreadable(&name, format!("is not UTF-8: {}", error.utf8_error()))
+        })?;
+        Self::parse(&text, &name, env)
+    }
+
+    /// Checks the text of a file. `file_name` is for the errors, `env` is asked for `${NAME}`.
+    ///
+    /// # Errors
+    /// All that is wrong with it, in its order; a text that is no YAML has one error.
+    pub fn parse(text: &str, file_name: &str, env: Env<'_>) -> Result<Self, ConfigErrors> {
+        if text.len() > yaml::MAX_BYTES {
+            return Err(ConfigErrors::unreadable(file_name, "is larger than 1 MiB"));
+        }
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let tree = yaml::parse(text).map_err(|problem| ConfigErrors::new(file_name, text, vec![problem]))?;
+        let mut reader = Reader::new(env);
+        let config = read(&mut reader, &At::root(&tree));
+        match config {
+            Some(config) if reader.problems.is_empty() => Ok(Self { warnings: reader.warnings, ..config }),
+            _ => Err(ConfigErrors::new(file_name, text, reader.problems)),
+        }
+    }
+}
+
+fn read(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Config> {
+    if root.is_null() {
+        reader.wrong(root, Wrong::new("the file is empty", "it needs listen, upstream and routes"));
+        return None;
+    }
+    let top = reader.entries(root, "keys: listen, upstream and routes", &KEYS)?;
+    let network = network::network(reader, &top);
+    let store = match top.get("store") {
+        Some(at) => store::store(reader, at),
+        None => Some(StoreConfig::default()),
+    };
+    let hosts = top.get("hosts").and_then(|at| network::hosts(reader, at));
+    let trusted_proxies = top.get("trusted_proxies").and_then(|at| network::trusted_proxies(reader, at));
+    let limits = top.get("limits").and_then(|at| bounds::limits(reader, at));
+    let timeouts = top.get("timeouts").and_then(|at| bounds::timeouts(reader, at));
+    let largest_body = store.clone().unwrap_or_default().largest_body();
+    let rules = reader
+        .require(&top, "routes", "add routes: with a rule for each path, or routes: [] to cache nothing")
+        .and_then(|at| route::rules(reader, &at, largest_body));
+    let network = network?;
+    Some(Config {
+        listen: network.listen,
+        admin: network.admin,
+        upstream: network.upstream,
+        store: store?,
+        hosts,
+        trusted_proxies: trusted_proxies.unwrap_or_default(),
+        limits: limits.unwrap_or_default(),
+        timeouts: timeouts.unwrap_or_default(),
+        rules: rules?,
+        warnings: Vec::new(),
+    })
+}

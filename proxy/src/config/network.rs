@@ -1,0 +1,125 @@
+//! `listen`, `admin`, `upstream`, `hosts`, `trusted_proxies`: who talks to whom.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{
+    problem::Wrong,
+    reader::{At, Entries, Reader},
+};
+use crate::{
+    address::{AddressError, Listen, UpstreamUrl},
+    admit::{Scheme, normalise_authority},
+};
+
+/// The addresses of a file.
+pub(super) struct Network {
+    pub(super) listen: Vec<Listen>,
+    pub(super) admin: Option<Listen>,
+    pub(super) upstream: UpstreamUrl,
+}
+
+impl From<AddressError> for Wrong {
+    fn from(error: AddressError) -> Self {
+        Self::new(error.what, error.advice)
+    }
+}
+
+const LISTEN: &str = "127.0.0.1:8080, [::]:8080, unix:/path or a list of them";
+const UPSTREAM: &str = "http://host:port, https://host:port or unix:/path";
+
+/// Reads the addresses, and refuses those that would answer themselves.
+pub(super) fn network(reader: &mut Reader<'_>, top: &Entries<'_>) -> Option<Network> {
+    let listen_at = reader.require(top, "listen", "add listen: 127.0.0.1:8080");
+    let listen = listen_at.and_then(|at| listeners(reader, &at));
+    let admin = admin(reader, top.get("admin"), listen.as_deref().unwrap_or_default());
+    let upstream_at =
+        reader.require(top, "upstream", "add upstream: http://127.0.0.1:8000 (where the app listens)")?;
+    let upstream = reader.scalar(&upstream_at, UPSTREAM, |text| Ok(UpstreamUrl::parse(text)?))?;
+    let listen = listen?;
+    if listen.iter().chain(&admin).any(|ours| ours.accepts(&upstream)) {
+        let wrong = Wrong::new(
+            "this is our own address: requests would go round in circles",
+            "write the app's address",
+        );
+        reader.wrong(&upstream_at, wrong);
+        return None;
+    }
+    Some(Network { listen, admin, upstream })
+}
+
+fn listeners(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Vec<Listen>> {
+    let listen = reader.list(at, LISTEN, |text| Ok(Listen::parse(text)?))?;
+    if listen.is_empty() {
+        reader.wrong(at, Wrong::new("an empty list accepts nobody", format!("write {LISTEN}")));
+        return None;
+    }
+    Some(listen)
+}
+
+/// Whoever reaches it may purge: until it asks for a token, that is this machine alone.
+fn admin(reader: &mut Reader<'_>, at: Option<&At<'_>>, listen: &[Listen]) -> Option<Listen> {
+    let at = at.filter(|at| !at.is_null())?;
+    let text = reader.text(at, "127.0.0.1:9090 or unix:/path").filter(|text| !text.is_empty())?;
+    let admin = Listen::parse(&text).map_err(|error| reader.wrong(at, error.into())).ok()?;
+    if !admin.is_local() {
+        let wrong = Wrong::new(
+            "everybody who reaches this address could purge",
+            "write 127.0.0.1:9090 or unix:/path",
+        );
+        reader.wrong(at, wrong);
+        return None;
+    }
+    if listen.contains(&admin) && !matches!(&admin, Listen::Tcp(address) if address.port() == 0) {
+        reader.wrong(at, Wrong::new("`listen` has this address already", "write another port"));
+        return None;
+    }
+    Some(admin)
+}
+
+/// `hosts`: the authorities that are answered.
+pub(super) fn hosts(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Vec<String>> {
+    let hosts = reader.list(at, "a list of hosts, [example.org]", host)?;
+    if hosts.is_empty() {
+        reader.wrong(at, Wrong::new("an empty list answers nobody", "remove `hosts` to answer all"));
+        return None;
+    }
+    Some(hosts)
+}
+
+/// A host with an optional port, normalised as a request's authority is.
+pub(super) fn host(text: &str) -> Result<String, Wrong> {
+    normalise_authority(text.as_bytes(), Scheme::Http).ok_or_else(|| {
+        let advice = match text {
+            _ if text.contains("://") => "write it without the scheme, example.org",
+            _ if text.contains('*') => "write each host: wildcards are not known here",
+            _ => "write example.org, example.org:8080 or [::1]",
+        };
+        Wrong::new(format!("`{text}` is not a host"), advice)
+    })
+}
+
+/// `trusted_proxies`: whose `X-Forwarded-*` and `Forwarded` are kept.
+pub(super) fn trusted_proxies(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Vec<IpNet>> {
+    reader.list(at, "a list of addresses or networks, [10.0.0.0/8]", network_of)
+}
+
+fn network_of(text: &str) -> Result<IpNet, Wrong> {
+    let net = match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => text.parse().map_err(|_| {
+            Wrong::new(
+                format!("`{text}` is neither an address nor a network"),
+                "write 10.0.0.7 or 10.0.0.0/8",
+            )
+        })?,
+    };
+    if net != net.trunc() {
+        return Err(Wrong::new(
+            format!("`{text}` has bits set beyond its prefix"),
+            format!("write {}", net.trunc()),
+        ));
+    }
+    Ok(net)
+}

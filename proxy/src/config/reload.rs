@@ -1,0 +1,86 @@
+//! What an edited file can change only with a restart.
+
+use std::fmt::Display;
+
+use super::Config;
+use crate::address::Listen;
+
+/// One sentence for each change of `new` that does nothing until a restart.
+///
+/// The rest (`upstream`, `hosts`, `trusted_proxies`, `timeouts`, the other limits, `routes`) acts
+/// at once.
+#[must_use]
+pub fn restart_only_changes(old: &Config, new: &Config) -> Vec<String> {
+    let listen = |config: &Config| shown(&config.listen);
+    let admin = |config: &Config| config.admin.as_ref().map_or_else(|| "none".to_owned(), Listen::to_string);
+    let mut changes = Vec::new();
+    let mut compare = |key: &str, differ: bool, old: String, new: String| {
+        if differ {
+            // Two URLs that differ in their secret alone look the same.
+            let change =
+                if old == new { "changed".to_owned() } else { format!("changed from {old} to {new}") };
+            changes.push(format!("`{key}` {change}: this takes a restart"));
+        }
+    };
+    compare("listen", old.listen != new.listen, listen(old), listen(new));
+    compare("admin", old.admin != new.admin, admin(old), admin(new));
+    let (old_store, new_store) = (&old.store, &new.store);
+    let size = super::scalar::show_size;
+    let memory = (old_store.memory, new_store.memory);
+    compare("store.memory", memory.0 != memory.1, size(memory.0), size(memory.1));
+    compare(
+        "store.redis",
+        old_store.redis != new_store.redis,
+        or_none(&old_store.redis),
+        or_none(&new_store.redis),
+    );
+    let prefixes = (&old_store.prefix, &new_store.prefix);
+    compare("store.prefix", prefixes.0 != prefixes.1, or_none(prefixes.0), or_none(prefixes.1));
+    let connections = (old.limits.connections, new.limits.connections);
+    let differ = connections.0 != connections.1;
+    compare("limits.connections", differ, connections.0.to_string(), connections.1.to_string());
+    changes
+}
+
+fn or_none(value: &Option<impl Display>) -> String {
+    value.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
+}
+
+/// A list as the file would write it.
+pub(super) fn shown(list: &[impl Display]) -> String {
+    let texts: Vec<String> = list.iter().map(ToString::to_string).collect();
+    texts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        let rest = "upstream: http://a\nroutes: []\n";
+        Config::parse(&format!("{rest}{text}"), "c.yaml", &|_| None).unwrap()
+    }
+
+    #[test]
+    fn tells_what_a_restart_is_needed_for_and_no_secret() {
+        let old = config(
+            "listen: 127.0.0.1:1\nstore: { redis: 'redis://:s3@h', prefix: a }\ntimeouts: { idle: 1s }",
+        );
+        let new = config(
+            "listen: [127.0.0.1:1, unix:/s]\nadmin: 127.0.0.1:2\nlimits: { connections: 5, headers: 7 }\n\
+             store: { redis: 'redis://:s4@h', prefix: b, memory: 2MiB }",
+        );
+        assert_eq!(restart_only_changes(&old, &old), Vec::<String>::new());
+        assert_eq!(
+            restart_only_changes(&old, &new),
+            [
+                "`listen` changed from 127.0.0.1:1 to 127.0.0.1:1, unix:/s: this takes a restart",
+                "`admin` changed from none to 127.0.0.1:2: this takes a restart",
+                "`store.memory` changed from 64MiB to 2MiB: this takes a restart",
+                "`store.redis` changed: this takes a restart",
+                "`store.prefix` changed from a to b: this takes a restart",
+                "`limits.connections` changed from 10000 to 5: this takes a restart",
+            ]
+        );
+    }
+}

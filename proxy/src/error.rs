@@ -1,0 +1,127 @@
+//! What the proxy answers itself when it cannot pass on an answer: short problem documents
+//! (RFC 9457) with `Proxy-Status` (RFC 9209), and never with `Cache-Status` (RFC 9211 §2).
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, DATE, RETRY_AFTER},
+};
+
+use crate::{
+    admit::Refusal,
+    headers::PSEUDONYM,
+    message::{Fields, Reply, ReplyBody, RequestBodyError},
+    status::{Outcome, Own},
+    upstream::FetchError,
+};
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// Why a request gets an answer of the proxy's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    status: StatusCode,
+    outcome: Own,
+    /// RFC 9209 §2.3.
+    error: &'static str,
+    detail: String,
+}
+
+impl Failure {
+    /// The `Host` is none of those that are answered.
+    #[must_use]
+    pub fn misdirected() -> Self {
+        let refusal = Refusal::with(StatusCode::MISDIRECTED_REQUEST, "this host is not served here (hosts)");
+        refusal.into()
+    }
+
+    /// The request has passed here before.
+    #[must_use]
+    pub fn looped() -> Self {
+        Self {
+            status: StatusCode::LOOP_DETECTED,
+            outcome: Own::Refused,
+            error: "proxy_loop_detected",
+            detail: "the request came back to this proxy: does upstream lead to it?".into(),
+        }
+    }
+
+    /// The client wants only what is stored (RFC 9111 §5.2.1.7).
+    #[must_use]
+    pub fn not_cached() -> Self {
+        Self {
+            status: StatusCode::GATEWAY_TIMEOUT,
+            outcome: Own::NotCached,
+            error: "http_request_denied",
+            detail: "nothing fresh is stored, and the request says only-if-cached".into(),
+        }
+    }
+
+    /// As an answer.
+    #[must_use]
+    pub fn reply(&self) -> Reply {
+        let mut fields = HeaderMap::with_capacity(4);
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(std::time::SystemTime::now())) {
+            fields.insert(DATE, date);
+        }
+        if let Ok(status) = HeaderValue::from_str(&format!("{PSEUDONYM}; error={}", self.error)) {
+            fields.insert(PROXY_STATUS, status);
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            fields.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        Reply {
+            status: self.status,
+            fields: Fields::Map(fields),
+            age: None,
+            body: ReplyBody::Whole(self.document()),
+            outcome: Outcome::Own(self.outcome),
+            rule: None,
+            tunnel: None,
+        }
+    }
+
+    /// RFC 9457 §3.1; without `type`, which is then `about:blank`.
+    fn document(&self) -> Bytes {
+        let document = serde_json::json!({
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        format!("{document}\n").into()
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            status: refusal.status,
+            outcome: Own::Refused,
+            error: "http_request_error",
+            detail: refusal.reason.into(),
+        }
+    }
+}
+
+impl From<RequestBodyError> for Failure {
+    fn from(error: RequestBodyError) -> Self {
+        let status = match error {
+            RequestBodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            RequestBodyError::Timeout => StatusCode::REQUEST_TIMEOUT,
+            RequestBodyError::Malformed(_) | RequestBodyError::Closed => StatusCode::BAD_REQUEST,
+        };
+        Self { status, outcome: Own::Refused, error: "http_request_error", detail: error.to_string() }
+    }
+}
+
+impl From<&FetchError> for Failure {
+    fn from(error: &FetchError) -> Self {
+        Self {
+            status: error.status(),
+            outcome: Own::OriginFailed,
+            error: error.proxy_status_error(),
+            detail: error.to_string(),
+        }
+    }
+}

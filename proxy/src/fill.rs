@@ -1,0 +1,189 @@
+//! Station 10, store: relays a body to those who wait for it, and commits it when it is whole.
+//!
+//! A fill belongs to the proxy, not to the client that caused it: it runs to its end though all
+//! have left, since what it brings is small enough to be kept. Only a body that reached a proven
+//! clean end is stored.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap,
+    header::{AGE, CONTENT_LENGTH, SET_COOKIE},
+};
+use http_body_util::BodyExt;
+use tokio::sync::oneshot;
+
+use crate::{
+    app::{App, Live},
+    error::Failure,
+    flight::{Flight, Phase, Shared},
+    headers::{Lines, ensure_date, remove_hop_by_hop},
+    key::{KeyPolicy, ResourceKey, VariantKey},
+    message::RequestBody,
+    policy::{
+        facts::ResponseFacts,
+        freshness::Exchange,
+        request::Admission,
+        rule::{CacheRule, SetCookie},
+        storable, vary,
+    },
+    spool::Spool,
+    status::Detail,
+    store::Store,
+    stored::Stored,
+    upstream::{Fetched, Framing, UpstreamBody},
+};
+
+/// All that a fill needs to run by itself.
+pub struct Fill {
+    /// Where its result goes.
+    pub app: Arc<App>,
+    /// What the file said when it began.
+    pub live: Arc<Live>,
+    /// The request for the origin.
+    pub request: http::Request<RequestBody>,
+    /// The fields of the client's request, which select the variant.
+    pub asked: HeaderMap,
+    /// What the policy lets the client's request do.
+    pub admission: Admission,
+    /// What the rule says.
+    pub rule: CacheRule,
+    /// Its fingerprint.
+    pub fingerprint: u64,
+    /// What is filled.
+    pub key: ResourceKey,
+    /// Who waits.
+    pub flight: Arc<Flight>,
+}
+
+/// An answer that is being stored.
+struct Storing {
+    shared: Arc<Shared>,
+    /// Of the resource, when its fetch began.
+    generation: u64,
+    keep: Duration,
+}
+
+impl Fill {
+    /// Fetches, tells those who wait, and stores what may be stored. An answer that may not be
+    /// shared goes to `leader`.
+    pub async fn run(mut self, leader: oneshot::Sender<Fetched>) {
+        let generation = self.app.generations.of(&self.key);
+        let request_time = self.app.clock.now();
+        let request = mem::take(&mut self.request);
+        let fetched = tokio::select! {
+            biased;
+            fetched = self.live.upstream.send(request) => fetched,
+            () = self.app.flights.unwanted(&self.flight) => return,
+        };
+        let exchange = Exchange { request_time, response_time: self.app.clock.now() };
+        match fetched {
+            Err(error) => self.end(Phase::Failed(Failure::from(&error))),
+            Ok(fetched) => match self.admit(&fetched, exchange) {
+                Ok((shared, keep)) => self.relay(Storing { shared, generation, keep }, fetched.body).await,
+                Err(detail) => {
+                    // A leader that has gone has no use for it, and it closes its connection.
+                    let _ = leader.send(fetched);
+                    self.end(Phase::Alone(detail));
+                }
+            },
+        }
+    }
+
+    /// Whether the answer may be stored, by its head.
+    fn admit(&self, fetched: &Fetched, exchange: Exchange) -> Result<(Arc<Shared>, Duration), Detail> {
+        let mut headers = fetched.head.headers.clone();
+        remove_hop_by_hop(&mut headers);
+        ensure_date(&mut headers, exchange.response_time);
+        let facts = ResponseFacts::of(fetched.head.status, &headers);
+        let nominated = vary::nominated(&headers)?;
+        let keep = storable::check(&self.admission, &facts, exchange, &self.rule)?;
+        let length = provable_length(fetched.ends, self.rule.max_body)?;
+        headers.remove(CONTENT_LENGTH); // Stated anew with each answer, as is the age.
+        headers.remove(AGE);
+        if self.rule.set_cookie == SetCookie::Strip {
+            headers.remove(SET_COOKIE);
+        }
+        let variant = VariantKey::new(&self.asked, &self.rule.key, &nominated);
+        let body = Arc::new(Spool::new(length));
+        let lines = Lines::from_map(&headers);
+        Ok((Arc::new(Shared { lines, facts, exchange, nominated, variant, body }), keep))
+    }
+
+    /// Passes the body on as it comes, and stores it when it is whole.
+    async fn relay(&self, storing: Storing, mut body: UpstreamBody) {
+        let spool = &storing.shared.body;
+        self.flight.tell(Phase::Shared(Arc::clone(&storing.shared)));
+        let mut trailers = HeaderMap::new();
+        while let Some(frame) = body.frame().await {
+            match frame.map(http_body::Frame::into_data) {
+                Ok(Ok(data)) => spool.push(data),
+                Ok(Err(other)) => trailers = other.into_trailers().unwrap_or_default(),
+                Err(error) => {
+                    tracing::warn!(%error, url = %self.key.readable().escape_ascii(), "a response was cut short and is not stored");
+                    self.app.flights.close(&self.flight);
+                    return spool.cut();
+                }
+            }
+            if spool.bytes() > self.rule.max_body {
+                self.app.flights.close(&self.flight);
+                return spool.overflow(Box::pin(body.map_err(Into::into)));
+            }
+        }
+        spool.finish(trailers);
+        self.commit(storing).await;
+        self.app.flights.close(&self.flight);
+    }
+
+    /// Stores the whole response, unless its resource has been made obsolete meanwhile.
+    async fn commit(&self, storing: Storing) {
+        let Storing { shared, generation, keep } = storing;
+        let entry = Stored {
+            key: Bytes::copy_from_slice(self.key.as_bytes()),
+            variant: shared.variant.clone(),
+            nominated: shared.nominated.clone(),
+            fingerprint: self.fingerprint,
+            request_time: shared.exchange.request_time,
+            response_time: shared.exchange.response_time,
+            lines: shared.lines.clone(),
+            facts: shared.facts.clone(),
+            body: shared.body.collect(),
+        };
+        if self.app.generations.of(&self.key) != generation {
+            return;
+        }
+        if let Err(error) = self.app.store.commit(&self.key, Arc::new(entry), keep).await {
+            tracing::debug!(%error, "a response was not stored");
+        }
+        // What became obsolete while it was being written may have been removed before it was there.
+        if self.app.generations.of(&self.key) != generation {
+            if let Err(error) = self.app.store.remove(std::slice::from_ref(&self.key)).await {
+                tracing::warn!(%error, "an obsolete response could not be removed");
+            }
+        }
+    }
+
+    /// Tells those who wait that there is nothing to share; those who come now start anew.
+    fn end(&self, phase: Phase) {
+        self.app.flights.close(&self.flight);
+        self.flight.tell(phase);
+    }
+}
+
+/// The announced length, if the body's end can be proven and it is not too long to keep.
+fn provable_length(ends: Framing, most: u64) -> Result<Option<u64>, Detail> {
+    match ends {
+        Framing::Close => Err(Detail::NoLength),
+        Framing::Length(length) if length > most => Err(Detail::TooLarge),
+        Framing::Length(length) => Ok(Some(length)),
+        Framing::Empty => Ok(Some(0)),
+        Framing::Chunked => Ok(None),
+    }
+}
+
+/// What a request selects by, after its own fields.
+#[must_use]
+pub fn selects(shared: &Shared, asked: &HeaderMap, keyed: &KeyPolicy) -> bool {
+    VariantKey::new(asked, keyed, &shared.nominated) == shared.variant
+}

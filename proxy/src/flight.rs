@@ -1,0 +1,228 @@
+//! Station 9, collapse: one request asks the origin, the others wait for its answer.
+//!
+//! A flight is one fetch. Its leader starts it; whoever comes while it lasts follows. A follower
+//! gets only what may be shared and what its own request selects; otherwise it goes alone, at once,
+//! beside the others. Nobody waits longer than a limit, and nobody depends on the leader's client:
+//! the fetch belongs to the proxy, and is given up only when nobody waits for it any more.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    error::Failure,
+    headers::Lines,
+    key::{ResourceKey, VariantKey},
+    policy::facts::ResponseFacts,
+    spool::Spool,
+    status::Detail,
+};
+
+/// What is being fetched and may be waited for.
+#[derive(Default)]
+pub struct Flights(Mutex<HashMap<FlightKey, Arc<Flight>>>);
+
+/// Requests with the same one may share an answer, as far as is known before it comes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct FlightKey {
+    resource: Box<[u8]>,
+    variant: u128,
+}
+
+/// One fetch.
+pub struct Flight {
+    phase: watch::Sender<Phase>,
+    key: Option<FlightKey>,
+}
+
+/// How far a fetch is.
+#[derive(Clone)]
+pub enum Phase {
+    /// No answer yet.
+    Waiting,
+    /// An answer that may be shared is coming.
+    Shared(Arc<Shared>),
+    /// The answer is for the leader only.
+    Alone(Detail),
+    /// There is none.
+    Failed(Failure),
+}
+
+/// An answer that may be shared: what of it is known before its body.
+pub struct Shared {
+    /// Its fields, those of a stored response.
+    pub lines: Lines,
+    /// What the policy needs of them.
+    pub facts: ResponseFacts,
+    /// Which fields its `Vary` nominates.
+    pub nominated: Box<[http::HeaderName]>,
+    /// What the leader's request selected by them.
+    pub variant: VariantKey,
+    /// Its body.
+    pub body: Arc<Spool>,
+}
+
+/// One who waits for a flight.
+pub struct Ticket(watch::Receiver<Phase>);
+
+/// The part a request has in a flight.
+pub enum Role {
+    /// It starts the fetch.
+    Leader(Arc<Flight>, Ticket),
+    /// It waits for it.
+    Follower(Ticket),
+}
+
+impl Flights {
+    /// Joins the flight for this resource and variant, or opens one.
+    pub fn join(&self, resource: &ResourceKey, variant: &VariantKey) -> Role {
+        let key = FlightKey { resource: resource.as_bytes().into(), variant: variant.id() };
+        let mut flights = self.lock();
+        if let Some(flight) = flights.get(&key) {
+            return Role::Follower(Ticket(flight.phase.subscribe()));
+        }
+        let flight = Arc::new(Flight { phase: watch::Sender::new(Phase::Waiting), key: Some(key.clone()) });
+        flights.insert(key, Arc::clone(&flight));
+        let ticket = Ticket(flight.phase.subscribe());
+        Role::Leader(flight, ticket)
+    }
+
+    /// Takes no more followers on a flight.
+    pub fn close(&self, flight: &Arc<Flight>) {
+        self.close_if(flight, |_| true);
+    }
+
+    /// Takes no more followers on the flights for these resources: what they bring is obsolete.
+    pub fn close_all(&self, resources: &[ResourceKey]) {
+        let obsolete = |key: &FlightKey| resources.iter().any(|r| r.as_bytes() == key.resource.as_ref());
+        self.lock().retain(|key, _| !obsolete(key));
+    }
+
+    /// Returns when nobody waits for a flight any more, and nobody can begin to.
+    pub async fn unwanted(&self, flight: &Arc<Flight>) {
+        loop {
+            flight.phase.closed().await;
+            // Somebody may have come between the last one's leaving and now.
+            if self.close_if(flight, |flight| flight.phase.receiver_count() == 0) {
+                return;
+            }
+        }
+    }
+
+    /// Closes a flight if that holds while nobody can join. Whether it is closed now.
+    fn close_if(&self, flight: &Arc<Flight>, holds: impl Fn(&Flight) -> bool) -> bool {
+        let mut flights = self.lock();
+        if !holds(flight) {
+            return false;
+        }
+        if let Some(key) = &flight.key {
+            // Another flight may have the key by now.
+            if flights.get(key).is_some_and(|other| Arc::ptr_eq(other, flight)) {
+                flights.remove(key);
+            }
+        }
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<FlightKey, Arc<Flight>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flight {
+    /// A flight that nobody can join.
+    #[must_use]
+    pub fn alone() -> (Arc<Self>, Ticket) {
+        let flight = Arc::new(Self { phase: watch::Sender::new(Phase::Waiting), key: None });
+        let ticket = Ticket(flight.phase.subscribe());
+        (flight, ticket)
+    }
+
+    /// Tells all who wait.
+    pub fn tell(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+    }
+}
+
+impl Ticket {
+    /// Waits until more is known than [`Phase::Waiting`].
+    pub async fn landed(&mut self) -> Phase {
+        match self.0.wait_for(|phase| !matches!(phase, Phase::Waiting)).await {
+            Ok(phase) => phase.clone(),
+            // The fetch ended without a word: a defect of ours, which must not hold anybody up.
+            Err(_) => Phase::Alone(Detail::CollapseFailed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, header::HOST};
+
+    use super::*;
+    use crate::{
+        admit::{Scheme, Target},
+        key::QueryPolicy,
+    };
+
+    fn key(path: &'static str) -> ResourceKey {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, "a".parse().unwrap());
+        let target = Target::parse(&Bytes::from_static(path.as_bytes()), &headers, Scheme::Http, true).unwrap();
+        ResourceKey::new(&target, &QueryPolicy::All)
+    }
+
+    fn lead(flights: &Flights, path: &'static str) -> (Arc<Flight>, Ticket) {
+        match flights.join(&key(path), &VariantKey::only()) {
+            Role::Leader(flight, ticket) => (flight, ticket),
+            Role::Follower(_) => panic!("follows on {path}"),
+        }
+    }
+
+    fn follows(flights: &Flights, path: &'static str) -> bool {
+        matches!(flights.join(&key(path), &VariantKey::only()), Role::Follower(_))
+    }
+
+    #[tokio::test]
+    async fn the_first_leads_and_the_others_follow_until_it_closes() {
+        let flights = Flights::default();
+        let (flight, mut ticket) = lead(&flights, "/a");
+        let _other = lead(&flights, "/b");
+        assert!(follows(&flights, "/a"));
+        flight.tell(Phase::Alone(Detail::NoStore));
+        assert!(matches!(ticket.landed().await, Phase::Alone(Detail::NoStore)));
+        flights.close(&flight);
+        let (second, _ticket) = lead(&flights, "/a");
+        flights.close(&flight); // No longer its flight.
+        assert!(follows(&flights, "/a"));
+        flights.close_all(&[key("/a")]);
+        assert!(!follows(&flights, "/a"));
+        drop(second);
+    }
+
+    #[tokio::test]
+    async fn a_flight_is_unwanted_only_when_the_last_one_has_gone() {
+        let flights = Flights::default();
+        let (flight, leader) = lead(&flights, "/a");
+        let Role::Follower(follower) = flights.join(&key("/a"), &VariantKey::only()) else { panic!() };
+        drop(leader);
+        let mut unwanted = std::pin::pin!(flights.unwanted(&flight));
+        assert!(futures_poll(unwanted.as_mut()).await.is_none());
+        drop(follower);
+        unwanted.await;
+        assert!(!follows(&flights, "/a"));
+    }
+
+    /// What a future gives when it is polled once.
+    async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+        std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+            std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+            std::task::Poll::Pending => std::task::Poll::Ready(None),
+        })
+        .await
+    }
+}

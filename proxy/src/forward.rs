@@ -1,0 +1,98 @@
+//! The request as the origin gets it.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Uri, Version,
+    header::{
+        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, UPGRADE,
+    },
+};
+
+use crate::{
+    app::Live,
+    headers::{append_via, rebuild_forwarded, remove_hop_by_hop},
+    key::{KeyPolicy, cookies},
+    message::Request,
+    policy::rule::{CacheRule, Credentials},
+};
+
+/// Fields by which some apps let a request be another one than it says. On a fill they are dropped
+/// where the rule does not key them: what they change would be served to everybody.
+static REWRITING: [HeaderName; 5] = [
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+];
+
+/// A request passed on for its own sake.
+#[must_use]
+pub fn passed<B>(request: &Request, live: &Live, body: B) -> http::Request<B> {
+    let mut headers = request.head.headers.clone();
+    let upgrade = headers.get(UPGRADE).filter(|_| request.head.connection.wants_upgrade).cloned();
+    remove_hop_by_hop(&mut headers);
+    if let Some(protocol) = upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+    }
+    outgoing(request, live, headers, body)
+}
+
+/// A request whose answer is to be stored: without the client's own conditions, and without the
+/// credentials that the rule neither keys nor lets through.
+#[must_use]
+pub fn filling<B: Default>(request: &Request, live: &Live, rule: &CacheRule) -> http::Request<B> {
+    let mut headers = request.head.headers.clone();
+    remove_hop_by_hop(&mut headers);
+    headers.remove(IF_NONE_MATCH);
+    headers.remove(IF_MODIFIED_SINCE);
+    for name in REWRITING.iter().filter(|name| !rule.key.headers.contains(name)) {
+        headers.remove(name);
+    }
+    if rule.credentials == Credentials::Ignore {
+        remove_unkeyed_credentials(&mut headers, &rule.key);
+    }
+    outgoing(request, live, headers, B::default())
+}
+
+fn outgoing<B>(request: &Request, live: &Live, mut headers: HeaderMap, body: B) -> http::Request<B> {
+    let head = &request.head;
+    headers.remove(EXPECT); // Answered here, when the origin takes the body.
+    headers.remove(CONTENT_LENGTH); // Stated anew from the body.
+    headers.insert(HOST, host(request, live));
+    rebuild_forwarded(&mut headers, &head.target, request.peer, &live.trusted_proxies);
+    append_via(&mut headers, head.version);
+    let mut outgoing = http::Request::new(body);
+    *outgoing.method_mut() = head.method.clone();
+    *outgoing.uri_mut() = Uri::from(head.target.path_and_query().clone());
+    *outgoing.version_mut() = Version::HTTP_11;
+    *outgoing.headers_mut() = headers;
+    outgoing
+}
+
+/// The client's, so that the app sees the name under which it is known; an HTTP/1.0 request may
+/// have none.
+fn host(request: &Request, live: &Live) -> HeaderValue {
+    let host = request.head.target.host_field();
+    if host.is_empty() { live.upstream.host() } else { host.clone() }
+}
+
+fn remove_unkeyed_credentials(headers: &mut HeaderMap, keyed: &KeyPolicy) {
+    if !keyed.headers.contains(&AUTHORIZATION) {
+        headers.remove(AUTHORIZATION);
+    }
+    if keyed.headers.contains(&COOKIE) {
+        return;
+    }
+    let kept = cookies(headers)
+        .filter(|(name, _)| keyed.cookies.iter().any(|cookie| cookie.as_bytes() == *name))
+        .map(|(name, value)| [name, b"=", value].concat())
+        .collect::<Vec<_>>()
+        .join(&b"; "[..]);
+    headers.remove(COOKIE);
+    if let Ok(value) = HeaderValue::from_bytes(&kept) {
+        if !kept.is_empty() {
+            headers.insert(COOKIE, value);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What comes from the client: heads, bodies, and the sign that it has gone.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http_body::Frame;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+
+use super::{
+    chunked::{ChunkDecoder, Decoded},
+    watchdog::{Elapsed, Watchdog},
+};
+use crate::{
+    admit::{Framing, Head, HeadLimits, Refusal, Scan, Scheme, scan},
+    message::{RequestBody, RequestBodyError, StreamedBody},
+};
+
+/// Bytes of one read. The buffer of an idle connection is no larger.
+const READ_SIZE: usize = 4 * 1024;
+/// Bytes of one read of a body.
+const BODY_READ_SIZE: usize = 64 * 1024;
+
+/// The reading half of a connection and what was read ahead.
+pub(super) struct Inbound<R> {
+    io: R,
+    buffer: BytesMut,
+}
+
+/// Why there is no next request.
+#[derive(Debug)]
+pub(super) enum NoHead {
+    /// The client has closed, or been quiet for too long, between requests.
+    Finished,
+    /// It does not get to the end of a head.
+    TooSlow,
+    /// What it sent is not to be forwarded.
+    Refused(Refusal),
+}
+
+/// What a body may measure and how long it may pause.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLimits {
+    pub(super) bytes: Option<u64>,
+    pub(super) pause: Duration,
+    pub(super) trailers: HeadLimits,
+}
+
+impl<R: AsyncRead + Unpin> Inbound<R> {
+    pub(super) fn new(io: R) -> Self {
+        Self { io, buffer: BytesMut::new() }
+    }
+
+    /// Waits for the first byte of a request. `false`: none will come.
+    pub(super) async fn ready(&mut self) -> bool {
+        !self.buffer.is_empty() || matches!(self.read(READ_SIZE).await, Ok(1..))
+    }
+
+    /// Reads the head that has begun, `timeout` long at most.
+    pub(super) async fn head(
+        &mut self,
+        scheme: Scheme,
+        limits: &HeadLimits,
+        watchdog: &mut Watchdog,
+        timeout: Duration,
+    ) -> Result<Head, NoHead> {
+        let mut scanned = 0;
+        let mut deadline = None;
+        loop {
+            match scan(&self.buffer, scanned, limits).map_err(NoHead::Refused)? {
+                Scan::Whole(length) => {
+                    let bytes = self.buffer.split_to(length).freeze();
+                    return Head::parse(&bytes, scheme, limits).map_err(NoHead::Refused);
+                }
+                Scan::Partial(next) => scanned = next,
+            }
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + timeout);
+            match watchdog.until(deadline, self.read(READ_SIZE)).await {
+                Ok(Ok(1..)) => {}
+                Ok(_) => return Err(NoHead::Finished),
+                Err(Elapsed) => return Err(NoHead::TooSlow),
+            }
+        }
+    }
+
+    /// Passes the body on, one frame ahead of whoever reads it. `true`: to its end.
+    pub(super) async fn pump(
+        &mut self,
+        framing: Framing,
+        frames: mpsc::Sender<Result<Frame<Bytes>, RequestBodyError>>,
+        limits: &BodyLimits,
+        watchdog: &mut Watchdog,
+    ) -> bool {
+        let mut decoder = Decoder::new(framing);
+        let mut left = limits.bytes.unwrap_or(u64::MAX);
+        loop {
+            let Ok(slot) = frames.reserve().await else { return false };
+            let frame = match watchdog.limit(limits.pause, self.frame(&mut decoder, limits)).await {
+                Ok(Ok(Some(frame))) => frame,
+                Ok(Ok(None)) => return true,
+                Ok(Err(error)) => return fail(slot, error),
+                Err(Elapsed) => return fail(slot, RequestBodyError::Timeout),
+            };
+            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            let Some(rest) = left.checked_sub(length) else { return fail(slot, RequestBodyError::TooLarge) };
+            left = rest;
+            slot.send(Ok(frame));
+        }
+    }
+
+    /// The next frame of the body, `None` at its end.
+    async fn frame(
+        &mut self,
+        decoder: &mut Decoder,
+        limits: &BodyLimits,
+    ) -> Result<Option<Frame<Bytes>>, RequestBodyError> {
+        loop {
+            match decoder.decode(&mut self.buffer, &limits.trailers).map_err(RequestBodyError::Malformed)? {
+                Decoded::Data(data) => return Ok(Some(Frame::data(data))),
+                Decoded::End(fields) if fields.is_empty() || decoder.ended_before() => return Ok(None),
+                Decoded::End(fields) => {
+                    *decoder = Decoder::Ended;
+                    return Ok(Some(Frame::trailers(fields)));
+                }
+                Decoded::More => {
+                    if !matches!(self.read(BODY_READ_SIZE).await, Ok(1..)) {
+                        return Err(RequestBodyError::Closed);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns when the client has gone. What it sends meanwhile waits in the buffer, up to `most`.
+    pub(super) async fn gone(&mut self, most: usize) {
+        while self.buffer.len() < most {
+            if !matches!(self.read(READ_SIZE).await, Ok(1..)) {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Reads and drops what still comes, so that closing does not destroy the answer on its way
+    /// (RFC 9112 §9.6).
+    pub(super) async fn drain(&mut self, most: usize) {
+        let mut seen = 0;
+        while seen < most {
+            self.buffer.clear();
+            match self.read(BODY_READ_SIZE).await {
+                Ok(length @ 1..) => seen += length,
+                _ => return,
+            }
+        }
+    }
+
+    /// The half itself, and what was read ahead.
+    pub(super) fn into_parts(self) -> (R, Bytes) {
+        (self.io, self.buffer.freeze())
+    }
+
+    async fn read(&mut self, size: usize) -> io::Result<usize> {
+        self.buffer.reserve(size);
+        self.io.read_buf(&mut self.buffer).await
+    }
+}
+
+fn fail(slot: mpsc::Permit<'_, Result<Frame<Bytes>, RequestBodyError>>, error: RequestBodyError) -> bool {
+    slot.send(Err(error));
+    false
+}
+
+/// The body of a request as the story sees it, and the sender that feeds it.
+pub(super) fn body_channel(
+    framing: Framing,
+    wanted: Option<Arc<Notify>>,
+) -> (RequestBody, mpsc::Sender<Result<Frame<Bytes>, RequestBodyError>>) {
+    let (sender, frames) = mpsc::channel(1);
+    let left = match framing {
+        Framing::None => Some(0),
+        Framing::Length(length) => Some(length),
+        Framing::Chunked => None,
+    };
+    (RequestBody::Streamed(StreamedBody { frames, left, wanted }), sender)
+}
+
+/// Finds the end of a body.
+enum Decoder {
+    Length(u64),
+    Chunked(ChunkDecoder),
+    Ended,
+}
+
+impl Decoder {
+    fn new(framing: Framing) -> Self {
+        match framing {
+            Framing::None => Self::Ended,
+            Framing::Length(length) => Self::Length(length),
+            Framing::Chunked => Self::Chunked(ChunkDecoder::Size),
+        }
+    }
+
+    fn ended_before(&self) -> bool {
+        matches!(self, Self::Ended)
+    }
+
+    fn decode(&mut self, buffer: &mut BytesMut, limits: &HeadLimits) -> Result<Decoded, &'static str> {
+        match self {
+            Self::Chunked(decoder) => decoder.decode(buffer, limits),
+            Self::Length(0) | Self::Ended => Ok(Decoded::End(http::HeaderMap::new())),
+            Self::Length(_) if buffer.is_empty() => Ok(Decoded::More),
+            Self::Length(left) => {
+                let length = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
+                *left -= length as u64;
+                Ok(Decoded::Data(buffer.split_to(length).freeze()))
+            }
+        }
+    }
+}

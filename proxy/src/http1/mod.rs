@@ -1,0 +1,314 @@
+//! HTTP/1.x on a client's connection (RFC 9112).
+//!
+//! The proxy reads and writes its clients' HTTP/1 itself. A general server library hides what a
+//! gateway must refuse (which framing fields were sent, a bare LF, the spelling of a chunk size),
+//! cannot write interim responses, and builds a map of fields where a hit has them ready as bytes.
+//!
+//! One connection is one task: it reads a head, lets the story answer it, and writes the answer,
+//! while it goes on reading: the request's body, or the sign that the client has gone.
+
+mod chunked;
+mod inbound;
+mod outbound;
+mod tunnel;
+mod watchdog;
+
+use std::{
+    future::{Future, pending},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{StatusCode, Version, header::TE};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+use self::{
+    inbound::{BodyLimits, Inbound, NoHead, body_channel},
+    outbound::{Framing, Outbound, SendError},
+    watchdog::Watchdog,
+};
+use crate::{
+    admit::{Head, HeadLimits, Refusal, Scheme},
+    app::{App, Live},
+    error::Failure,
+    handler,
+    headers::{Peer, has_token},
+    message::{Reply, Request, RequestBody},
+    observe::{Exchange, Observer},
+};
+
+/// What is the same for all requests of a connection.
+pub struct Connection {
+    /// What answers.
+    pub app: Arc<App>,
+    /// Who is told.
+    pub observer: Arc<dyn Observer>,
+    /// Who sends.
+    pub peer: Peer,
+    /// Whether TLS came before.
+    pub scheme: Scheme,
+    /// Turns `true` when no further request is to be taken.
+    pub draining: watch::Receiver<bool>,
+}
+
+/// Bytes that are read and dropped after an answer that came before the request's end.
+const LINGER_BYTES: usize = 256 * 1024;
+/// How long they are waited for.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// How one exchange leaves the connection.
+enum After {
+    /// Another request may follow.
+    KeepAlive,
+    /// It must be closed; the client may still be sending.
+    Close,
+    /// The client has gone, or must be told by a cut that its answer is not whole.
+    Cut,
+    /// It is a tunnel now, to this end.
+    Tunnel(OnUpgrade),
+}
+
+/// Serves one connection until it ends.
+pub async fn serve<R, W>(read: R, write: W, connection: Connection)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut draining = connection.draining.clone();
+    let mut drained = pin!(async move { draining.wait_for(|draining| *draining).await.is_ok() });
+    let mut client = Client {
+        inbound: Inbound::new(read),
+        outbound: Outbound::new(write),
+        reads: Watchdog::new(),
+        writes: Watchdog::new(),
+        connection,
+    };
+    loop {
+        let live = client.connection.app.live();
+        let after = match client.wait(&live, drained.as_mut()).await {
+            true => client.next(&live).await,
+            false => return client.outbound.finish().await,
+        };
+        match after {
+            After::KeepAlive => {}
+            After::Close => return client.close().await,
+            After::Cut => return,
+            After::Tunnel(origin) => return client.tunnel(origin, live.timeouts.idle).await,
+        }
+    }
+}
+
+/// A client's connection: its two halves, and a timer for each.
+struct Client<R, W> {
+    inbound: Inbound<R>,
+    outbound: Outbound<W>,
+    reads: Watchdog,
+    writes: Watchdog,
+    connection: Connection,
+}
+
+impl<R, W> Client<R, W>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    /// Waits for the next request to begin. `false`: none will, or none is wanted any more.
+    async fn wait(&mut self, live: &Live, drained: impl Future<Output = bool>) -> bool {
+        let ready = async {
+            tokio::select! {
+                biased;
+                ready = self.inbound.ready() => ready,
+                _ = drained => false,
+            }
+        };
+        matches!(self.reads.limit(live.timeouts.idle, ready).await, Ok(true))
+    }
+
+    /// One request and its answer.
+    async fn next(&mut self, live: &Arc<Live>) -> After {
+        let limits = HeadLimits {
+            bytes: live.limits.header_bytes,
+            fields: live.limits.headers,
+            target: live.limits.uri_bytes,
+        };
+        let head = self.inbound.head(self.connection.scheme, &limits, &mut self.reads, live.timeouts.header);
+        match head.await {
+            Ok(head) => self.exchange(head, live, limits).await,
+            Err(NoHead::Finished) => After::Cut,
+            Err(NoHead::TooSlow) => {
+                let reason = "the request head stopped coming";
+                self.refuse(Refusal::with(StatusCode::REQUEST_TIMEOUT, reason), live).await
+            }
+            Err(NoHead::Refused(refusal)) => self.refuse(refusal, live).await,
+        }
+    }
+
+    /// Answers what must not be forwarded; nothing after it on this connection can be trusted.
+    async fn refuse(&mut self, refusal: Refusal, live: &Live) -> After {
+        let started = Instant::now();
+        let reply = Failure::from(refusal).reply();
+        let framing = Framing {
+            version: Version::HTTP_11,
+            head_only: false,
+            keep_alive: false,
+            trailers: false,
+            pause: live.timeouts.body,
+        };
+        Writer { outbound: &mut self.outbound, watchdog: &mut self.writes, connection: &self.connection }
+            .send(None, reply, framing, started)
+            .await
+    }
+
+    /// Lets the story answer, while the body is read and the client watched.
+    async fn exchange(&mut self, head: Head, live: &Arc<Live>, limits: HeadLimits) -> After {
+        let started = Instant::now();
+        let Self { inbound, outbound, reads, writes, connection } = self;
+        let request = Request { head, peer: connection.peer };
+        let framing = request.head.framing;
+        let wanted = request.head.connection.expects_continue.then(|| Arc::new(Notify::new()));
+        let read_to_end = AtomicBool::new(!framing.has_body());
+        let mut writer = Writer { outbound, watchdog: writes, connection };
+        if !framing.has_body() {
+            let answer = writer.answer(&request, RequestBody::None, live, &read_to_end, None, started);
+            return unless_gone(answer, inbound.gone(limits.bytes)).await;
+        }
+        let (body, frames) = body_channel(framing, wanted.clone());
+        let answer = writer.answer(&request, body, live, &read_to_end, wanted, started);
+        let body_limits =
+            BodyLimits { bytes: live.limits.request_body, pause: live.timeouts.body, trailers: limits };
+        let pump = async {
+            if inbound.pump(framing, frames, &body_limits, reads).await {
+                read_to_end.store(true, Ordering::Relaxed);
+                inbound.gone(limits.bytes).await;
+            } else {
+                // The story has been told why, or has lost interest; its answer ends the exchange.
+                pending::<()>().await;
+            }
+        };
+        unless_gone(answer, pump).await
+    }
+
+    /// Says that nothing more will come, and lets the client finish its sentence (RFC 9112 §9.6).
+    async fn close(mut self) {
+        self.outbound.finish().await;
+        // Whatever the client still sends is of no interest, nor whether it was all.
+        let _ = tokio::time::timeout(LINGER_TIME, self.inbound.drain(LINGER_BYTES)).await;
+    }
+
+    async fn tunnel(self, origin: OnUpgrade, idle: Duration) {
+        let (read, ahead) = self.inbound.into_parts();
+        let joined = match origin.await {
+            Ok(origin) => {
+                tunnel::join(read, self.outbound.into_inner(), ahead, TokioIo::new(origin), idle).await
+            }
+            Err(error) => Err(std::io::Error::other(error)),
+        };
+        if let Err(error) = joined {
+            tracing::debug!(%error, "a tunnel has failed");
+        }
+    }
+}
+
+/// What `answer` leaves, unless the client goes first: then nobody is left to answer.
+async fn unless_gone(answer: impl Future<Output = After>, gone: impl Future<Output = ()>) -> After {
+    tokio::select! {
+        biased;
+        after = answer => after,
+        () = gone => After::Cut,
+    }
+}
+
+/// The side of an exchange that writes.
+struct Writer<'c, W> {
+    outbound: &'c mut Outbound<W>,
+    watchdog: &'c mut Watchdog,
+    connection: &'c Connection,
+}
+
+impl<W: AsyncWrite + Unpin> Writer<'_, W> {
+    async fn answer(
+        &mut self,
+        request: &Request,
+        body: RequestBody,
+        live: &Arc<Live>,
+        read_to_end: &AtomicBool,
+        wanted: Option<Arc<Notify>>,
+        started: Instant,
+    ) -> After {
+        let handling = handler::handle(&self.connection.app, live, request, body);
+        let reply = match wanted {
+            None => handling.await,
+            Some(wanted) => match self.continuing(handling, &wanted).await {
+                Some(reply) => reply,
+                None => return After::Cut,
+            },
+        };
+        let options = &request.head.connection;
+        let framing = Framing {
+            version: request.head.version,
+            head_only: request.head.method == http::Method::HEAD,
+            keep_alive: options.keep_alive
+                && read_to_end.load(Ordering::Relaxed)
+                && !*self.connection.draining.borrow(),
+            trailers: has_token(&request.head.headers, &TE, "trailers"),
+            pause: live.timeouts.body,
+        };
+        self.send(Some(request), reply, framing, started).await
+    }
+
+    /// Handles a request whose client waits for the word before it sends the body.
+    async fn continuing(&mut self, handling: impl Future<Output = Reply>, wanted: &Notify) -> Option<Reply> {
+        let mut handling = pin!(handling);
+        tokio::select! {
+            biased;
+            reply = &mut handling => return Some(reply),
+            () = wanted.notified() => {}
+        }
+        self.outbound.send_continue().await.ok()?;
+        Some(handling.await)
+    }
+
+    async fn send(
+        &mut self,
+        request: Option<&Request>,
+        mut reply: Reply,
+        framing: Framing,
+        started: Instant,
+    ) -> After {
+        let (status, outcome, rule) = (reply.status, reply.outcome, reply.rule.take());
+        let tunnel = reply.tunnel.take();
+        let bytes_before = self.outbound.body_bytes;
+        let sent = self.outbound.send(reply, framing, self.watchdog).await;
+        self.connection.observer.observe(&Exchange {
+            request,
+            peer: self.connection.peer,
+            status,
+            outcome,
+            rule: rule.as_ref(),
+            body_bytes: self.outbound.body_bytes - bytes_before,
+            duration: started.elapsed(),
+            complete: sent.is_ok(),
+        });
+        match (sent, tunnel) {
+            (Ok(_), Some(origin)) => After::Tunnel(origin),
+            (Ok(true), None) => After::KeepAlive,
+            (Ok(false), None) => After::Close,
+            (Err(error), _) => {
+                if matches!(error, SendError::Body(_)) {
+                    tracing::warn!(%error, "the connection is closed, so that the client can tell");
+                }
+                After::Cut
+            }
+        }
+    }
+}

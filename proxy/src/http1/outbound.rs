@@ -1,0 +1,270 @@
+//! What goes to the client: heads and bodies, written as they come.
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice, Write},
+    pin::Pin,
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, StatusCode, Version};
+use http_body::{Body, Frame};
+use thiserror::Error;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::watchdog::{Elapsed, Watchdog};
+use crate::{
+    headers::put_line,
+    message::{BoxError, Fields, Reply, ReplyBody, StreamBody},
+    status::Outcome,
+};
+
+/// The writing half of a connection.
+pub(super) struct Outbound<W> {
+    io: W,
+    /// The head being written; kept, so that a connection allocates it once.
+    head: Vec<u8>,
+    /// Bytes of bodies sent.
+    pub(super) body_bytes: u64,
+}
+
+/// How an answer is framed, as far as the request decides it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Framing {
+    /// Of the request.
+    pub(super) version: Version,
+    /// The request is a `HEAD`.
+    pub(super) head_only: bool,
+    /// Another answer may follow on this connection.
+    pub(super) keep_alive: bool,
+    /// The client takes trailers (`TE: trailers`).
+    pub(super) trailers: bool,
+    /// Longest time that the client may take nothing.
+    pub(super) pause: Duration,
+}
+
+/// Why an answer was not sent to its end.
+#[derive(Debug, Error)]
+pub(super) enum SendError {
+    #[error("the client does not take its answer")]
+    Stalled,
+    #[error("the client is gone: {0}")]
+    Client(#[from] io::Error),
+    #[error("the answer is cut short: {0}")]
+    Body(BoxError),
+}
+
+impl From<Elapsed> for SendError {
+    fn from(_: Elapsed) -> Self {
+        Self::Stalled
+    }
+}
+
+/// How the end of a body is marked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Length,
+    Chunked,
+    Close,
+}
+
+impl<W: AsyncWrite + Unpin> Outbound<W> {
+    pub(super) fn new(io: W) -> Self {
+        Self { io, head: Vec::new(), body_bytes: 0 }
+    }
+
+    /// Sends one answer. `true`: to its end, and the connection can go on.
+    pub(super) async fn send(
+        &mut self,
+        reply: Reply,
+        framing: Framing,
+        watchdog: &mut Watchdog,
+    ) -> Result<bool, SendError> {
+        let bodiless = framing.head_only || has_no_body(reply.status);
+        let length = announced_length(&reply.body);
+        let end = match (&reply.body, length) {
+            _ if bodiless => End::Length,
+            (ReplyBody::Stream(_), None) if framing.version == Version::HTTP_11 => End::Chunked,
+            (ReplyBody::Stream(_), None) => End::Close,
+            _ => End::Length,
+        };
+        let keep_alive = framing.keep_alive && end != End::Close;
+        self.put_head(&reply, framing, keep_alive);
+        self.put_framing(&reply, bodiless, end, length);
+        match reply.body {
+            ReplyBody::Stream(body) if !bodiless => self.stream(body, end, framing, watchdog).await?,
+            ReplyBody::Whole(body) if !bodiless => {
+                self.body_bytes += body.len() as u64;
+                self.write_with_head(body, framing.pause, watchdog).await?;
+            }
+            _ => self.write_with_head(Bytes::new(), framing.pause, watchdog).await?,
+        }
+        Ok(keep_alive)
+    }
+
+    /// Tells the client to send its body (RFC 9110 §15.2.1).
+    pub(super) async fn send_continue(&mut self) -> io::Result<()> {
+        self.io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await
+    }
+
+    /// Says that nothing more will come.
+    pub(super) async fn finish(&mut self) {
+        // The client may be gone already, which is what is wanted.
+        let _ = self.io.shutdown().await;
+    }
+
+    pub(super) fn into_inner(self) -> W {
+        self.io
+    }
+
+    /// Status line and fields, all but those that frame the body.
+    fn put_head(&mut self, reply: &Reply, framing: Framing, keep_alive: bool) {
+        let head = &mut self.head;
+        head.clear();
+        put_status_line(head, reply.status);
+        match &reply.fields {
+            Fields::Map(fields) => fields.iter().for_each(|(n, v)| put_line(head, n.as_str().as_bytes(), v.as_bytes())),
+            Fields::Stored(stored) => head.extend_from_slice(stored.lines.as_bytes()),
+        }
+        if let Some(age) = reply.age {
+            let _ = write!(head, "age: {}\r\n", age.as_secs());
+        }
+        if !matches!(reply.outcome, Outcome::Own(_)) {
+            let _ = write!(head, "cache-status: {}\r\n", reply.outcome);
+        }
+        match (reply.status, keep_alive, framing.version) {
+            (StatusCode::SWITCHING_PROTOCOLS, ..) | (_, true, Version::HTTP_11) => {}
+            (_, true, _) => head.extend_from_slice(b"connection: keep-alive\r\n"),
+            (_, false, _) => head.extend_from_slice(b"connection: close\r\n"),
+        }
+    }
+
+    fn put_framing(&mut self, reply: &Reply, bodiless: bool, end: End, length: Option<u64>) {
+        let no_length = has_no_body(reply.status) || matches!(reply.body, ReplyBody::None) && bodiless;
+        match (end, length) {
+            (End::Length, Some(length)) if !no_length => {
+                let _ = write!(self.head, "content-length: {length}\r\n");
+            }
+            (End::Chunked, _) => self.head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            _ => {}
+        }
+        self.head.extend_from_slice(b"\r\n");
+    }
+
+    /// The head, with the body's first frame if that is there already; then each frame at once.
+    async fn stream(
+        &mut self,
+        mut body: StreamBody,
+        end: End,
+        framing: Framing,
+        watchdog: &mut Watchdog,
+    ) -> Result<(), SendError> {
+        let first = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(Some(frame)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        let mut frame = match first.await {
+            Some(frame) => frame,
+            None => {
+                self.write_with_head(Bytes::new(), framing.pause, watchdog).await?;
+                next_frame(&mut body).await
+            }
+        };
+        let mut trailers = HeaderMap::new();
+        while let Some(next) = frame {
+            match next.map_err(SendError::Body)?.into_data() {
+                Ok(data) => self.write_data(data, end, framing.pause, watchdog).await?,
+                Err(other) => trailers = other.into_trailers().unwrap_or_default(),
+            }
+            frame = next_frame(&mut body).await;
+        }
+        if end == End::Chunked {
+            self.put_last_chunk(&trailers, framing.trailers);
+        }
+        self.write_with_head(Bytes::new(), framing.pause, watchdog).await
+    }
+
+    async fn write_data(
+        &mut self,
+        data: Bytes,
+        end: End,
+        pause: Duration,
+        watchdog: &mut Watchdog,
+    ) -> Result<(), SendError> {
+        if data.is_empty() {
+            return Ok(()); // An empty chunk would be the last one.
+        }
+        self.body_bytes += data.len() as u64;
+        if end != End::Chunked {
+            return self.write_with_head(data, pause, watchdog).await;
+        }
+        let _ = write!(self.head, "{:x}\r\n", data.len());
+        self.write_with_head(data.chain(Bytes::from_static(b"\r\n")), pause, watchdog).await
+    }
+
+    /// RFC 9112 §7.1.2; trailers only for a client that takes them (RFC 9110 §6.5.1).
+    fn put_last_chunk(&mut self, trailers: &HeaderMap, wanted: bool) {
+        self.head.extend_from_slice(b"0\r\n");
+        for (name, value) in trailers.iter().filter(|_| wanted) {
+            put_line(&mut self.head, name.as_str().as_bytes(), value.as_bytes());
+        }
+        self.head.extend_from_slice(b"\r\n");
+    }
+
+    /// Writes the pending head and `rest` together.
+    async fn write_with_head(
+        &mut self,
+        rest: impl Buf,
+        pause: Duration,
+        watchdog: &mut Watchdog,
+    ) -> Result<(), SendError> {
+        let Self { io, head, .. } = self;
+        let mut all = head.as_slice().chain(rest);
+        while all.has_remaining() {
+            let written = watchdog.limit(pause, write_some(io, &mut all)).await??;
+            if written == 0 {
+                return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+            }
+        }
+        head.clear();
+        Ok(())
+    }
+}
+
+async fn write_some(io: &mut (impl AsyncWrite + Unpin), buffer: &mut impl Buf) -> io::Result<usize> {
+    let written = poll_fn(|cx| {
+        let mut slices = [IoSlice::new(&[]); 4];
+        let count = buffer.chunks_vectored(&mut slices);
+        Pin::new(&mut *io).poll_write_vectored(cx, slices.get(..count).unwrap_or_default())
+    })
+    .await?;
+    buffer.advance(written);
+    Ok(written)
+}
+
+async fn next_frame(body: &mut StreamBody) -> Option<Result<Frame<Bytes>, BoxError>> {
+    poll_fn(|cx| body.as_mut().poll_frame(cx)).await
+}
+
+/// RFC 9110 §6.4.1.
+fn has_no_body(status: StatusCode) -> bool {
+    status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
+}
+
+fn announced_length(body: &ReplyBody) -> Option<u64> {
+    match body {
+        ReplyBody::None => Some(0),
+        ReplyBody::Whole(bytes) => Some(bytes.len() as u64),
+        ReplyBody::Stream(body) => body.size_hint().exact(),
+    }
+}
+
+fn put_status_line(head: &mut Vec<u8>, status: StatusCode) {
+    if status == StatusCode::OK {
+        head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        return;
+    }
+    let _ = write!(head, "HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default());
+}

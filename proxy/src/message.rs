@@ -1,0 +1,157 @@
+//! The seam of messages: what the edge hands to the story of a request, and what it gets back.
+
+use std::{
+    error::Error,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::upgrade::OnUpgrade;
+use thiserror::Error;
+use tokio::sync::{Notify, mpsc};
+
+use crate::{admit::Head, headers::Peer, status::Outcome, stored::Stored};
+
+/// A request that was admitted, and who sent it. Its body comes apart.
+#[derive(Debug)]
+pub struct Request {
+    /// What it says.
+    pub head: Head,
+    /// Who sent it.
+    pub peer: Peer,
+}
+
+/// The body of a request.
+#[derive(Debug, Default)]
+pub enum RequestBody {
+    /// There is none.
+    #[default]
+    None,
+    /// One that arrives while the request is handled.
+    Streamed(StreamedBody),
+}
+
+impl RequestBody {
+    /// Whether the request has a body, an empty one included.
+    #[must_use]
+    pub fn is_some(&self) -> bool {
+        matches!(self, Self::Streamed(_))
+    }
+}
+
+/// The receiving end of a body that the connection reads, one frame ahead at most.
+#[derive(Debug)]
+pub struct StreamedBody {
+    /// Frames in order; the sender's end is the body's end.
+    pub frames: mpsc::Receiver<Result<Frame<Bytes>, RequestBodyError>>,
+    /// Bytes still to come, where the length was announced.
+    pub left: Option<u64>,
+    /// Told when somebody first asks for the body: the client may be waiting for `100 Continue`.
+    pub wanted: Option<Arc<Notify>>,
+}
+
+/// Why a request's body did not come to its end. Always the client's doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RequestBodyError {
+    /// Its chunks are malformed.
+    #[error("the request body is malformed: {0}")]
+    Malformed(&'static str),
+    /// It is larger than `limits.request_body`.
+    #[error("the request body is larger than limits.request_body")]
+    TooLarge,
+    /// Nothing came for `timeouts.body`.
+    #[error("the request body stopped coming")]
+    Timeout,
+    /// The client closed the connection.
+    #[error("the client closed the connection within its request")]
+    Closed,
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = RequestBodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        let Self::Streamed(body) = self.get_mut() else { return Poll::Ready(None) };
+        if let Some(wanted) = body.wanted.take() {
+            wanted.notify_one();
+        }
+        let frame = std::task::ready!(body.frames.poll_recv(cx));
+        if let (Some(left), Some(Ok(frame))) = (&mut body.left, &frame) {
+            *left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::None | Self::Streamed(StreamedBody { left: Some(0), .. }))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::None => SizeHint::with_exact(0),
+            Self::Streamed(body) => body.left.map_or_else(SizeHint::default, SizeHint::with_exact),
+        }
+    }
+}
+
+/// Any error of a streamed body.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+/// A body of unknown make.
+pub type StreamBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
+
+/// The answer to a request.
+#[derive(Debug)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its end-to-end fields, without those that frame the body.
+    pub fields: Fields,
+    /// `Age`, where a store answered.
+    pub age: Option<Duration>,
+    /// Its body.
+    pub body: ReplyBody,
+    /// What became of the request.
+    pub outcome: Outcome,
+    /// The name of the rule that matched.
+    pub rule: Option<Arc<str>>,
+    /// After a 101: the origin's end of the tunnel.
+    pub tunnel: Option<OnUpgrade>,
+}
+
+/// The fields of an answer.
+#[derive(Clone, Debug)]
+pub enum Fields {
+    /// One by one.
+    Map(HeaderMap),
+    /// Those of a stored response, ready for the wire.
+    Stored(Arc<Stored>),
+}
+
+/// The body of an answer.
+pub enum ReplyBody {
+    /// None; the fields say how long it would be, if they say anything.
+    None,
+    /// All of it.
+    Whole(Bytes),
+    /// As it comes; an error means that the answer is cut short, and must look so to the client.
+    Stream(StreamBody),
+}
+
+impl std::fmt::Debug for ReplyBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.len()),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The seam to whoever watches: one call for each request, when its answer has been sent.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+
+use crate::{headers::Peer, message::Request, status::Outcome};
+
+/// One request and what became of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'r> {
+    /// The request; absent where it could not be read as one.
+    pub request: Option<&'r Request>,
+    /// Who sent it.
+    pub peer: Peer,
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The name of the rule that matched.
+    pub rule: Option<&'r Arc<str>>,
+    /// Bytes of the body that were sent.
+    pub body_bytes: u64,
+    /// From the request's head to the answer's end.
+    pub duration: Duration,
+    /// Whether the client got all of it.
+    pub complete: bool,
+}
+
+/// Told of every exchange. Called on the way of a request: it must not block.
+pub trait Observer: Send + Sync {
+    /// One exchange is over.
+    fn observe(&self, exchange: &Exchange<'_>);
+}
+
+/// Looks away.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn observe(&self, _: &Exchange<'_>) {}
+}

@@ -1,0 +1,171 @@
+//! Whether the store may be asked for a request at all (RFC 9111 §4, §5.2.1, and the rule).
+
+use http::{
+    HeaderMap, Method,
+    header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE},
+};
+
+use super::{
+    cache_control::CacheControl,
+    facts::has_pragma_no_cache,
+    rule::{CacheRule, ClientControl, Credentials},
+};
+use crate::{
+    key::cookies,
+    status::{Detail, Forward, Fwd},
+};
+
+/// What the policy needs of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Inquiry<'r> {
+    /// Its method.
+    pub method: &'r Method,
+    /// Its fields.
+    pub headers: &'r HeaderMap,
+    /// Whether it has a body.
+    pub has_body: bool,
+}
+
+/// A request for which the store may be asked, and under which conditions it may answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Only the head is wanted: served from a stored `GET`, never filling.
+    pub head_only: bool,
+    /// It carries a cookie that is not keyed, so only what says `public` may answer.
+    pub cookie: bool,
+    /// It carries an `Authorization` that is not keyed, so only what RFC 9111 §3.5 allows may answer.
+    pub authorization: bool,
+    /// Its directives, as far as the rule lets them count.
+    pub control: Option<CacheControl>,
+}
+
+impl Admission {
+    /// Whether it carries credentials of one user.
+    #[must_use]
+    pub fn has_credentials(&self) -> bool {
+        self.cookie || self.authorization
+    }
+}
+
+/// Asks the rule and the request.
+///
+/// # Errors
+/// How the request is forwarded when neither reading nor storing is for it.
+pub fn admit(inquiry: &Inquiry<'_>, rule: &CacheRule) -> Result<Admission, Forward> {
+    let headers = inquiry.headers;
+    let refuse = |fwd, detail| Err(Forward::because(fwd, Some(detail)));
+    if inquiry.method != Method::GET && inquiry.method != Method::HEAD {
+        return Err(Forward::because(Fwd::Method, None));
+    }
+    if inquiry.has_body {
+        return refuse(Fwd::Bypass, Detail::RequestBody);
+    }
+    if headers.contains_key(RANGE) {
+        return refuse(Fwd::Request, Detail::Range);
+    }
+    if headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE) {
+        return refuse(Fwd::Request, Detail::Precondition);
+    }
+    let control = client_control(headers, rule);
+    if control.as_ref().is_some_and(|control| control.no_store) {
+        return refuse(Fwd::Request, Detail::ClientNoStore);
+    }
+    let kept = rule.credentials == Credentials::Bypass;
+    Ok(Admission {
+        head_only: inquiry.method == Method::HEAD,
+        cookie: kept && has_unkeyed_cookie(headers, rule),
+        authorization: kept && has_unkeyed_authorization(headers, rule),
+        control,
+    })
+}
+
+/// §5.2.1 and, without `Cache-Control`, §5.4.
+fn client_control(headers: &HeaderMap, rule: &CacheRule) -> Option<CacheControl> {
+    if rule.client_control == ClientControl::Ignore {
+        return None;
+    }
+    if headers.contains_key(CACHE_CONTROL) {
+        return Some(CacheControl::of(headers, &CACHE_CONTROL));
+    }
+    has_pragma_no_cache(headers).then(|| CacheControl { no_cache: true, ..CacheControl::default() })
+}
+
+fn has_unkeyed_cookie(headers: &HeaderMap, rule: &CacheRule) -> bool {
+    headers.contains_key(COOKIE)
+        && !rule.key.headers.contains(&COOKIE)
+        && cookies(headers).any(|(name, _)| !rule.key.cookies.iter().any(|keyed| keyed.as_bytes() == name))
+}
+
+fn has_unkeyed_authorization(headers: &HeaderMap, rule: &CacheRule) -> bool {
+    headers.contains_key(AUTHORIZATION) && !rule.key.headers.contains(&AUTHORIZATION)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::HeaderName;
+
+    use super::*;
+
+    fn ask(method: &Method, fields: &[(&'static str, &str)], rule: &CacheRule) -> Result<Admission, Forward> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        admit(&Inquiry { method, headers: &headers, has_body: false }, rule)
+    }
+
+    fn rule() -> CacheRule {
+        CacheRule::new(Some(Duration::from_secs(300)))
+    }
+
+    #[test]
+    fn only_get_and_head_ask_the_store() {
+        assert!(!ask(&Method::GET, &[], &rule()).unwrap().head_only);
+        assert!(ask(&Method::HEAD, &[], &rule()).unwrap().head_only);
+        for other in ["POST", "OPTIONS", "gET", "PURGE"] {
+            let method = Method::from_bytes(other.as_bytes()).unwrap();
+            assert_eq!(ask(&method, &[], &rule()), Err(Forward::because(Fwd::Method, None)), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_the_request_asks_can_rule_the_store_out() {
+        for (field, detail) in [
+            ("range", Detail::Range),
+            ("if-match", Detail::Precondition),
+            ("if-unmodified-since", Detail::Precondition),
+        ] {
+            let wanted = Forward::because(Fwd::Request, Some(detail));
+            assert_eq!(ask(&Method::GET, &[(field, "x")], &rule()), Err(wanted), "{field}");
+        }
+    }
+
+    #[test]
+    fn credentials_that_are_not_keyed_are_marked_unless_the_rule_ignores_them() {
+        let mut rule = rule();
+        let cookie = [("cookie", "a=1; b=2")];
+        assert!(ask(&Method::GET, &cookie, &rule).unwrap().cookie);
+        assert!(ask(&Method::GET, &[("authorization", "x")], &rule).unwrap().authorization);
+        rule.key.cookies = vec!["a".into()];
+        assert!(ask(&Method::GET, &cookie, &rule).unwrap().cookie);
+        rule.key.cookies.push("b".into());
+        assert!(!ask(&Method::GET, &cookie, &rule).unwrap().cookie);
+        rule.key.headers = vec![AUTHORIZATION];
+        assert!(!ask(&Method::GET, &[("authorization", "x")], &rule).unwrap().authorization);
+        rule = self::rule();
+        rule.credentials = Credentials::Ignore;
+        assert!(!ask(&Method::GET, &cookie, &rule).unwrap().has_credentials());
+    }
+
+    #[test]
+    fn section_5_2_1_counts_only_where_the_rule_honours_it() {
+        let no_store = [("cache-control", "no-store")];
+        assert!(ask(&Method::GET, &no_store, &rule()).is_ok());
+        let honours = CacheRule::new(None);
+        let wanted = Forward::because(Fwd::Request, Some(Detail::ClientNoStore));
+        assert_eq!(ask(&Method::GET, &no_store, &honours), Err(wanted));
+        assert!(ask(&Method::GET, &[("pragma", "no-cache")], &honours).unwrap().control.unwrap().no_cache);
+    }
+}

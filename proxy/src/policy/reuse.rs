@@ -1,0 +1,218 @@
+//! Whether what was found may answer (RFC 9111 §4): the one decision of the request's way.
+
+use std::time::{Duration, SystemTime};
+
+use super::{
+    cache_control::CacheControl,
+    freshness::{current_age, lifetime},
+    request::Admission,
+    rule::CacheRule,
+    sharing,
+};
+use crate::{
+    status::{Detail, Forward, Fwd},
+    stored::Stored,
+};
+
+/// What the look-up found, as far as the policy cares.
+#[derive(Clone, Copy, Debug)]
+pub enum Found<'s> {
+    /// The store could not be asked in time.
+    Unknown,
+    /// Nothing for this resource.
+    Nothing,
+    /// Variants, but none that this request selects.
+    OtherVariants,
+    /// The response that this request selects.
+    Stored(&'s Stored),
+}
+
+/// What to do with a request for which the store was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Serve what was found.
+    Serve(Freshness),
+    /// Ask the origin.
+    Fetch {
+        /// Why, as far as it is known now.
+        forward: Forward,
+        /// Whether others may wait for this fetch, and this request for theirs.
+        collapse: bool,
+    },
+    /// The client wants only what is stored, and nothing is (§5.2.1.7).
+    NotCached,
+}
+
+/// The age of a stored response and what is left of its lifetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// §4.2.3, for `Age`.
+    pub age: Duration,
+    /// What is left.
+    pub left: Duration,
+}
+
+/// §4: "a cache MUST NOT reuse a stored response unless": each clause in turn.
+#[must_use]
+pub fn decide(
+    found: Found<'_>,
+    asked: &Admission,
+    rule: &CacheRule,
+    fingerprint: u64,
+    now: SystemTime,
+) -> Decision {
+    let forward = match found {
+        Found::Unknown => Forward::because(Fwd::Miss, Some(Detail::StoreDown)),
+        Found::Nothing => Forward::because(Fwd::UriMiss, None),
+        Found::OtherVariants => Forward::because(Fwd::VaryMiss, None),
+        Found::Stored(stored) => match reuse(stored, asked, rule, fingerprint, now) {
+            Ok(freshness) => return Decision::Serve(freshness),
+            Err(forward) => forward,
+        },
+    };
+    if asked.control.as_ref().is_some_and(|control| control.only_if_cached) {
+        return Decision::NotCached;
+    }
+    fetch(forward, asked, rule)
+}
+
+/// Requests with credentials that are not keyed go alone: what they get may be for one user only.
+fn fetch(mut forward: Forward, asked: &Admission, rule: &CacheRule) -> Decision {
+    let alone = sharing::goes_alone(asked, rule);
+    if let Some(detail) = alone {
+        forward = Forward::because(Fwd::Bypass, Some(detail));
+    }
+    Decision::Fetch { forward, collapse: alone.is_none() && !asked.head_only }
+}
+
+fn reuse(
+    stored: &Stored,
+    asked: &Admission,
+    rule: &CacheRule,
+    fingerprint: u64,
+    now: SystemTime,
+) -> Result<Freshness, Forward> {
+    if stored.fingerprint != fingerprint {
+        return Err(Forward::because(Fwd::Miss, Some(Detail::RuleChanged)));
+    }
+    let stale = Forward::because(Fwd::Stale, None);
+    let lifetime = lifetime(&stored.facts, rule).ok_or(stale)?;
+    sharing::check(asked, &stored.facts, lifetime.source, rule)
+        .map_err(|detail| Forward::because(Fwd::Bypass, Some(detail)))?;
+    let age = current_age(&stored.facts, lifetime.source, stored.exchange(), now);
+    let left = lifetime.length.checked_sub(age).filter(|left| !left.is_zero()).ok_or(stale)?;
+    let freshness = Freshness { age, left };
+    match &asked.control {
+        Some(control) if !freshness.satisfies(control) => {
+            Err(Forward::because(Fwd::Request, Some(Detail::ClientControl)))
+        }
+        _ => Ok(freshness),
+    }
+}
+
+impl Freshness {
+    /// §5.2.1.1, §5.2.1.3, §5.2.1.4.
+    fn satisfies(self, wanted: &CacheControl) -> bool {
+        !wanted.no_cache
+            && wanted.max_age.is_none_or(|most| self.age <= most)
+            && wanted.min_fresh.is_none_or(|least| self.left >= least)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderName, StatusCode};
+
+    use super::*;
+    use crate::{headers::Lines, key::VariantKey, policy::facts::ResponseFacts};
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn stored(control: &str) -> Stored {
+        let mut headers = HeaderMap::new();
+        headers.append(HeaderName::from_static("cache-control"), control.parse().unwrap());
+        Stored {
+            key: Bytes::new(),
+            variant: VariantKey::only(),
+            nominated: Box::default(),
+            fingerprint: 0,
+            request_time: at(1000),
+            response_time: at(1000),
+            facts: ResponseFacts::of(StatusCode::OK, &headers),
+            lines: Lines::from_map(&headers),
+            body: Bytes::new(),
+        }
+    }
+
+    fn plain() -> Admission {
+        Admission { head_only: false, cookie: false, authorization: false, control: None }
+    }
+
+    fn after(control: &str, asked: &Admission, rule: &CacheRule, seconds: u64) -> Decision {
+        decide(Found::Stored(&stored(control)), asked, rule, 0, at(1000 + seconds))
+    }
+
+    fn forwarded(decision: Decision) -> (Fwd, Option<Detail>) {
+        match decision {
+            Decision::Fetch { forward, .. } => (forward.fwd, forward.detail),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn section_4_fresh_is_served_and_stale_is_not() {
+        let rule = CacheRule::new(Some(Duration::from_secs(10)));
+        let wanted = Freshness { age: Duration::from_secs(9), left: Duration::from_secs(1) };
+        assert_eq!(after("", &plain(), &rule, 9), Decision::Serve(wanted));
+        assert_eq!(forwarded(after("", &plain(), &rule, 10)), (Fwd::Stale, None));
+        assert_eq!(forwarded(after("max-age=3", &plain(), &rule, 5)), (Fwd::Stale, None));
+    }
+
+    #[test]
+    fn a_changed_rule_is_a_miss() {
+        let rule = CacheRule::new(Some(Duration::from_secs(10)));
+        let decision = decide(Found::Stored(&stored("")), &plain(), &rule, 1, at(1000));
+        assert_eq!(forwarded(decision), (Fwd::Miss, Some(Detail::RuleChanged)));
+    }
+
+    #[test]
+    fn credentials_get_only_what_is_offered_to_everybody() {
+        let ttl = CacheRule::new(Some(Duration::from_secs(10)));
+        let origin = CacheRule::new(None);
+        let cookie = Admission { cookie: true, ..plain() };
+        let authorization = Admission { authorization: true, ..plain() };
+        assert_eq!(forwarded(after("", &cookie, &ttl, 1)), (Fwd::Bypass, Some(Detail::Cookie)));
+        assert_eq!(forwarded(after("max-age=5", &cookie, &ttl, 1)), (Fwd::Bypass, Some(Detail::Cookie)));
+        assert!(matches!(after("public", &cookie, &ttl, 1), Decision::Serve(_)));
+        assert!(matches!(after("max-age=5", &cookie, &origin, 1), Decision::Serve(_)));
+        assert_eq!(
+            forwarded(after("max-age=5", &authorization, &origin, 1)),
+            (Fwd::Bypass, Some(Detail::Authorization))
+        );
+        for shared in ["public, max-age=5", "s-maxage=5", "max-age=5, must-revalidate"] {
+            assert!(matches!(after(shared, &authorization, &origin, 1), Decision::Serve(_)), "{shared}");
+        }
+    }
+
+    #[test]
+    fn section_5_2_1_a_client_may_ask_for_fresher() {
+        let rule = CacheRule::new(None);
+        let asks = |control: CacheControl| Admission { control: Some(control), ..plain() };
+        let second = |n| Some(Duration::from_secs(n));
+        for (control, served) in [
+            (CacheControl { no_cache: true, ..CacheControl::default() }, false),
+            (CacheControl { max_age: second(4), ..CacheControl::default() }, false),
+            (CacheControl { max_age: second(5), ..CacheControl::default() }, true),
+            (CacheControl { min_fresh: second(6), ..CacheControl::default() }, false),
+            (CacheControl { min_fresh: second(5), ..CacheControl::default() }, true),
+        ] {
+            let decision = after("max-age=10", &asks(control.clone()), &rule, 5);
+            assert_eq!(matches!(decision, Decision::Serve(_)), served, "{control:?}");
+        }
+        let only = asks(CacheControl { only_if_cached: true, ..CacheControl::default() });
+        assert_eq!(after("max-age=1", &only, &rule, 5), Decision::NotCached);
+    }
+}

@@ -1,0 +1,59 @@
+//! Which request fields select among stored responses (RFC 9111 §4.1, RFC 9110 §12.5.5).
+
+use http::{HeaderMap, HeaderName, header::VARY};
+
+use crate::status::Detail;
+
+/// Most fields that `Vary` may nominate; a response with more is not stored.
+pub const MAX_NOMINATED: usize = 16;
+
+/// The nominated fields: lower case, in order, each once, however many lines and in whatever case.
+///
+/// # Errors
+/// `*`, which no request ever matches, what is no field name, and more than [`MAX_NOMINATED`].
+pub fn nominated(headers: &HeaderMap) -> Result<Box<[HeaderName]>, Detail> {
+    let mut names = Vec::new();
+    for line in headers.get_all(VARY) {
+        for member in line.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+            match member {
+                b"" => {}
+                b"*" => return Err(Detail::VaryStar),
+                name => names.push(HeaderName::from_bytes(name).map_err(|_| Detail::VaryStar)?),
+            }
+        }
+    }
+    names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+    names.dedup();
+    if names.len() > MAX_NOMINATED {
+        return Err(Detail::VaryTooLong);
+    }
+    Ok(names.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(lines: &[&str]) -> Result<Vec<String>, Detail> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(VARY, line.parse().unwrap());
+        }
+        nominated(&headers).map(|names| names.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn section_4_1_names_are_read_from_all_lines_once() {
+        assert_eq!(of(&[]), Ok(vec![]));
+        assert_eq!(of(&["Foo, accept", "FOO,, bar"]).unwrap(), ["accept", "bar", "foo"]);
+    }
+
+    #[test]
+    fn section_4_1_a_star_never_matches_wherever_it_stands() {
+        for star in [&["*"][..], &["foo, *"], &["foo", " * "]] {
+            assert_eq!(of(star), Err(Detail::VaryStar));
+        }
+        let many: Vec<_> = (0..=MAX_NOMINATED).map(|n| format!("x{n}")).collect();
+        assert_eq!(of(&[&many.join(",")]), Err(Detail::VaryTooLong));
+    }
+}

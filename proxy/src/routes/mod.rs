@@ -1,0 +1,80 @@
+//! Station 3: which rule a request falls under. Pure.
+//!
+//! The first rule that matches wins; what matches none passes straight through. A rule that
+//! caches never matches an ambiguous target ([`Target::is_ambiguous`]): the app may take it for
+//! another resource than the rule's author did.
+
+mod index;
+mod pattern;
+mod rule;
+
+pub use self::{
+    pattern::{Pattern, PatternError},
+    rule::{Rule, Shadowed, host_matches, shadowed},
+};
+
+use http::{HeaderMap, Method};
+
+use self::index::Index;
+use crate::admit::Target;
+
+/// The rules of a file, in its order, compiled for look-up.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    rules: Box<[Rule]>,
+    index: Index,
+}
+
+impl Rules {
+    /// The most rules one file may have.
+    pub const MAX: usize = 1000;
+
+    /// Compiles rules, the first of which wins.
+    ///
+    /// # Errors
+    /// The first rule that an earlier one keeps from ever matching.
+    pub fn new(rules: Vec<Rule>) -> Result<Self, Shadowed> {
+        if let Some(found) = shadowed(&rules).next() {
+            return Err(found);
+        }
+        let index = Index::new(&rules);
+        Ok(Self { rules: rules.into(), index })
+    }
+
+    /// The first rule that matches.
+    #[must_use]
+    pub fn find(&self, method: &Method, target: &Target, headers: &HeaderMap) -> Option<&Rule> {
+        let path = target.path().as_bytes();
+        let mut ambiguous = None;
+        self.index.candidates(path).filter_map(|at| self.rules.get(at)).find(|rule| {
+            rule.pattern.matches(path)
+                && rule.narrowing_matches(method, target, headers)
+                && (rule.cache.is_none() || !*ambiguous.get_or_insert_with(|| target.is_ambiguous()))
+        })
+    }
+
+    /// The rules whose path and host match, whatever their methods and headers: those under whose
+    /// query policies something may be stored for `target`.
+    pub fn covering(&self, target: &Target) -> impl Iterator<Item = &Rule> {
+        let path = target.path().as_bytes();
+        let candidates = self.index.candidates(path).filter_map(|at| self.rules.get(at));
+        candidates.filter(move |rule| rule.pattern.matches(path) && rule.host_matches(target))
+    }
+
+    /// All rules, in the order of the file.
+    pub fn iter(&self) -> std::slice::Iter<'_, Rule> {
+        self.rules.iter()
+    }
+}
+
+impl<'r> IntoIterator for &'r Rules {
+    type Item = &'r Rule;
+    type IntoIter = std::slice::Iter<'r, Rule>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+//! Which store answers: memory alone, or the Redis that all sidecars share.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Lookup, Selector, Store, StoreError, memory::MemoryStore, redis::RedisStore};
+use crate::{key::ResourceKey, stored::Stored};
+
+/// The stores of this process.
+///
+/// With Redis there is no memory tier in front of it yet: a tier that another sidecar's change does
+/// not reach would serve what is obsolete.
+pub enum Tiers {
+    /// Without Redis.
+    Memory(MemoryStore),
+    /// With it.
+    Redis(RedisStore),
+}
+
+impl Store for Tiers {
+    async fn lookup(&self, key: &ResourceKey, selector: &Selector<'_>) -> Result<Lookup, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.lookup_now(key, selector)),
+            Self::Redis(store) => store.lookup(key, selector).await,
+        }
+    }
+
+    async fn commit(&self, key: &ResourceKey, entry: Arc<Stored>, keep: Duration) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => store.commit(key, entry, keep).await,
+            Self::Redis(store) => store.commit(key, entry, keep).await,
+        }
+    }
+
+    async fn remove(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => store.remove(keys).await,
+            Self::Redis(store) => store.remove(keys).await,
+        }
+    }
+}

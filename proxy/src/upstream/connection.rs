@@ -1,0 +1,236 @@
+//! One HTTP/1.1 connection to the origin, and one exchange on it.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{HeaderMap, Request, Response, header::HeaderName};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    HEAD_BYTES,
+    error::FetchError,
+    outgoing::Outgoing,
+    pool::Permit,
+    socket::{Activity, Socket, Stream},
+};
+
+/// How long a request body may stand still once the answer to it is complete. The origin has said all it
+/// will; while the body still moves somebody reads it, afterwards the connection is closed.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A connection. Dropped, it is closed at once, whatever was under way.
+pub(super) struct Connection {
+    sender: http1::SendRequest<Outgoing>,
+    driver: Driver,
+    activity: Arc<Activity>,
+    peer: Option<SocketAddr>,
+    kept_for: Option<Duration>,
+}
+
+impl Connection {
+    /// Speaks HTTP/1.1 over `stream`; `permit` is held until that is closed.
+    pub(super) async fn start(
+        stream: Box<dyn Stream>,
+        peer: Option<SocketAddr>,
+        permit: Permit,
+    ) -> Result<Self, FetchError> {
+        let activity = Arc::new(Activity::new());
+        let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity), permit));
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(HEAD_BYTES)
+            .handshake(socket)
+            .await
+            .map_err(FetchError::Terminated)?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "connection to the origin ended");
+            }
+        });
+        let driver = Driver(Some(driver.abort_handle()));
+        Ok(Self { sender, driver, activity, peer, kept_for: None })
+    }
+
+    /// Sends `request` and waits for the head of the answer, at most `first_byte` from the moment the last
+    /// byte of the request moved.
+    pub(super) async fn exchange(
+        &mut self,
+        mut request: Request<Outgoing>,
+        first_byte: Duration,
+    ) -> Result<Response<Incoming>, Failure> {
+        self.activity.begin();
+        self.watch_informational(&mut request);
+        let mut answer = Box::pin(self.sender.try_send_request(request));
+        let mut deadline = self.activity.last_write() + first_byte;
+        loop {
+            if let Ok(answer) = timeout_at(deadline, &mut answer).await {
+                return self.judge(answer);
+            }
+            deadline = self.activity.last_write() + first_byte;
+            if deadline <= Instant::now() {
+                return Err(Failure::Final(FetchError::FirstByte(first_byte)));
+            }
+        }
+    }
+
+    /// Counts the 1xx answers (RFC 9110 §15.2), which hyper skips without limit. This is also the place to
+    /// pass 103 and its like on to the client.
+    fn watch_informational(&self, request: &mut Request<Outgoing>) {
+        let activity = Arc::clone(&self.activity);
+        hyper::ext::on_informational(request, move |_answer| activity.informational());
+    }
+
+    fn judge(
+        &mut self,
+        answer: Result<Response<Incoming>, TrySendError<Request<Outgoing>>>,
+    ) -> Result<Response<Incoming>, Failure> {
+        if self.activity.too_many_informational() {
+            return Err(Failure::Final(FetchError::TooManyInformational));
+        }
+        match answer {
+            Ok(answer) => {
+                self.kept_for = keep_alive_timeout(answer.headers());
+                Ok(answer)
+            }
+            Err(mut failed) => Err(match failed.take_message() {
+                Some(request) => {
+                    Failure::Unsent(Box::new(request), FetchError::from_exchange(failed.into_error()))
+                }
+                None => self.judge_sent(failed.into_error()),
+            }),
+        }
+    }
+
+    fn judge_sent(&self, error: hyper::Error) -> Failure {
+        match FetchError::from_exchange(error) {
+            error @ FetchError::Terminated(_) if !self.activity.is_answering() => Failure::Unanswered(error),
+            error => Failure::Final(error),
+        }
+    }
+
+    /// When the connection was made.
+    pub(super) fn born(&self) -> Instant {
+        self.activity.born()
+    }
+
+    /// When the origin last took bytes of the request.
+    pub(super) fn last_write(&self) -> Instant {
+        self.activity.last_write()
+    }
+
+    /// The origin's address; a unix socket has none.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// How long the origin says it keeps an idle connection.
+    pub(super) fn kept_for(&self) -> Option<Duration> {
+        self.kept_for
+    }
+
+    /// Whether it is open and the last exchange on it is over, the request sent to its end and the answer
+    /// read to its end with nothing behind it.
+    pub(super) fn is_ready(&self) -> bool {
+        self.sender.is_ready() && !self.sender.is_closed()
+    }
+
+    /// Waits until [`is_ready`](Self::is_ready) holds; `None` if it never will.
+    pub(super) async fn settled(mut self) -> Option<Self> {
+        let mut since = Instant::now();
+        loop {
+            if let Ok(ready) = timeout(LINGER, self.sender.ready()).await {
+                return ready.is_ok().then_some(self);
+            }
+            let moved = self.last_write();
+            if moved <= since {
+                return None;
+            }
+            since = moved;
+        }
+    }
+
+    /// Lets the connection live on as the tunnel it became.
+    pub(super) fn into_tunnel(mut self) {
+        self.driver.0 = None;
+    }
+}
+
+/// Why an exchange gave no answer, and what that says about asking again.
+pub(super) enum Failure {
+    /// Nothing of the request was sent: here it is.
+    Unsent(Box<Request<Outgoing>>, FetchError),
+    /// The connection ended without a byte of an answer; the origin may or may not have seen the request.
+    Unanswered(FetchError),
+    /// Anything else.
+    Final(FetchError),
+}
+
+impl Failure {
+    pub(super) fn into_error(self) -> FetchError {
+        match self {
+            Self::Unsent(_, error) | Self::Unanswered(error) | Self::Final(error) => error,
+        }
+    }
+}
+
+/// The task that moves the bytes; dropped, it ends and closes the socket.
+struct Driver(Option<AbortHandle>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// `timeout` of a `Keep-Alive` field. Closing a second before the origin does spares a POST the race against
+/// the origin's close, which it would lose with a 502.
+fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
+    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+    let parameters = headers.get(KEEP_ALIVE)?.to_str().ok()?;
+    let seconds = parameters.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
+    let told = Duration::from_secs(seconds.parse().ok()?);
+    Some(told.saturating_sub(Duration::from_secs(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Full};
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::upstream::{outgoing::prepare, pool::tests::permit};
+
+    #[tokio::test]
+    async fn a_request_for_a_closed_connection_comes_back_whole() {
+        let (ours, theirs) = duplex(1024);
+        let mut connection = Connection::start(Box::new(ours), None, permit()).await.unwrap();
+        drop(theirs);
+        let request = prepare(Request::post("/").body(Full::from("body")).unwrap());
+        let Err(Failure::Unsent(request, _)) = connection.exchange(request, LINGER).await else {
+            panic!("it was never sent");
+        };
+        assert_eq!(request.headers()["content-length"], "4");
+        assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), "body");
+    }
+
+    #[test]
+    fn the_origins_keep_alive_is_undercut_by_a_second() {
+        let told = |value: &str| {
+            let headers = HeaderMap::from_iter([("keep-alive".parse().unwrap(), value.parse().unwrap())]);
+            keep_alive_timeout(&headers)
+        };
+        assert_eq!(told("timeout=5, max=1000"), Some(Duration::from_secs(4)));
+        assert_eq!(told("max=1000, timeout=5"), Some(Duration::from_secs(4)));
+        assert_eq!(told("timeout=0"), Some(Duration::ZERO));
+        assert_eq!(told("max=1000"), None);
+        assert_eq!(told("timeout=soon"), None);
+    }
+}

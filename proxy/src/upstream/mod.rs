@@ -1,0 +1,275 @@
+//! Station 8, fetch: sends a request to the origin over a pooled HTTP/1.1 connection.
+//!
+//! The story is [`Upstream::send`]: a connection from the pool or a new one, one exchange on it, and a second
+//! one where that can do no harm. The connection then belongs to the body of the answer, which gives it back
+//! only when both sides said all they had to.
+
+mod body;
+mod connect;
+mod connection;
+mod error;
+mod framing;
+mod outgoing;
+mod pool;
+mod resolve;
+mod settings;
+mod socket;
+mod tls;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    Request, Response, StatusCode, Version,
+    header::{CONTENT_TYPE, UPGRADE},
+    response,
+};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use self::{
+    body::Held,
+    connect::Route,
+    connection::{Connection, Failure},
+    outgoing::Outgoing,
+    pool::{Grant, Pool, Want},
+    resolve::Resolver,
+    tls::Tls,
+};
+pub use self::{
+    body::UpstreamBody,
+    error::{BoxError, FetchError, SetupError},
+    framing::{Framing, FramingError},
+    pool::Stats,
+    resolve::{Lookup, LookupFuture},
+    settings::{MAX_AGE, MAX_IDLE, Origin, Settings},
+    tls::Roots,
+};
+
+/// Bytes of the head of an answer, and of each connection's read and write buffers.
+pub const HEAD_BYTES: usize = 128 * 1024;
+
+/// Interim answers (1xx) to one request; more are an attack or a loop.
+pub const INFORMATIONAL: usize = 16;
+
+/// The answer to a request: its head is here, its body still coming.
+pub struct Fetched {
+    /// Status and fields as the origin sent them, hop-by-hop fields included.
+    pub head: response::Parts,
+    /// The body. It holds the connection.
+    pub body: UpstreamBody,
+    /// The tunnel, when the origin agreed to the upgrade the request asked for (101). It still counts as one of
+    /// the pool's connections, until it is closed.
+    pub upgraded: Option<OnUpgrade>,
+    /// How the end of the body is known.
+    pub ends: Framing,
+    /// Where the time went.
+    pub timing: Timing,
+}
+
+/// Where the time of a fetch went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// In the queue for a connection.
+    pub queued: Duration,
+    /// Making a connection; zero if an idle one served.
+    pub connecting: Duration,
+    /// From there to the head of the answer.
+    pub first_byte: Duration,
+    /// Whether the connection had served another request before.
+    pub reused: bool,
+}
+
+/// The origin, as clients of it see it. Dropped, it closes its idle connections; running exchanges end in
+/// their own time.
+pub struct Upstream {
+    settings: Settings,
+    route: Route,
+    pool: Arc<Pool>,
+    sweeper: JoinHandle<()>,
+}
+
+impl Upstream {
+    /// Connects to nothing yet.
+    ///
+    /// # Errors
+    /// Outside a tokio runtime, and for an https origin when TLS cannot be set up.
+    pub fn new(settings: Settings) -> Result<Self, SetupError> {
+        Self::with_lookup(settings, resolve::system())
+    }
+
+    /// The same with a resolver of one's own.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_lookup(settings: Settings, lookup: Lookup) -> Result<Self, SetupError> {
+        let runtime = tokio::runtime::Handle::try_current()?;
+        let route = match &settings.origin {
+            Origin::Unix(path) => Route::Unix(path.clone()),
+            Origin::Http { host, port } => Route::Tcp(Resolver::new(host, *port, lookup)),
+            Origin::Https { host, port } => {
+                Route::Tls(Resolver::new(host, *port, lookup), Tls::new(host, settings.roots.clone())?)
+            }
+        };
+        let resolver = route.resolver().cloned();
+        let pool = Pool::new(settings.bounds(), resolver.clone());
+        let sweeper = runtime.spawn(sweep(Arc::clone(&pool), resolver, settings.max_idle / 4));
+        Ok(Self { settings, route, pool, sweeper })
+    }
+
+    /// Sends `request` and returns the answer when its head is here, the bodies of both still moving.
+    ///
+    /// The request comes ready: target in origin-form, `Host` set, hop-by-hop fields removed but for
+    /// `Connection: upgrade` and `Upgrade`. Framing fields are set here. Dropping the future at any point, or
+    /// the body before its end, closes the connection and frees its place.
+    ///
+    /// A request that an idle connection turns out to be too dead for goes out once more, on a new connection:
+    /// whatever it is if no byte of it was sent, and a GET, HEAD, OPTIONS or TRACE without body if it was
+    /// sent and no byte came back (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
+    ///
+    /// # Errors
+    /// [`FetchError`], also later from the body.
+    pub async fn send<B>(&self, request: Request<B>) -> Result<Fetched, FetchError>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        match self.attempt(outgoing::prepare(request), Want::Any).await {
+            Ok(fetched) => Ok(fetched),
+            Err(Ended::Stale(request, _)) => {
+                self.attempt(*request, Want::New).await.map_err(Ended::into_error)
+            }
+            Err(Ended::Failed(error)) => Err(error),
+        }
+    }
+
+    /// One exchange on one connection, which is closed unless a [`Fetched`] holds it.
+    async fn attempt(&self, request: Request<Outgoing>, want: Want) -> Result<Fetched, Ended> {
+        let asked =
+            Asked { method: request.method().clone(), upgrade: request.headers().contains_key(UPGRADE) };
+        let (mut connection, mut timing) = self.connection(want).await.map_err(Ended::Failed)?;
+        let copy = if timing.reused { outgoing::repeat(&request) } else { None };
+        let start = Instant::now();
+        let answer = connection.exchange(request, self.settings.first_byte).await;
+        timing.first_byte = start.elapsed();
+        match answer {
+            Ok(answer) => self.fetched(&asked, connection, answer, timing).map_err(Ended::Failed),
+            Err(Failure::Unsent(request, error)) if timing.reused => Err(Ended::Stale(request, error)),
+            Err(failure @ Failure::Unanswered(_)) => Err(match copy {
+                Some(copy) => Ended::Stale(Box::new(copy), failure.into_error()),
+                None => Ended::Failed(failure.into_error()),
+            }),
+            Err(failure) => Err(Ended::Failed(failure.into_error())),
+        }
+    }
+
+    /// A connection from the pool, or a new one.
+    async fn connection(&self, want: Want) -> Result<(Connection, Timing), FetchError> {
+        let start = Instant::now();
+        let grant = self.pool.acquire(want).await?;
+        let queued = start.elapsed();
+        match grant {
+            Grant::Reused(connection) => {
+                Ok((connection, Timing { queued, reused: true, ..Timing::default() }))
+            }
+            Grant::New(permit) => {
+                let (stream, peer) = self.route.connect(self.settings.connect).await?;
+                let connection = Connection::start(stream, peer, permit).await?;
+                self.pool.connected();
+                let connecting = start.elapsed().saturating_sub(queued);
+                Ok((connection, Timing { queued, connecting, ..Timing::default() }))
+            }
+        }
+    }
+
+    /// The head is here: says how the body ends, and hands the connection to it.
+    fn fetched(
+        &self,
+        asked: &Asked,
+        connection: Connection,
+        mut answer: Response<Incoming>,
+        timing: Timing,
+    ) -> Result<Fetched, FetchError> {
+        let upgrade = hyper::upgrade::on(&mut answer);
+        let (head, incoming) = answer.into_parts();
+        let ends = Framing::of(&asked.method, &head)?;
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            if !asked.upgrade {
+                return Err(FetchError::UnaskedUpgrade);
+            }
+            connection.into_tunnel();
+            let body = UpstreamBody::without_connection(incoming);
+            return Ok(Fetched { head, body, upgraded: Some(upgrade), ends, timing });
+        }
+        // To an origin that once answered in HTTP/1.0, hyper would send no chunked body at all.
+        let reusable = ends.proves_end() && head.version == Version::HTTP_11;
+        let held = Held { connection, pool: Arc::clone(&self.pool), reusable };
+        let body = UpstreamBody::new(incoming, ends, self.silence_limit(&head), held);
+        Ok(Fetched { head, body, upgraded: None, ends, timing })
+    }
+
+    /// An event stream may be quiet for as long as an idle client connection.
+    fn silence_limit(&self, head: &response::Parts) -> Duration {
+        let media_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+        let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        if essence.eq_ignore_ascii_case(b"text/event-stream") {
+            self.settings.idle.max(self.settings.between_bytes)
+        } else {
+            self.settings.between_bytes
+        }
+    }
+
+    /// What is open, idle and waiting now, and what was done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.pool.stats()
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.sweeper.abort();
+        self.pool.close();
+    }
+}
+
+/// What of the request the answer is read by.
+struct Asked {
+    method: http::Method,
+    upgrade: bool,
+}
+
+/// Why an attempt gave no answer.
+enum Ended {
+    /// The connection had been idle for too long; the request may go out once more, on a new one.
+    Stale(Box<Request<Outgoing>>, FetchError),
+    /// There is nothing more to try.
+    Failed(FetchError),
+}
+
+impl Ended {
+    fn into_error(self) -> FetchError {
+        match self {
+            Self::Stale(_, error) | Self::Failed(error) => error,
+        }
+    }
+}
+
+/// Closes what was idle for too long, and asks for the origin's addresses while there is anything idle, so
+/// that a move is noticed though no new connection is needed.
+async fn sweep(pool: Arc<Pool>, resolver: Option<Arc<Resolver>>, every: Duration) {
+    let mut tick = interval(every.max(Duration::from_millis(10)));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Some(resolver) = &resolver
+            && pool.stats().idle > 0
+            && let Err(error) = resolver.addresses().await
+        {
+            tracing::debug!(%error, "no address known for the origin");
+        }
+        pool.sweep();
+    }
+}

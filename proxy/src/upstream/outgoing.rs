@@ -1,0 +1,180 @@
+//! The request as it leaves: one body type for all, and a framing that says the same as the body.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Version,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+
+use super::error::BoxError;
+
+/// A request body of any kind, so that one pool serves all of them. None costs no allocation.
+pub(super) struct Outgoing(Option<UnsyncBoxBody<Bytes, BoxError>>);
+
+impl Outgoing {
+    pub(super) fn empty() -> Self {
+        Self(None)
+    }
+
+    fn new<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        Self((!body.is_end_stream()).then(|| body.map_err(Into::into).boxed_unsync()))
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// Readies a request for the wire: our own HTTP version, and framing fields that agree with the body.
+pub(super) fn prepare<B>(request: Request<B>) -> Request<Outgoing>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let mut request = request.map(Outgoing::new);
+    *request.version_mut() = Version::HTTP_11;
+    let length = request.body().size_hint().exact();
+    let means_a_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    frame(request.headers_mut(), length, means_a_body);
+    request
+}
+
+/// States the length where it is known and `chunked` where not. Left to itself, hyper sends no body at all
+/// for a GET of unknown length, and leaves a `Content-Length` standing that an emptied body belies.
+fn frame(headers: &mut HeaderMap, length: Option<u64>, means_a_body: bool) {
+    headers.remove(TRANSFER_ENCODING);
+    match length {
+        Some(0) if !means_a_body && !headers.contains_key(CONTENT_LENGTH) => {}
+        Some(length) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        None if headers.contains_key(CONTENT_LENGTH) => {}
+        None => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+}
+
+/// Whether asking twice changes nothing at the origin (RFC 9110 §9.2.1) and there is no body to send again.
+pub(super) fn may_repeat(request: &Request<Outgoing>) -> bool {
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+    safe && request.body().is_end_stream()
+}
+
+/// The same request again, if [`may_repeat`].
+pub(super) fn repeat(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+    may_repeat(request).then(|| {
+        let mut copy = Request::new(Outgoing::empty());
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.version_mut() = request.version();
+        *copy.headers_mut() = request.headers().clone();
+        *copy.extensions_mut() = request.extensions().clone();
+        copy
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{Empty, Full};
+
+    use super::*;
+
+    fn framed(method: Method, fields: &[(&str, &str)], body: Given) -> (Option<String>, bool) {
+        let mut request = Request::builder().method(method);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = match body {
+            Given::Nothing => prepare(request.body(Empty::new()).unwrap()),
+            Given::Text(text) => prepare(request.body(Full::from(text)).unwrap()),
+            Given::Unknown => prepare(request.body(unknown()).unwrap()),
+        };
+        let length = request.headers().get(CONTENT_LENGTH).map(|v| v.to_str().unwrap().to_owned());
+        (length, request.headers().contains_key(TRANSFER_ENCODING))
+    }
+
+    #[derive(Clone, Copy)]
+    enum Given {
+        Nothing,
+        Text(&'static str),
+        Unknown,
+    }
+
+    /// A body that does not know its length.
+    fn unknown() -> impl Body<Data = Bytes, Error = std::io::Error> + Send + 'static {
+        struct Unknown(Option<Bytes>);
+        impl Body for Unknown {
+            type Data = Bytes;
+            type Error = std::io::Error;
+            fn poll_frame(
+                mut self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+                Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
+            }
+        }
+        Unknown(Some(Bytes::from_static(b"hi")))
+    }
+
+    #[test]
+    fn the_framing_says_what_the_body_is() {
+        let length = |n: &str| (Some(n.to_owned()), false);
+        assert_eq!(framed(Method::GET, &[], Given::Nothing), (None, false));
+        assert_eq!(framed(Method::POST, &[], Given::Nothing), length("0"));
+        assert_eq!(framed(Method::DELETE, &[("content-length", "0")], Given::Nothing), length("0"));
+        assert_eq!(framed(Method::POST, &[], Given::Text("hello")), length("5"));
+        assert_eq!(framed(Method::POST, &[], Given::Unknown), (None, true));
+        assert_eq!(framed(Method::GET, &[], Given::Unknown), (None, true));
+        assert_eq!(framed(Method::POST, &[("content-length", "2")], Given::Unknown), length("2"));
+    }
+
+    #[test]
+    fn a_length_the_body_belies_is_corrected() {
+        let none = (Some("0".to_owned()), false);
+        assert_eq!(framed(Method::GET, &[("content-length", "35")], Given::Nothing), none);
+        let coded = [("transfer-encoding", "gzip")];
+        assert_eq!(framed(Method::POST, &coded, Given::Text("hello")), (Some("5".to_owned()), false));
+    }
+
+    #[test]
+    fn only_safe_requests_without_a_body_are_repeated() {
+        let ask = |method, body: &'static str| {
+            prepare(Request::builder().method(method).body(Full::from(body)).unwrap())
+        };
+        assert!(may_repeat(&ask(Method::GET, "")));
+        assert!(may_repeat(&ask(Method::HEAD, "")));
+        assert!(!may_repeat(&ask(Method::GET, "x")));
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
+            assert!(!may_repeat(&ask(method, "")));
+        }
+    }
+}
