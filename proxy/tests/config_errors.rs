@@ -112,8 +112,8 @@ fn parse(lines: &str) -> Config {
 fn cache(text: &str) -> Option<CacheRule> {
     let config = parse(&format!("routes: [{{ match: /a, cache: {text} }}]"));
     let rule = config.rules.iter().next().unwrap();
-    assert_eq!(rule.fingerprint, rule.cache.as_ref().map_or(0, CacheRule::fingerprint));
-    rule.cache.clone()
+    assert_eq!(rule.fingerprint, rule.cache.as_deref().map_or(0, CacheRule::fingerprint));
+    rule.cache.as_deref().cloned()
 }
 
 #[test]

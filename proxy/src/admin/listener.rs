@@ -24,10 +24,10 @@ use tokio::{
 };
 
 use super::{
-    ACCEPT_PAUSE, Address, AdminError, AdminState, CONNECTION_TIMEOUT, CONNECTIONS, HEAD_BYTES,
-    HEADER_TIMEOUT, STOP_GRACE, Token, guard::Guard, routes,
+    ACCEPT_PAUSE, AdminError, AdminState, CONNECTION_TIMEOUT, CONNECTIONS, HEAD_BYTES, HEADER_TIMEOUT,
+    STOP_GRACE, Token, guard::Guard, routes,
 };
-use crate::wrap::probe::Connection;
+use crate::{address::Listen, wrap::probe::Connection};
 
 /// The admin listener, bound but not yet answering.
 #[derive(Debug)]
@@ -50,14 +50,14 @@ impl Admin {
     ///
     /// # Errors
     /// An address that other machines can reach, without a token; or the system refuses.
-    pub async fn bind(address: &Address, token: Option<Token>) -> Result<Self, AdminError> {
+    pub async fn bind(address: &Listen, token: Option<Token>) -> Result<Self, AdminError> {
         let failed = |source| AdminError::Bind { address: address.clone(), source };
         let listener = match address {
-            Address::Tcp(tcp) if token.is_none() && !tcp.ip().to_canonical().is_loopback() => {
+            Listen::Tcp(tcp) if token.is_none() && !tcp.ip().to_canonical().is_loopback() => {
                 return Err(AdminError::TokenNeeded(*tcp));
             }
-            Address::Tcp(tcp) => Listener::Tcp(TcpListener::bind(tcp).await.map_err(failed)?),
-            Address::Unix(path) => {
+            Listen::Tcp(tcp) => Listener::Tcp(TcpListener::bind(tcp).await.map_err(failed)?),
+            Listen::Unix(path) => {
                 Listener::Unix { listener: bind_unix(path).map_err(failed)?, path: path.clone() }
             }
         };

@@ -11,21 +11,14 @@ mod listener;
 mod routes;
 mod token;
 
-use std::{
-    fmt, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    str::FromStr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
 pub use listener::Admin;
 pub use token::{Token, TokenError};
 
-use crate::reload::status::Report;
+use crate::{address::Listen, reload::status::Report};
 
 /// Connections held at once; further ones wait in the backlog of the listener.
 const CONNECTIONS: usize = 64;
@@ -45,41 +38,9 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 /// How long to wait after `accept` failed, as when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Where to listen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// An IP address and a port; port 0 takes any that is free.
-    Tcp(SocketAddr),
-    /// A unix socket, for this user alone.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-impl FromStr for Address {
-    type Err = AdminError;
-
-    fn from_str(text: &str) -> Result<Self, AdminError> {
-        match text.strip_prefix("unix:") {
-            Some(path) if !path.is_empty() => Ok(Self::Unix(Path::new(path).to_owned())),
-            _ => text.parse().map(Self::Tcp).map_err(|_| AdminError::Address(text.to_owned())),
-        }
-    }
-}
-
 /// Why there is no admin listener.
 #[derive(Debug, Error)]
 pub enum AdminError {
-    /// Neither `IP:port` nor `unix:/path`.
-    #[error("admin: {0:?} is neither an IP address with a port, like 127.0.0.1:9090, nor unix:/path")]
-    Address(String),
     /// The address can be reached from elsewhere, and there is no token.
     #[error(
         "admin: {0} can be reached from other machines, so it needs a token: set SIDECACHE_ADMIN_TOKEN or \
@@ -90,7 +51,7 @@ pub enum AdminError {
     #[error("admin: cannot listen on {address}: {source}")]
     Bind {
         /// The address.
-        address: Address,
+        address: Listen,
         /// Why.
         source: io::Error,
     },

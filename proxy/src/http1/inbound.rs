@@ -1,6 +1,13 @@
 //! What comes from the client: heads, bodies, and the sign that it has gone.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
@@ -86,27 +93,32 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         }
     }
 
-    /// Passes the body on, one frame ahead of whoever reads it. `true`: to its end.
+    /// Passes the body on, one frame ahead of whoever reads it. Sets `whole` when the last of it has
+    /// been read, which may be before anybody has asked whether there is more.
     pub(super) async fn pump(
         &mut self,
         framing: Framing,
         frames: mpsc::Sender<Result<Frame<Bytes>, RequestBodyError>>,
         limits: &BodyLimits,
         watchdog: &mut Watchdog,
-    ) -> bool {
+        whole: &AtomicBool,
+    ) {
         let mut decoder = Decoder::new(framing);
         let mut left = limits.bytes.unwrap_or(u64::MAX);
         loop {
-            let Ok(slot) = frames.reserve().await else { return false };
+            let Ok(slot) = frames.reserve().await else { return };
             let frame = match watchdog.limit(limits.pause, self.frame(&mut decoder, limits)).await {
                 Ok(Ok(Some(frame))) => frame,
-                Ok(Ok(None)) => return true,
-                Ok(Err(error)) => return fail(slot, error),
-                Err(Elapsed) => return fail(slot, RequestBodyError::Timeout),
+                Ok(Ok(None)) => return whole.store(true, Ordering::Relaxed),
+                Ok(Err(error)) => return slot.send(Err(error)),
+                Err(Elapsed) => return slot.send(Err(RequestBodyError::Timeout)),
             };
             let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-            let Some(rest) = left.checked_sub(length) else { return fail(slot, RequestBodyError::TooLarge) };
+            let Some(rest) = left.checked_sub(length) else {
+                return slot.send(Err(RequestBodyError::TooLarge));
+            };
             left = rest;
+            whole.store(decoder.has_ended(), Ordering::Relaxed);
             slot.send(Ok(frame));
         }
     }
@@ -120,7 +132,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         loop {
             match decoder.decode(&mut self.buffer, &limits.trailers).map_err(RequestBodyError::Malformed)? {
                 Decoded::Data(data) => return Ok(Some(Frame::data(data))),
-                Decoded::End(fields) if fields.is_empty() || decoder.ended_before() => return Ok(None),
+                Decoded::End(fields) if fields.is_empty() => return Ok(None),
                 Decoded::End(fields) => {
                     *decoder = Decoder::Ended;
                     return Ok(Some(Frame::trailers(fields)));
@@ -168,11 +180,6 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
     }
 }
 
-fn fail(slot: mpsc::Permit<'_, Result<Frame<Bytes>, RequestBodyError>>, error: RequestBodyError) -> bool {
-    slot.send(Err(error));
-    false
-}
-
 /// The body of a request as the story sees it, and the sender that feeds it.
 pub(super) fn body_channel(
     framing: Framing,
@@ -203,8 +210,9 @@ impl Decoder {
         }
     }
 
-    fn ended_before(&self) -> bool {
-        matches!(self, Self::Ended)
+    /// Whether nothing more belongs to the body.
+    fn has_ended(&self) -> bool {
+        matches!(self, Self::Ended | Self::Length(0))
     }
 
     fn decode(&mut self, buffer: &mut BytesMut, limits: &HeadLimits) -> Result<Decoded, &'static str> {

@@ -191,13 +191,12 @@ where
         let body_limits =
             BodyLimits { bytes: live.limits.request_body, pause: live.timeouts.body, trailers: limits };
         let pump = async {
-            if inbound.pump(framing, frames, &body_limits, reads).await {
-                read_to_end.store(true, Ordering::Relaxed);
-                inbound.gone(limits.bytes).await;
-            } else {
-                // The story has been told why, or has lost interest; its answer ends the exchange.
-                pending::<()>().await;
+            inbound.pump(framing, frames, &body_limits, reads, &read_to_end).await;
+            if read_to_end.load(Ordering::Relaxed) {
+                return inbound.gone(limits.bytes).await;
             }
+            // The story has been told why, or has lost interest; its answer ends the exchange.
+            pending().await
         };
         unless_gone(answer, pump).await
     }

@@ -36,7 +36,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The largest file that is read, in bytes: far above any that people write.
-pub const LARGEST_FILE: u64 = 4 * 1024 * 1024;
+pub const LARGEST_FILE: u64 = 1024 * 1024;
 
 /// Something that the caller should act upon.
 #[derive(Debug)]
@@ -151,7 +151,7 @@ pub fn read(path: &Path) -> io::Result<String> {
     let length = File::open(path)?.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
     match u64::try_from(length) {
         Ok(length) if length <= LARGEST_FILE => Ok(text),
-        _ => Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is larger than 4 MiB")),
+        _ => Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is larger than 1 MiB")),
     }
 }
 

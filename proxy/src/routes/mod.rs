@@ -13,6 +13,8 @@ pub use self::{
     rule::{Rule, Shadowed, host_matches, shadowed},
 };
 
+use std::sync::Arc;
+
 use http::{HeaderMap, Method};
 
 use self::index::Index;
@@ -64,6 +66,12 @@ impl Rules {
     /// All rules, in the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Rule> {
         self.rules.iter()
+    }
+
+    /// Their names, in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<Arc<str>> {
+        self.iter().map(|rule| Arc::clone(&rule.name)).collect()
     }
 }
 

@@ -13,7 +13,7 @@ fn rule(pattern: &str) -> Rule {
         methods: None,
         host: None,
         headers: Vec::new(),
-        cache: Some(CacheRule::new(None)),
+        cache: Some(std::sync::Arc::new(CacheRule::new(None))),
         fingerprint: 1,
     }
 }
@@ -24,7 +24,7 @@ fn off(pattern: &str) -> Rule {
 
 fn target(host: &str, path: &str) -> Target {
     let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_str(host).unwrap())]);
-    Target::parse(path, &headers, Scheme::Http, true).unwrap()
+    Target::parse(&bytes::Bytes::copy_from_slice(path.as_bytes()), &headers, Scheme::Http, true).unwrap()
 }
 
 fn found(rules: &Rules, method: &Method, path: &str) -> String {

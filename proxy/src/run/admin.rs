@@ -13,7 +13,7 @@ use std::{
 use super::RunError;
 use crate::{
     address::Listen,
-    admin::{Address, Admin, AdminState, Health, Token},
+    admin::{Admin, AdminState, Health, Token},
     app::App,
     reload::status::Status,
     store::{redis::Health as RedisHealth, tiers::Tiers},
@@ -36,7 +36,7 @@ impl Panel {
     /// Opens the admin listener, where the file asks for one.
     pub(super) async fn open(&self, address: Option<&Listen>, token: Option<&Path>) -> Result<(), RunError> {
         let Some(address) = address else { return Ok(()) };
-        let admin = Admin::bind(&self::address(address.clone()), self::token(token)?).await?;
+        let admin = Admin::bind(address, self::token(token)?).await?;
         if let Some(address) = admin.local_addr() {
             tracing::info!(%address, "the admin listener is open");
         }
@@ -50,13 +50,6 @@ impl Panel {
         // Open to the very end: a probe must be able to see that the sidecar drains.
         tokio::spawn(admin.serve(state, pending()));
         Ok(())
-    }
-}
-
-pub(super) fn address(listen: Listen) -> Address {
-    match listen {
-        Listen::Tcp(address) => Address::Tcp(address),
-        Listen::Unix(path) => Address::Unix(path),
     }
 }
 

@@ -4,10 +4,9 @@ use std::{future::pending, process::ExitCode, time::Duration};
 
 use super::{Drained, RunError, Signals};
 use crate::{
-    address::UpstreamUrl,
     cli::Run,
     config::Config,
-    wrap::{Ended, Probe, ProbeAddress, ReadyError, Reap, Wrapped},
+    wrap::{Ended, Probe, ReadyError, Reap, Wrapped},
 };
 
 pub(super) struct Child {
@@ -76,12 +75,7 @@ fn failed(error: &ReadyError, ended: Ended) -> ExitCode {
 }
 
 fn probe(options: &Run, config: &Config) -> Probe {
-    let address = match &config.upstream {
-        UpstreamUrl::Http { host, port } | UpstreamUrl::Https { host, port } => {
-            ProbeAddress::Tcp { host: host.clone(), port: *port }
-        }
-        UpstreamUrl::Unix(path) => ProbeAddress::Unix(path.clone()),
-    };
+    let address = (&config.upstream).into();
     match &options.ready {
         Some(path) => Probe::Get { address, path: path.clone() },
         None => Probe::Connect(address),

@@ -21,6 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::{admin::Panel, child::Child, reloading::Reloading};
 use crate::{
+    address::{AddressError, Listen},
     admin::{
         AdminError, TokenError,
         healthcheck::{self, NotReady},
@@ -33,8 +34,8 @@ use crate::{
     server::Server,
     store::redis::SettingsError,
     telemetry::{
+        Telemetry,
         log::{self, Log, LogError},
-        observer::Recorder,
     },
     upstream::SetupError,
 };
@@ -68,6 +69,9 @@ pub enum RunError {
         /// Why it was not.
         source: io::Error,
     },
+    /// What `--admin` says is no address.
+    #[error("--admin: {0}")]
+    Address(#[from] AddressError),
     /// There is no listener to ask.
     #[error("the file has no admin listener to ask: add `admin: 127.0.0.1:9090`, or name one with --admin")]
     NoAdmin,
@@ -111,8 +115,14 @@ async fn sidecar(options: &Run, config: Config, log: &Log) -> Result<ExitCode, R
     let status = Arc::new(Status::new(&options.config, SystemTime::now()));
     let accepting = Arc::new(AtomicBool::new(false));
     let metrics = Arc::new(admin::metrics(&app, &status, log, config.store.memory));
-    let recorder = Arc::new(Recorder::new(Arc::clone(&metrics), &config.rules));
-    let panel = Panel { app: Arc::clone(&app), status: Arc::clone(&status), metrics, accepting };
+    metrics.follow(&config.rules.names());
+    let telemetry = Arc::new(Telemetry(Arc::clone(&metrics)));
+    let panel = Panel {
+        app: Arc::clone(&app),
+        status: Arc::clone(&status),
+        metrics: Arc::clone(&metrics),
+        accepting,
+    };
     panel.open(config.admin.as_ref(), options.admin_token_file.as_deref()).await?;
     let reloader = Reloader::watch(&options.config, &reload::read(&options.config)?)?;
     let mut child = match Child::start(options, &config).await? {
@@ -120,9 +130,9 @@ async fn sidecar(options: &Run, config: Config, log: &Log) -> Result<ExitCode, R
         Err(code) => return Ok(code),
     };
     let file = options.config.clone();
-    let reloading = Reloading { app: Arc::clone(&app), recorder: Arc::clone(&recorder), status, config };
+    let reloading = Reloading { app: Arc::clone(&app), metrics, status, config };
     tokio::spawn(async move { reloading.run(reloader, &file).await });
-    let drained = serve(server, app, recorder, &panel, &mut child).await?;
+    let drained = serve(server, app, telemetry, &panel, &mut child).await?;
     Ok(child.finish(drained).await)
 }
 
@@ -139,7 +149,7 @@ enum Drained {
 async fn serve(
     server: Server,
     app: Arc<App>,
-    recorder: Arc<Recorder>,
+    telemetry: Arc<Telemetry>,
     panel: &Panel,
     child: &mut Child,
 ) -> io::Result<Drained> {
@@ -159,7 +169,7 @@ async fn serve(
         second.next().await;
     };
     let whole = tokio::select! {
-        whole = server.run(app, recorder, stop) => whole,
+        whole = server.run(app, telemetry, stop) => whole,
         () = forced => false,
     };
     if !whole {
@@ -204,10 +214,10 @@ pub fn check(file: &Path) -> Result<ExitCode, RunError> {
 /// It is not, or cannot be asked.
 pub fn healthcheck(options: &Healthcheck) -> Result<ExitCode, RunError> {
     let address = match &options.admin {
-        Some(address) => address.parse()?,
+        Some(address) => Listen::parse(address)?,
         None => {
             let config = Config::load(&options.config, &environment)?;
-            config.admin.map(admin::address).ok_or(RunError::NoAdmin)?
+            config.admin.ok_or(RunError::NoAdmin)?
         }
     };
     runtime()?.block_on(healthcheck::ask(&address))?;

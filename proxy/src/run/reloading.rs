@@ -7,13 +7,13 @@ use crate::{
     app::App,
     config::{Config, restart_only_changes},
     reload::{Change, Reloader, status::Status},
-    telemetry::observer::Recorder,
+    telemetry::metrics::Metrics,
 };
 
 /// What an edit acts on.
 pub(super) struct Reloading {
     pub(super) app: Arc<App>,
-    pub(super) recorder: Arc<Recorder>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) status: Arc<Status>,
     /// What is in force.
     pub(super) config: Config,
@@ -49,7 +49,7 @@ impl Reloading {
         }
         let before = self.app.live();
         let live = state::live(&config, Some((&self.config, &before))).map_err(|error| error.to_string())?;
-        self.recorder.resolve(&live.rules);
+        self.metrics.follow(&live.rules.names());
         self.app.swap(live);
         self.config = config;
         Ok(())

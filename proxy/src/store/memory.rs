@@ -218,7 +218,13 @@ mod tests {
     };
 
     fn key(path: &str) -> ResourceKey {
-        let target = Target::parse(path, &HeaderMap::new(), Scheme::Http, false).unwrap();
+        let target = Target::parse(
+            &bytes::Bytes::copy_from_slice(path.as_bytes()),
+            &HeaderMap::new(),
+            Scheme::Http,
+            false,
+        )
+        .unwrap();
         ResourceKey::new(&target, &QueryPolicy::All)
     }
 

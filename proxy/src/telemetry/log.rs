@@ -11,7 +11,6 @@ use std::{
 };
 
 use clap::ValueEnum;
-use http::{Method, StatusCode, Version};
 use thiserror::Error;
 use tracing::{Subscriber, field::Field};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -29,7 +28,7 @@ use tracing_subscriber::{
 };
 
 use super::metrics::Scrape;
-use crate::status::{Detail, Outcome};
+use crate::{headers::Peer, observe::Exchange, status::Detail};
 
 /// Lines that wait for a sink that has stopped; further ones are dropped and counted. At some
 /// 300 bytes a line this bounds what a blocked sink costs to a few megabytes.
@@ -180,59 +179,38 @@ impl Write for Escaping<'_, '_> {
     }
 }
 
-/// One request, as the access log has it.
+/// Writes the access line of one exchange, under the target `access`; next to nothing when nobody
+/// wants it.
 ///
 /// The query is left out: tokens, session keys and personal data travel there, and a log is read by
-/// more people than a database. No field of a request but these is ever logged.
-#[derive(Clone, Copy, Debug)]
-pub struct AccessLine<'r> {
-    /// The client's address, as the connection has it.
-    pub peer: Option<IpAddr>,
-    /// The method.
-    pub method: &'r Method,
-    /// The authority asked for.
-    pub host: &'r str,
-    /// The path without its query.
-    pub path: &'r str,
-    /// The version of HTTP the client spoke.
-    pub version: Version,
-    /// The status sent.
-    pub status: StatusCode,
-    /// Bytes of body sent.
-    pub bytes: u64,
-    /// From the first byte of the request's head to the last of the answer.
-    pub duration: Duration,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// The rule that matched, by name.
-    pub rule: Option<&'r str>,
-    /// Whether the client got all of it.
-    pub complete: bool,
-}
-
-/// Whether access lines are wanted at all: one load, to be asked before a line is put together.
-#[must_use]
-pub fn access_enabled() -> bool {
-    tracing::enabled!(target: "access", tracing::Level::INFO)
-}
-
-/// Writes one access line, under the target `access`.
-pub fn access(line: &AccessLine<'_>) {
+/// more people than a database. No field of a request is logged either, but for its `Host`. Where the
+/// request could not be read as one, what it said is missing.
+pub fn access(exchange: &Exchange<'_>) {
+    let head = exchange.request.map(|request| &request.head);
     tracing::info!(
         target: "access",
-        method = line.method.as_str(),
-        host = line.host,
-        path = line.path,
-        version = ?line.version,
-        status = line.status.as_u16(),
-        bytes = line.bytes,
-        duration_ms = milliseconds(line.duration),
-        outcome = line.outcome.word(),
-        detail = line.outcome.detail().map(Detail::as_str),
-        rule = line.rule,
-        peer = line.peer.map(tracing::field::display),
-        cut = (!line.complete).then_some(true),
+        method = head.map(|head| head.method.as_str()),
+        host = head.map(|head| head.target.authority()),
+        path = head.map(|head| head.target.path()),
+        version = head.map(|head| debug(head.version)),
+        status = exchange.status.as_u16(),
+        bytes = exchange.body_bytes,
+        duration_ms = milliseconds(exchange.duration),
+        outcome = exchange.outcome.word(),
+        detail = exchange.outcome.detail().map(Detail::as_str),
+        rule = exchange.rule.map(AsRef::as_ref),
+        peer = address(exchange.peer).map(display),
+        // Said only where the client did not get all of it.
+        complete = (!exchange.complete).then_some(false),
     );
+}
+
+/// A client on a unix socket has none.
+fn address(peer: Peer) -> Option<IpAddr> {
+    match peer {
+        Peer::Ip(address) => Some(address),
+        Peer::Local => None,
+    }
 }
 
 /// Milliseconds, exact to the microsecond.
@@ -244,9 +222,14 @@ fn milliseconds(duration: Duration) -> f64 {
 mod tests {
     use std::sync::{Arc, Mutex, PoisonError};
 
+    use bytes::Bytes;
+    use http::StatusCode;
+
     use super::*;
     use crate::{
-        status::{Forward, Fwd},
+        admit::{Head, HeadLimits, Scheme},
+        message::Request,
+        status::{Forward, Fwd, Outcome},
         telemetry::metrics::Metrics,
     };
 
@@ -270,25 +253,31 @@ mod tests {
         String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
     }
 
-    fn line<'r>(path: &'r str, host: &'r str) -> AccessLine<'r> {
-        AccessLine {
-            peer: Some("192.0.2.7".parse().unwrap()),
-            method: &Method::GET,
-            host,
-            path,
-            version: Version::HTTP_11,
+    const REQUEST: &[u8] = b"GET /products?token=s3cret HTTP/1.1\r\nHost: shop.example\r\n\
+        Cookie: id=s3cret\r\nAuthorization: Bearer s3cret\r\n\r\n";
+
+    fn request() -> Request {
+        let limits = HeadLimits { bytes: 1000, fields: 10, target: 100 };
+        let head = Head::parse(&Bytes::from_static(REQUEST), Scheme::Http, &limits).unwrap();
+        Request { head, peer: Peer::Ip("192.0.2.7".parse().unwrap()) }
+    }
+
+    fn log_access(request: Option<&Request>, rule: &str, complete: bool) {
+        access(&Exchange {
+            request,
+            peer: Peer::Ip("192.0.2.7".parse().unwrap()),
             status: StatusCode::OK,
-            bytes: 1234,
-            duration: Duration::from_micros(1501),
             outcome: Outcome::Forward(Forward::because(Fwd::Bypass, Some(Detail::Cookie))),
-            rule: Some("/products"),
-            complete: true,
-        }
+            rule: Some(&Arc::from(rule)),
+            body_bytes: 1234,
+            duration: Duration::from_micros(1501),
+            complete,
+        });
     }
 
     #[test]
     fn one_object_a_request() {
-        let text = written(Format::Json, "info", false, || access(&line("/products", "shop.example")));
+        let text = written(Format::Json, "info", false, || log_access(Some(&request()), "/products", true));
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         for (field, value) in [
             ("target", "access"),
@@ -310,14 +299,33 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_sends_stays_on_its_line() {
+    fn what_may_be_secret_is_never_logged() {
+        for format in [Format::Human, Format::Json] {
+            let text = written(format, "trace", false, || log_access(Some(&request()), "/products", true));
+            assert!(text.contains("/products") && !text.contains("s3cret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_cut_or_could_not_be_read_says_so() {
+        let text = written(Format::Json, "info", false, || log_access(None, "r", false));
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&json["complete"], json.get("path")), (&false.into(), None), "{text}");
+        let text = written(Format::Human, "info", false, || log_access(None, "r", true));
+        assert!(!text.contains("complete") && text.contains("outcome=\"bypass\""), "{text}");
+    }
+
+    #[test]
+    fn whatever_a_field_holds_stays_on_its_line() {
         let hostile = "/\x1b[2J\r\nINFO fake\n\u{9b}31m\u{202e}\x07";
         for format in [Format::Human, Format::Json] {
-            let text = written(format, "info", false, || access(&line(hostile, "a\r\nb\x1b[0m")));
-            assert_eq!(text.lines().count(), 1, "{text}");
-            let plain = text.trim_end_matches('\n');
-            assert!(!plain.contains(|c: char| c.is_ascii_control()), "{plain:?}");
-            assert!(plain.contains("INFO fake"), "{plain:?}");
+            let text = written(format, "info", false, || {
+                log_access(Some(&request()), hostile, true);
+                tracing::info!(path = hostile, shown = %hostile, "said");
+            });
+            assert_eq!(text.lines().count(), 2, "{text}");
+            assert!(!text.contains(|c: char| c.is_ascii_control() && c != '\n'), "{text:?}");
+            assert_eq!(text.matches("INFO fake").count(), 3, "{text:?}");
         }
     }
 
@@ -340,12 +348,10 @@ mod tests {
     #[test]
     fn a_filter_silences_the_access_log_alone() {
         let text = written(Format::Human, "info,access=off", false, || {
-            assert!(!access_enabled());
-            access(&line("/", "h"));
+            log_access(Some(&request()), "/products", true);
             tracing::info!("started");
         });
-        assert!(text.contains("started") && !text.contains("access"), "{text}");
-        written(Format::Human, "info", false, || assert!(access_enabled()));
+        assert!(text.contains("started") && !text.contains("products"), "{text}");
     }
 
     #[test]
@@ -387,7 +393,7 @@ mod tests {
         // Would never return if a line could wait.
         tracing::subscriber::with_default(subscriber, || {
             for _ in 0..100 {
-                access(&line("/", "h"));
+                log_access(None, "r", true);
             }
         });
         // One line is with the sink and eight wait.

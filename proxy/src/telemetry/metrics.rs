@@ -16,7 +16,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::rule_metrics::{RuleMetrics, Rules};
+use super::rule_metrics::Rules;
+use crate::observe::Exchange;
 
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -45,17 +46,15 @@ impl Metrics {
         self.registry.register_collector(Box::new(Writer(write)));
     }
 
-    /// Resolves the counters of the rules of one configuration, in order; call it with every
-    /// configuration. A rule that keeps its name keeps its counts; one that is gone is forgotten.
-    #[must_use]
-    pub fn rules<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<Arc<RuleMetrics>> {
-        self.rules.resolve(names)
+    /// Makes the counters of the rules of a configuration; to be called before it comes into force.
+    /// A rule that keeps its name keeps its counts; one that is gone is forgotten.
+    pub fn follow(&self, rules: &[Arc<str>]) {
+        self.rules.follow(rules);
     }
 
-    /// The counters of requests that no rule matched, or that were refused before any could.
-    #[must_use]
-    pub fn unmatched(&self) -> Arc<RuleMetrics> {
-        self.rules.unmatched()
+    /// Counts one exchange, without a lock.
+    pub fn count(&self, exchange: &Exchange<'_>) {
+        self.rules.count(exchange);
     }
 
     /// All of it, as text.
@@ -166,67 +165,100 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::status::{Forward, Fwd, Outcome, Own};
+    use crate::{
+        headers::Peer,
+        status::{Forward, Fwd, Outcome, Own},
+    };
 
     fn metrics() -> Metrics {
         Metrics::new(UNIX_EPOCH + Duration::from_millis(1_500))
     }
 
+    fn names<const N: usize>(names: [&str; N]) -> [Arc<str>; N] {
+        names.map(Arc::from)
+    }
+
+    fn count(metrics: &Metrics, rule: Option<&str>, outcome: Outcome, status: u16, body_bytes: u64) {
+        metrics.count(&Exchange {
+            request: None,
+            peer: Peer::Local,
+            status: StatusCode::from_u16(status).unwrap(),
+            outcome,
+            rule: rule.map(Arc::from).as_ref(),
+            body_bytes,
+            duration: Duration::ZERO,
+            complete: true,
+        });
+    }
+
+    fn assert_shows(metrics: &Metrics, lines: &[&str]) {
+        let page = metrics.render().unwrap();
+        for line in lines {
+            assert!(page.lines().any(|have| have == *line), "{line} not in\n{page}");
+        }
+    }
+
+    const HIT: Outcome = Outcome::Hit { ttl: 9 };
     const MISS: Outcome =
         Outcome::Forward(Forward { fwd: Fwd::UriMiss, stored: true, collapsed: false, detail: None });
 
     #[test]
     fn counts_requests_by_rule_outcome_and_class() {
         let metrics = metrics();
-        let rules = metrics.rules(["/a", "say \"hi\""]);
-        rules[0].count(Outcome::Hit { ttl: 9 }, StatusCode::OK, 100);
-        rules[0].count(Outcome::Hit { ttl: 8 }, StatusCode::OK, 50);
-        rules[0].count(MISS, StatusCode::NOT_FOUND, 7);
-        rules[1].count(Outcome::Hit { ttl: 9 }, StatusCode::NOT_MODIFIED, 0);
-        metrics.unmatched().count(Outcome::Own(Own::Refused), StatusCode::BAD_REQUEST, 3);
-        let page = metrics.render().unwrap();
-        for line in [
-            r#"sidecache_requests_total{rule="/a",outcome="hit",status_class="2xx"} 2"#,
-            r#"sidecache_requests_total{rule="/a",outcome="uri-miss",status_class="4xx"} 1"#,
-            r#"sidecache_requests_total{rule="/a",outcome="origin-failed",status_class="5xx"} 0"#,
-            r#"sidecache_requests_total{rule="say \"hi\"",outcome="hit",status_class="3xx"} 1"#,
-            r#"sidecache_requests_total{rule="-",outcome="refused",status_class="4xx"} 1"#,
-            r#"sidecache_response_bytes_total{rule="/a"} 157"#,
-            "process_start_time_seconds 1.5",
-            concat!("sidecache_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
-        ] {
-            assert!(page.lines().any(|have| have == line), "{line} not in\n{page}");
-        }
-        assert!(page.ends_with("# EOF\n"));
+        metrics.follow(&names(["/a", "say \"hi\""]));
+        count(&metrics, Some("/a"), HIT, 200, 100);
+        count(&metrics, Some("/a"), HIT, 200, 50);
+        count(&metrics, Some("/a"), MISS, 404, 7);
+        count(&metrics, Some("say \"hi\""), HIT, 304, 0);
+        count(&metrics, None, Outcome::Own(Own::Refused), 400, 3);
+        assert_shows(
+            &metrics,
+            &[
+                r#"sidecache_requests_total{rule="/a",outcome="hit",status_class="2xx"} 2"#,
+                r#"sidecache_requests_total{rule="/a",outcome="uri-miss",status_class="4xx"} 1"#,
+                r#"sidecache_requests_total{rule="/a",outcome="origin-failed",status_class="5xx"} 0"#,
+                r#"sidecache_requests_total{rule="say \"hi\"",outcome="hit",status_class="3xx"} 1"#,
+                r#"sidecache_requests_total{rule="-",outcome="refused",status_class="4xx"} 1"#,
+                r#"sidecache_response_bytes_total{rule="/a"} 157"#,
+                "process_start_time_seconds 1.5",
+                concat!("sidecache_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+                "# EOF",
+            ],
+        );
     }
 
     #[test]
     fn a_reload_keeps_the_counts_of_rules_that_stay() {
         let metrics = metrics();
-        let first = metrics.rules(["/stays", "/goes"]);
-        first[0].count(MISS, StatusCode::OK, 1);
-        first[1].count(MISS, StatusCode::OK, 1);
-        let second = metrics.rules(["/new", "/stays"]);
-        second[1].count(MISS, StatusCode::OK, 1);
-        let page = metrics.render().unwrap();
-        assert!(page.contains(r#"{rule="/stays",outcome="uri-miss",status_class="2xx"} 2"#), "{page}");
-        assert!(page.contains(r#"rule="/new""#) && !page.contains(r#"rule="/goes""#), "{page}");
-        // A request that began before the reload still has its counters.
-        first[1].count(MISS, StatusCode::OK, 1);
+        metrics.follow(&names(["/stays", "/goes"]));
+        count(&metrics, Some("/stays"), MISS, 200, 1);
+        count(&metrics, Some("/goes"), MISS, 200, 1);
+        metrics.follow(&names(["/new", "/stays"]));
+        count(&metrics, Some("/stays"), MISS, 200, 1);
+        // A request that began before the reload.
+        count(&metrics, Some("/goes"), MISS, 200, 1);
+        assert_shows(
+            &metrics,
+            &[
+                r#"sidecache_requests_total{rule="/stays",outcome="uri-miss",status_class="2xx"} 2"#,
+                r#"sidecache_requests_total{rule="/new",outcome="uri-miss",status_class="2xx"} 0"#,
+                r#"sidecache_requests_total{rule="-",outcome="uri-miss",status_class="2xx"} 1"#,
+            ],
+        );
+        assert!(!metrics.render().unwrap().contains("/goes"));
     }
 
     #[test]
     fn traffic_adds_no_series_beyond_outcome_and_class() {
         let metrics = metrics();
-        let rule = &metrics.rules(["/a"])[0];
+        metrics.follow(&names(["/a"]));
         for status in 100..1000 {
-            rule.count(MISS, StatusCode::from_u16(status).unwrap(), 1);
+            count(&metrics, Some("/a"), MISS, status, 1);
         }
         let page = metrics.render().unwrap();
-        let series =
-            page.lines().filter(|line| line.starts_with("sidecache_requests_total{rule=\"/a\"")).count();
-        // One for each outcome, and the five classes of the one outcome seen.
-        assert_eq!(series, Outcome::WORDS.len() + 4, "{page}");
+        let series = page.lines().filter(|line| line.starts_with("sidecache_requests_total{rule=\"/a\""));
+        // One for each outcome, and the other four classes of the one outcome seen.
+        assert_eq!(series.count(), Outcome::WORDS.len() + 4, "{page}");
     }
 
     #[test]

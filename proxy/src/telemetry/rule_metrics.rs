@@ -1,37 +1,38 @@
-//! The counters of requests, with handles resolved once per configuration: counting takes no lock.
+//! The counters of requests, made once per configuration: counting takes no lock.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
+use arc_swap::ArcSwap;
 use http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
 
 use super::metrics::Scrape;
-use crate::status::{Fwd, Outcome, Own};
+use crate::{
+    observe::Exchange,
+    status::{Fwd, Outcome, Own},
+};
 
 const OUTCOMES: usize = Outcome::WORDS.len();
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// The `rule` of requests that no rule matched.
+/// The `rule` of requests that no rule matched, or one that an edit has removed meanwhile.
 const UNMATCHED: &str = "-";
 
-/// The counters of one rule; clones of the [`Arc`] count together.
+/// The counters of one rule.
 #[derive(Debug, Default)]
-pub struct RuleMetrics {
+struct RuleMetrics {
     requests: [[Counter; CLASSES.len()]; OUTCOMES],
     bytes: Counter,
 }
 
 impl RuleMetrics {
-    /// Counts one request that is done: two atomic additions.
-    pub fn count(&self, outcome: Outcome, status: StatusCode, body_bytes: u64) {
-        let counter = self.requests.get(place(outcome)).and_then(|classes| classes.get(class(status)));
-        if let Some(counter) = counter {
+    /// Two atomic additions.
+    fn count(&self, exchange: &Exchange<'_>) {
+        let classes = self.requests.get(place(exchange.outcome));
+        if let Some(counter) = classes.and_then(|classes| classes.get(class(exchange.status))) {
             counter.inc();
         }
-        self.bytes.inc_by(body_bytes);
+        self.bytes.inc_by(exchange.body_bytes);
     }
 }
 
@@ -65,42 +66,37 @@ fn class(status: StatusCode) -> usize {
 fn expected_class(place: usize) -> usize {
     match place {
         8 => 3,
-        9 | 10 => 4,
+        9..=11 => 4,
         _ => 1,
     }
 }
 
+type ByName = BTreeMap<Arc<str>, Arc<RuleMetrics>>;
+
 /// The counters of the rules in force.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
-    by_name: Mutex<BTreeMap<String, Arc<RuleMetrics>>>,
-    unmatched: Arc<RuleMetrics>,
+    by_name: ArcSwap<ByName>,
+    unmatched: RuleMetrics,
 }
 
 impl Rules {
-    pub(super) fn resolve<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<Arc<RuleMetrics>> {
-        let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut kept = BTreeMap::new();
-        let handles = names
-            .into_iter()
-            .map(|name| {
-                let rule = kept.get(name).or_else(|| by_name.get(name)).cloned().unwrap_or_default();
-                kept.insert(name.to_owned(), Arc::clone(&rule));
-                rule
-            })
-            .collect();
-        *by_name = kept;
-        handles
+    pub(super) fn follow(&self, names: &[Arc<str>]) {
+        let kept = |old: &ByName, name| old.get(name).cloned().unwrap_or_default();
+        self.by_name
+            .rcu(|old| -> ByName { names.iter().map(|name| (Arc::clone(name), kept(old, name))).collect() });
     }
 
-    pub(super) fn unmatched(&self) -> Arc<RuleMetrics> {
-        Arc::clone(&self.unmatched)
+    pub(super) fn count(&self, exchange: &Exchange<'_>) {
+        let by_name = self.by_name.load();
+        let rule = exchange.rule.and_then(|name| by_name.get(name));
+        rule.map_or(&self.unmatched, AsRef::as_ref).count(exchange);
     }
 
     pub(super) fn write(&self, scrape: &mut Scrape<'_>) {
-        let by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let by_name = self.by_name.load();
         let rules = || {
-            let named = by_name.iter().map(|(name, rule)| (name.as_str(), rule));
+            let named = by_name.iter().map(|(name, rule)| (name.as_ref(), rule.as_ref()));
             named.chain([(UNMATCHED, &self.unmatched)])
         };
         scrape.counters(

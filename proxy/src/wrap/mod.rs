@@ -34,7 +34,6 @@ use tokio::{
 };
 
 pub use ended::Ended;
-pub use probe::Address as ProbeAddress;
 pub use ready::{Probe, ReadyError};
 
 /// How often a group that was asked to end is looked at: nothing announces a group's end.

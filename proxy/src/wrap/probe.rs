@@ -1,7 +1,11 @@
 //! The smallest client: does something answer there? For the app that is being waited for, and for
 //! `sidecache healthcheck`.
 
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
@@ -12,6 +16,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
 };
+
+use crate::address::{Listen, UpstreamUrl};
 
 /// Where something listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +39,33 @@ impl fmt::Display for Address {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A listener is asked where it listens; one on all addresses by the loopback one.
+impl From<&Listen> for Address {
+    fn from(listen: &Listen) -> Self {
+        let address = match listen {
+            Listen::Unix(path) => return Self::Unix(path.clone()),
+            Listen::Tcp(address) => address,
+        };
+        let host = match address.ip() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        Self::Tcp { host: host.to_string(), port: address.port() }
+    }
+}
+
+impl From<&UpstreamUrl> for Address {
+    fn from(upstream: &UpstreamUrl) -> Self {
+        match upstream {
+            UpstreamUrl::Http { host, port } | UpstreamUrl::Https { host, port } => {
+                Self::Tcp { host: host.clone(), port: *port }
+            }
+            UpstreamUrl::Unix(path) => Self::Unix(path.clone()),
         }
     }
 }

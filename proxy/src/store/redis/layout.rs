@@ -130,7 +130,13 @@ mod tests {
     };
 
     fn place(path: &str) -> Place {
-        let target = Target::parse(path, &HeaderMap::new(), Scheme::Http, false).unwrap();
+        let target = Target::parse(
+            &bytes::Bytes::copy_from_slice(path.as_bytes()),
+            &HeaderMap::new(),
+            Scheme::Http,
+            false,
+        )
+        .unwrap();
         Place::of("sidecache", &ResourceKey::new(&target, &QueryPolicy::All))
     }
 
