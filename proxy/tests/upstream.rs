@@ -32,7 +32,10 @@ use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use origin::{OK, Peer, Script, fetch, get, kind, read, request, settings, soon, until};
 use rustls::pki_types::CertificateDer;
-use sidecache::upstream::{Framing, Lookup, Origin, Roots, Settings, Upstream};
+use sidecache::{
+    address::UpstreamUrl,
+    upstream::{Framing, Lookup, Roots, Settings, Upstream},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     join,
@@ -914,7 +917,7 @@ fn moving(addresses: Arc<Mutex<Vec<SocketAddr>>>) -> Lookup {
     })
 }
 
-fn named(port: u16) -> Origin {
+fn named(port: u16) -> UpstreamUrl {
     UpstreamUrl::Http { host: "origin.test".into(), port }
 }
 

@@ -13,7 +13,7 @@ fn rule(pattern: &str) -> Rule {
         methods: None,
         host: None,
         headers: Vec::new(),
-        cache: Some(std::sync::Arc::new(CacheRule::new(None))),
+        cache: Some(Arc::new(CacheRule::new(None))),
         fingerprint: 1,
     }
 }

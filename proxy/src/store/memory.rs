@@ -218,13 +218,9 @@ mod tests {
     };
 
     fn key(path: &str) -> ResourceKey {
-        let target = Target::parse(
-            &bytes::Bytes::copy_from_slice(path.as_bytes()),
-            &HeaderMap::new(),
-            Scheme::Http,
-            false,
-        )
-        .unwrap();
+        let target =
+            Target::parse(&Bytes::copy_from_slice(path.as_bytes()), &HeaderMap::new(), Scheme::Http, false)
+                .unwrap();
         ResourceKey::new(&target, &QueryPolicy::All)
     }
 

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use sidecache::{
+    address::UpstreamUrl,
     limits::{Limits, Timeouts},
-    upstream::{FetchError, Fetched, Origin, Settings, Stats, Upstream},
+    upstream::{FetchError, Fetched, Settings, Stats, Upstream},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -48,7 +49,7 @@ impl Script {
         self.listener.local_addr().unwrap()
     }
 
-    pub(crate) fn origin(&self) -> Origin {
+    pub(crate) fn origin(&self) -> UpstreamUrl {
         UpstreamUrl::Http { host: "127.0.0.1".into(), port: self.address().port() }
     }
 
@@ -79,7 +80,7 @@ impl Script {
     }
 }
 
-pub(crate) fn settings(origin: Origin) -> Settings {
+pub(crate) fn settings(origin: UpstreamUrl) -> Settings {
     Settings::new(origin, &Limits::default(), &Timeouts::default())
 }
 
