@@ -33,7 +33,7 @@ pub struct Stats {
     /// Responses not written, for whatever reason.
     pub dropped_writes: u64,
     /// Whether look-ups are let through.
-    pub reads: BreakerState,
+    pub read_breaker: BreakerState,
     /// Whether writes are let through.
     pub write_breaker: BreakerState,
 }
@@ -73,7 +73,7 @@ impl Counters {
         one(&self.corrupt);
     }
 
-    pub(super) fn stats(&self, reads: BreakerState, write_breaker: BreakerState) -> Stats {
+    pub(super) fn stats(&self, read_breaker: BreakerState, write_breaker: BreakerState) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             hits: read(&self.hits),
@@ -84,7 +84,7 @@ impl Counters {
             corrupt: read(&self.corrupt),
             writes: read(&self.writes),
             dropped_writes: read(&self.dropped_writes),
-            reads,
+            read_breaker,
             write_breaker,
         }
     }
