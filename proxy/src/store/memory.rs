@@ -6,16 +6,17 @@
 use std::{
     fmt,
     hash::BuildHasher,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use foldhash::quality::RandomState;
 use http::HeaderName;
-use quick_cache::{
-    OptionsBuilder, Weighter,
-    sync::{Cache, DefaultLifecycle},
-};
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache};
+use smallvec::SmallVec;
 
 use super::{Lookup, MAX_VARIANTS, Selector, Store, StoreError};
 use crate::{key::ResourceKey, stored::Stored};
@@ -37,10 +38,11 @@ const TURNS: usize = 64;
 
 /// The in-process store.
 pub struct MemoryStore {
-    resources: Cache<Box<[u8]>, Arc<Resource>, Weights, RandomState>,
-    turns: [Mutex<()>; TURNS],
+    resources: Cache<Box<[u8]>, Arc<Resource>, Weights, RandomState, Evictions>,
+    turns: Box<[Mutex<()>]>,
     hasher: RandomState,
-    largest: u64,
+    evictions: Evictions,
+    budget: u64,
 }
 
 /// All variants of a resource, and what they are selected by.
@@ -60,6 +62,19 @@ impl Weighter<Box<[u8]>, Arc<Resource>> for Weights {
     }
 }
 
+/// Counts what gives way, and frees it only after the cache has let go of its lock.
+#[derive(Clone, Default)]
+struct Evictions(Arc<AtomicU64>);
+
+impl Lifecycle<Box<[u8]>, Arc<Resource>> for Evictions {
+    type RequestState = SmallVec<[(Box<[u8]>, Arc<Resource>); 2]>;
+
+    fn on_evict(&self, evicted: &mut Self::RequestState, key: Box<[u8]>, resource: Arc<Resource>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        evicted.push((key, resource));
+    }
+}
+
 /// What the memory tier holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryStats {
@@ -67,6 +82,8 @@ pub struct MemoryStats {
     pub entries: usize,
     /// Bytes, by the reckoning that is held to the budget.
     pub bytes: u64,
+    /// Resources that gave way to others, since the start.
+    pub evictions: u64,
 }
 
 impl MemoryStore {
@@ -79,19 +96,13 @@ impl MemoryStore {
             .shards(SHARDS)
             .weight_capacity(budget - budget % SHARDS as u64)
             .estimated_items_capacity(usize::try_from(expected).unwrap_or(usize::MAX));
+        let (hasher, evictions) = (RandomState::default(), Evictions::default());
         let resources = match options.build() {
-            Ok(options) => {
-                Cache::with_options(options, Weights, RandomState::default(), DefaultLifecycle::default())
-            }
+            Ok(options) => Cache::with_options(options, Weights, hasher.clone(), evictions.clone()),
             // Only for a capacity left unset.
-            Err(_) => Cache::with(1024, budget, Weights, RandomState::default(), DefaultLifecycle::default()),
+            Err(_) => Cache::with(1024, budget, Weights, hasher.clone(), evictions.clone()),
         };
-        Self {
-            resources,
-            turns: [const { Mutex::new(()) }; TURNS],
-            hasher: RandomState::default(),
-            largest: budget / LARGEST,
-        }
+        Self { resources, turns: (0..TURNS).map(|_| Mutex::new(())).collect(), hasher, evictions, budget }
     }
 
     /// [`Store::lookup`], which never waits here. Without selecting fields it allocates nothing.
@@ -112,7 +123,7 @@ impl MemoryStore {
     pub fn commit_now(&self, key: &ResourceKey, entry: Arc<Stored>) -> Result<(), StoreError> {
         let _turn = self.turn(key);
         let before = self.resources.peek(key.as_bytes());
-        let resource = Resource::with(key, before.as_deref(), entry, self.largest)?;
+        let resource = Resource::with(key, before.as_deref(), entry, self.budget / LARGEST)?;
         self.resources.insert(key.as_bytes().into(), Arc::new(resource));
         Ok(())
     }
@@ -126,7 +137,11 @@ impl MemoryStore {
     /// What it holds now.
     #[must_use]
     pub fn stats(&self) -> MemoryStats {
-        MemoryStats { entries: self.resources.len(), bytes: self.resources.weight() }
+        MemoryStats {
+            entries: self.resources.len(),
+            bytes: self.resources.weight(),
+            evictions: self.evictions.0.load(Ordering::Relaxed),
+        }
     }
 
     /// The right to change this resource.
@@ -218,7 +233,9 @@ mod tests {
     };
 
     fn key(path: &str) -> ResourceKey {
-        let target = Target::parse(path, &HeaderMap::new(), Scheme::Http, false).unwrap();
+        let target =
+            Target::parse(&Bytes::copy_from_slice(path.as_bytes()), &HeaderMap::new(), Scheme::Http, false)
+                .unwrap();
         ResourceKey::new(&target, &QueryPolicy::All)
     }
 
@@ -260,6 +277,7 @@ mod tests {
         let stats = store.stats();
         assert!(held as u64 <= stats.bytes && stats.bytes <= budget, "{held} {stats:?}");
         assert!(stats.bytes > budget / 2, "the budget is used: {stats:?}");
+        assert_eq!(stats.entries as u64 + stats.evictions, 200_000);
         let tables = store.resources.memory_used().total();
         assert!(tables <= stats.entries * SLOT, "{tables} bytes of tables for {stats:?}");
     }
@@ -298,6 +316,6 @@ mod tests {
         let store = MemoryStore::new(0);
         let key = key("/");
         assert!(matches!(store.commit_now(&key, entry(&key, 0)), Err(StoreError::TooLarge)));
-        assert_eq!(store.stats(), MemoryStats { entries: 0, bytes: 0 });
+        assert_eq!(store.stats(), MemoryStats { entries: 0, bytes: 0, evictions: 0 });
     }
 }

@@ -25,7 +25,7 @@ pub fn redis(scrape: &mut Scrape<'_>, stats: RedisStats, up: bool) {
     scrape.gauges(
         "sidecache_store_redis_breaker_open",
         "Whether Redis is spared after failures",
-        [([("side", "read")], open(stats.reads)), ([("side", "write")], open(stats.write_breaker))],
+        [([("side", "read")], open(stats.read_breaker)), ([("side", "write")], open(stats.write_breaker))],
     );
     scrape.counters(
         "sidecache_store_redis_lookups",

@@ -21,7 +21,9 @@ pub const KEEP: Duration = Duration::from_secs(60);
 
 /// The key of a path.
 pub fn resource(path: &str) -> ResourceKey {
-    let target = Target::parse(path, &HeaderMap::new(), Scheme::Http, false).unwrap();
+    let target =
+        Target::parse(&Bytes::copy_from_slice(path.as_bytes()), &HeaderMap::new(), Scheme::Http, false)
+            .unwrap();
     ResourceKey::new(&target, &QueryPolicy::All)
 }
 

@@ -117,6 +117,7 @@ impl Nominated {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use http::{
         HeaderMap,
         header::{ACCEPT, ACCEPT_ENCODING},
@@ -130,7 +131,9 @@ mod tests {
     };
 
     fn place(path: &str) -> Place {
-        let target = Target::parse(path, &HeaderMap::new(), Scheme::Http, false).unwrap();
+        let target =
+            Target::parse(&Bytes::copy_from_slice(path.as_bytes()), &HeaderMap::new(), Scheme::Http, false)
+                .unwrap();
         Place::of("sidecache", &ResourceKey::new(&target, &QueryPolicy::All))
     }
 
