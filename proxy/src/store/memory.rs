@@ -82,8 +82,6 @@ pub struct MemoryStats {
     pub entries: usize,
     /// Bytes, by the reckoning that is held to the budget.
     pub bytes: u64,
-    /// Bytes that it may hold.
-    pub budget: u64,
     /// Resources that gave way to others, since the start.
     pub evictions: u64,
 }
@@ -142,7 +140,6 @@ impl MemoryStore {
         MemoryStats {
             entries: self.resources.len(),
             bytes: self.resources.weight(),
-            budget: self.budget,
             evictions: self.evictions.0.load(Ordering::Relaxed),
         }
     }
@@ -319,6 +316,6 @@ mod tests {
         let store = MemoryStore::new(0);
         let key = key("/");
         assert!(matches!(store.commit_now(&key, entry(&key, 0)), Err(StoreError::TooLarge)));
-        assert_eq!(store.stats(), MemoryStats { entries: 0, bytes: 0, budget: 0, evictions: 0 });
+        assert_eq!(store.stats(), MemoryStats { entries: 0, bytes: 0, evictions: 0 });
     }
 }

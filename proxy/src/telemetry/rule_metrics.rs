@@ -134,7 +134,7 @@ mod tests {
     fn every_outcome_is_counted_under_its_own_word() {
         let forwards =
             [Fwd::Bypass, Fwd::Method, Fwd::UriMiss, Fwd::VaryMiss, Fwd::Miss, Fwd::Request, Fwd::Stale];
-        let owns = [Own::Refused, Own::OriginFailed, Own::NotCached];
+        let owns = [Own::Refused, Own::OriginFailed, Own::NotCached, Own::Failed];
         let all: Vec<_> = [Outcome::Hit { ttl: 0 }]
             .into_iter()
             .chain(forwards.map(|fwd| Outcome::Forward(Forward::because(fwd, None))))
