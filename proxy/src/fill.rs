@@ -4,7 +4,7 @@
 //! have left, since what it brings is small enough to be kept. Only a body that reached a proven
 //! clean end is stored.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{mem, slice, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -157,10 +157,10 @@ impl Fill {
             tracing::debug!(%error, "a response was not stored");
         }
         // What became obsolete while it was being written may have been removed before it was there.
-        if self.app.generations.of(&self.key) != generation {
-            if let Err(error) = self.app.store.remove(std::slice::from_ref(&self.key)).await {
-                tracing::warn!(%error, "an obsolete response could not be removed");
-            }
+        if self.app.generations.of(&self.key) != generation
+            && let Err(error) = self.app.store.remove(slice::from_ref(&self.key)).await
+        {
+            tracing::warn!(%error, "an obsolete response could not be removed");
         }
     }
 

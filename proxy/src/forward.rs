@@ -91,9 +91,9 @@ fn remove_unkeyed_credentials(headers: &mut HeaderMap, keyed: &KeyPolicy) {
         .collect::<Vec<_>>()
         .join(&b"; "[..]);
     headers.remove(COOKIE);
-    if let Ok(value) = HeaderValue::from_bytes(&kept) {
-        if !kept.is_empty() {
-            headers.insert(COOKIE, value);
-        }
+    if !kept.is_empty()
+        && let Ok(value) = HeaderValue::from_bytes(&kept)
+    {
+        headers.insert(COOKIE, value);
     }
 }

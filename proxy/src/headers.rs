@@ -59,10 +59,10 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     ] {
         headers.remove(name);
     }
-    if let Some(codings) = headers.remove(TE) {
-        if list_has(codings.as_bytes(), "trailers") {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
+    let takes_trailers = has_token(headers, &TE, "trailers");
+    headers.remove(TE);
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
     }
 }
 
@@ -160,10 +160,11 @@ pub fn rebuild_forwarded(headers: &mut HeaderMap, target: &Target, peer: Peer, t
         append_to_list(headers, X_FORWARDED_FOR, &address.to_string());
     }
     for (name, value) in [(X_FORWARDED_PROTO, scheme), (X_FORWARDED_HOST, target.authority())] {
-        if !headers.contains_key(&name) && !value.is_empty() {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(name, value);
-            }
+        if !headers.contains_key(&name)
+            && !value.is_empty()
+            && let Ok(value) = HeaderValue::from_str(value)
+        {
+            headers.insert(name, value);
         }
     }
     append_to_list(headers, FORWARDED, &forwarded_element(target, peer));

@@ -8,7 +8,7 @@
 use std::{fmt, hash::Hasher};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header::COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, header::COOKIE};
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
@@ -181,7 +181,7 @@ impl VariantKey {
                 &mut material,
                 b'h',
                 name.as_str(),
-                headers.get_all(name).iter().map(|v| v.as_bytes()),
+                headers.get_all(name).iter().map(HeaderValue::as_bytes),
             );
         }
         for name in &keyed.cookies {

@@ -131,8 +131,11 @@ mod tests {
 
     const LIMITS: HeadLimits = HeadLimits { bytes: 256, fields: 4, target: 64 };
 
-    /// Body, trailers and rest; fed in pieces of `step` bytes.
-    fn decode(text: &[u8], step: usize) -> Result<(Vec<u8>, Option<HeaderMap>, Vec<u8>), &'static str> {
+    /// Body, trailers and rest.
+    type Whole = (Vec<u8>, Option<HeaderMap>, Vec<u8>);
+
+    /// Decodes what is fed in pieces of `step` bytes.
+    fn decode(text: &[u8], step: usize) -> Result<Whole, &'static str> {
         let mut decoder = ChunkDecoder::Size;
         let (mut buffer, mut body) = (BytesMut::new(), Vec::new());
         let mut pieces = text.chunks(step);

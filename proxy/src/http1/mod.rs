@@ -196,7 +196,7 @@ where
                 return inbound.gone(limits.bytes).await;
             }
             // The story has been told why, or has lost interest; its answer ends the exchange.
-            pending().await
+            pending::<()>().await;
         };
         unless_gone(answer, pump).await
     }

@@ -125,9 +125,7 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
         head.clear();
         put_status_line(head, reply.status);
         match &reply.fields {
-            Fields::Map(fields) => {
-                fields.iter().for_each(|(n, v)| put_line(head, n.as_str().as_bytes(), v.as_bytes()))
-            }
+            Fields::Map(fields) => put_lines(head, fields),
             Fields::Lines(lines) => head.extend_from_slice(lines.as_bytes()),
         }
         if let Some(age) = reply.age {
@@ -209,8 +207,8 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
     /// RFC 9112 §7.1.2; trailers only for a client that takes them (RFC 9110 §6.5.1).
     fn put_last_chunk(&mut self, trailers: &HeaderMap, wanted: bool) {
         self.head.extend_from_slice(b"0\r\n");
-        for (name, value) in trailers.iter().filter(|_| wanted) {
-            put_line(&mut self.head, name.as_str().as_bytes(), value.as_bytes());
+        if wanted {
+            put_lines(&mut self.head, trailers);
         }
         self.head.extend_from_slice(b"\r\n");
     }
@@ -260,6 +258,12 @@ fn announced_length(body: &ReplyBody) -> Option<u64> {
         ReplyBody::None => Some(0),
         ReplyBody::Whole(bytes) => Some(bytes.len() as u64),
         ReplyBody::Stream(body) => body.size_hint().exact(),
+    }
+}
+
+fn put_lines(head: &mut Vec<u8>, fields: &HeaderMap) {
+    for (name, value) in fields {
+        put_line(head, name.as_str().as_bytes(), value.as_bytes());
     }
 }
 

@@ -25,12 +25,11 @@ impl Reloading {
         loop {
             let change = reloader.next().await;
             let result = self.apply(&change, file);
+            let (file, rules) = (file.display(), self.config.rules.iter().count());
             match &result {
-                Ok(()) => {
-                    tracing::info!(file = %file.display(), rules = self.config.rules.iter().count(), "the configuration is in force")
-                }
+                Ok(()) => tracing::info!(%file, rules, "the configuration is in force"),
                 Err(error) => {
-                    tracing::error!("the configuration is not taken, the one before stays in force: {error}")
+                    tracing::error!("the configuration is not taken, the one before stays in force: {error}");
                 }
             }
             self.status.record(result, SystemTime::now());
