@@ -13,12 +13,12 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    error::Failure,
     headers::Lines,
     key::{ResourceKey, VariantKey},
     policy::{facts::ResponseFacts, freshness::Exchange},
     spool::Spool,
     status::Detail,
+    upstream::FetchError,
 };
 
 /// What is being fetched and may be waited for.
@@ -30,6 +30,8 @@ pub struct Flights(Mutex<HashMap<FlightKey, Arc<Flight>>>);
 struct FlightKey {
     resource: Box<[u8]>,
     variant: u128,
+    /// Of the rule: what one rule may share, another may not.
+    fingerprint: u64,
 }
 
 /// One fetch.
@@ -48,7 +50,9 @@ pub enum Phase {
     /// The answer is for the leader only.
     Alone(Detail),
     /// There is none.
-    Failed(Failure),
+    Failed(Arc<FetchError>),
+    /// The fetch ended without a word: a defect of ours, which must not hold anybody up.
+    Lost,
 }
 
 /// An answer that may be shared: what of it is known before its body.
@@ -79,9 +83,9 @@ pub enum Role {
 }
 
 impl Flights {
-    /// Joins the flight for this resource and variant, or opens one.
-    pub fn join(&self, resource: &ResourceKey, variant: &VariantKey) -> Role {
-        let key = FlightKey { resource: resource.as_bytes().into(), variant: variant.id() };
+    /// Joins the flight for this resource and variant under a rule of this fingerprint, or opens one.
+    pub fn join(&self, resource: &ResourceKey, variant: &VariantKey, fingerprint: u64) -> Role {
+        let key = FlightKey { resource: resource.as_bytes().into(), variant: variant.id(), fingerprint };
         let mut flights = self.lock();
         if let Some(flight) = flights.get(&key) {
             return Role::Follower(Ticket(flight.phase.subscribe()));
@@ -147,6 +151,17 @@ impl Flight {
     pub fn tell(&self, phase: Phase) {
         self.phase.send_replace(phase);
     }
+
+    /// Tells all who still wait that nothing will come.
+    pub fn abandon(&self) {
+        self.phase.send_if_modified(|phase| {
+            let lost = matches!(phase, Phase::Waiting);
+            if lost {
+                *phase = Phase::Lost;
+            }
+            lost
+        });
+    }
 }
 
 impl Ticket {
@@ -154,8 +169,7 @@ impl Ticket {
     pub async fn landed(&mut self) -> Phase {
         match self.0.wait_for(|phase| !matches!(phase, Phase::Waiting)).await {
             Ok(phase) => phase.clone(),
-            // The fetch ended without a word: a defect of ours, which must not hold anybody up.
-            Err(_) => Phase::Alone(Detail::CollapseFailed),
+            Err(_) => Phase::Lost,
         }
     }
 }
@@ -180,14 +194,14 @@ mod tests {
     }
 
     fn lead(flights: &Flights, path: &'static str) -> (Arc<Flight>, Ticket) {
-        match flights.join(&key(path), &VariantKey::only()) {
+        match flights.join(&key(path), &VariantKey::only(), 0) {
             Role::Leader(flight, ticket) => (flight, ticket),
             Role::Follower(_) => panic!("follows on {path}"),
         }
     }
 
     fn follows(flights: &Flights, path: &'static str) -> bool {
-        matches!(flights.join(&key(path), &VariantKey::only()), Role::Follower(_))
+        matches!(flights.join(&key(path), &VariantKey::only(), 0), Role::Follower(_))
     }
 
     #[tokio::test]
@@ -211,7 +225,7 @@ mod tests {
     async fn a_flight_is_unwanted_only_when_the_last_one_has_gone() {
         let flights = Flights::default();
         let (flight, leader) = lead(&flights, "/a");
-        let Role::Follower(follower) = flights.join(&key("/a"), &VariantKey::only()) else { panic!() };
+        let Role::Follower(follower) = flights.join(&key("/a"), &VariantKey::only(), 0) else { panic!() };
         drop(leader);
         let mut unwanted = std::pin::pin!(flights.unwanted(&flight));
         assert!(futures_poll(unwanted.as_mut()).await.is_none());

@@ -13,7 +13,10 @@ use crate::{
     headers::{append_via, rebuild_forwarded, remove_hop_by_hop},
     key::{KeyPolicy, cookies},
     message::Request,
-    policy::rule::{CacheRule, Credentials},
+    policy::{
+        request::Admission,
+        rule::{CacheRule, Credentials},
+    },
 };
 
 /// Fields by which some apps let a request be another one than it says. On a fill they are dropped
@@ -39,14 +42,22 @@ pub fn passed<B>(request: &Request, live: &Live, body: B) -> http::Request<B> {
     outgoing(request, live, headers, body)
 }
 
-/// A request whose answer is to be stored: without the client's own conditions, and without the
-/// credentials that the rule neither keys nor lets through.
+/// A request whose answer is to be stored: without the credentials that the rule neither keys nor
+/// lets through, and without the client's own conditions, which others do not share. Where
+/// credentials are let through the answer is most likely for one user, and the conditions stay.
 #[must_use]
-pub fn filling<B: Default>(request: &Request, live: &Live, rule: &CacheRule) -> http::Request<B> {
+pub fn filling<B: Default>(
+    request: &Request,
+    live: &Live,
+    rule: &CacheRule,
+    admission: &Admission,
+) -> http::Request<B> {
     let mut headers = request.head.headers.clone();
     remove_hop_by_hop(&mut headers);
-    headers.remove(IF_NONE_MATCH);
-    headers.remove(IF_MODIFIED_SINCE);
+    if !admission.has_credentials() {
+        headers.remove(IF_NONE_MATCH);
+        headers.remove(IF_MODIFIED_SINCE);
+    }
     for name in REWRITING.iter().filter(|name| !rule.key.headers.contains(name)) {
         headers.remove(name);
     }

@@ -167,11 +167,11 @@ impl Miss<'_> {
         // What is selected by is known only with the answer; until then, by what the rule keys.
         let variant = self.selector.variant(&[]);
         for rejoins in 0..=REJOINS {
-            match self.app.flights.join(&self.key, &variant) {
+            match self.app.flights.join(&self.key, &variant, self.rule.fingerprint) {
                 Role::Leader(flight, ticket) => return self.lead((flight, ticket)).await,
                 Role::Follower(ticket) => match self.follow(ticket).await {
                     Followed::Answered(reply) => return reply,
-                    Followed::Failed(failure) if rejoins == REJOINS => return failure.reply(),
+                    Followed::Failed(error) if rejoins == REJOINS => return failure(&error).reply(),
                     Followed::Failed(_) => {}
                     Followed::Alone(detail) => {
                         self.forward.detail = Some(detail);
@@ -189,7 +189,7 @@ impl Miss<'_> {
         let fill = Fill {
             app: Arc::clone(self.app),
             live: Arc::clone(self.live),
-            request: forward::filling(self.request, self.live, self.cache),
+            request: forward::filling(self.request, self.live, self.cache, &self.admission),
             asked: self.request.head.headers.clone(),
             admission: self.admission.clone(),
             rule: Arc::clone(self.cache),
@@ -203,9 +203,9 @@ impl Miss<'_> {
                 self.forward.stored = true;
                 respond::shared(&shared, Outcome::Forward(self.forward), self.request)
             }
-            Phase::Failed(failure) => failure.reply(),
+            Phase::Failed(error) => failure(&error).reply(),
             Phase::Alone(detail) => self.unshared(detail, unshared.await),
-            Phase::Waiting => Failure::internal().reply(),
+            Phase::Waiting | Phase::Lost => Failure::internal().reply(),
         }
     }
 
@@ -213,7 +213,10 @@ impl Miss<'_> {
     fn unshared(mut self, detail: Detail, fetched: Result<Fetched, oneshot::error::RecvError>) -> Reply {
         self.forward.detail = self.forward.detail.or(Some(detail));
         match fetched {
-            Ok(fetched) => respond::fetched(fetched, Outcome::Forward(self.forward), self.app.clock.now()),
+            Ok(fetched) => {
+                let outcome = Outcome::Forward(self.forward);
+                respond::filled(fetched, outcome, self.app.clock.now(), self.request)
+            }
             Err(_) => Failure::internal().reply(),
         }
     }
@@ -233,8 +236,9 @@ impl Miss<'_> {
                 self.share(&shared).await
             }
             Phase::Shared(_) => Followed::Alone(Detail::OtherVariant),
-            Phase::Alone(_) | Phase::Waiting => Followed::Alone(Detail::NotShareable),
-            Phase::Failed(failure) => Followed::Failed(failure),
+            Phase::Alone(_) => Followed::Alone(Detail::NotShareable),
+            Phase::Waiting | Phase::Lost => Followed::Alone(Detail::CollapseFailed),
+            Phase::Failed(error) => Followed::Failed(error),
         }
     }
 
@@ -261,7 +265,7 @@ enum Followed {
     /// Its answer.
     Answered(Reply),
     /// Its failure.
-    Failed(Failure),
+    Failed(Arc<FetchError>),
     /// Nothing that this request may have.
     Alone(Detail),
 }

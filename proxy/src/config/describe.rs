@@ -31,7 +31,7 @@ impl fmt::Display for Description<'_> {
         match &config.admin {
             Some(admin) if admin.is_local() => writeln!(f, "admin     {admin}")?,
             Some(admin) => {
-                writeln!(f, "admin     {admin}, which other machines can reach: it opens only with a token")?
+                writeln!(f, "admin     {admin}, which other machines can reach: it opens only with a token")?;
             }
             None => writeln!(f, "admin     none")?,
         }

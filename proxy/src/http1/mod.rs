@@ -38,7 +38,7 @@ use self::{
     watchdog::Watchdog,
 };
 use crate::{
-    admit::{Head, HeadLimits, Refusal, Scheme},
+    admit::{self, Head, HeadLimits, Refusal, Scheme},
     app::{App, Live},
     error::Failure,
     handler,
@@ -68,6 +68,9 @@ const LAST_CHANCE: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
 /// How long they are waited for.
 const LINGER_TIME: Duration = Duration::from_secs(1);
+
+const TOO_LONG: Refusal =
+    Refusal::with(StatusCode::PAYLOAD_TOO_LARGE, "the request body is larger than limits.request_body");
 
 /// How one exchange leaves the connection.
 enum After {
@@ -147,6 +150,9 @@ where
         };
         let head = self.inbound.head(self.connection.scheme, &limits, &mut self.reads, live.timeouts.header);
         match head.await {
+            Ok(head) if is_too_long(head.framing, live.limits.request_body) => {
+                self.refuse(TOO_LONG, live).await
+            }
             Ok(head) => self.exchange(head, live, limits).await,
             Err(NoHead::Finished) => After::Cut,
             Err(NoHead::TooSlow) => {
@@ -220,6 +226,11 @@ where
             tracing::debug!(%error, "a tunnel has failed");
         }
     }
+}
+
+/// Whether a body announces to be longer than it may be. One that does not say is counted as it comes.
+fn is_too_long(framing: admit::Framing, limit: Option<u64>) -> bool {
+    matches!((framing, limit), (admit::Framing::Length(length), Some(most)) if length > most)
 }
 
 /// What `answer` leaves, unless the client goes first: then nobody is left to answer.

@@ -78,6 +78,7 @@ pub fn decide(
 }
 
 /// Requests with credentials that are not keyed go alone: what they get may be for one user only.
+/// So do those that ask for more than is stored: a fetch under way began before they asked.
 fn fetch(mut forward: Forward, asked: &Admission, rule: &CacheRule) -> Decision {
     let alone = sharing::goes_alone(asked, rule);
     if let Some(detail) = alone {
@@ -85,7 +86,8 @@ fn fetch(mut forward: Forward, asked: &Admission, rule: &CacheRule) -> Decision 
     } else if asked.head_only {
         forward.detail = forward.detail.or(Some(Detail::Head));
     }
-    Decision::Fetch { forward, collapse: alone.is_none() && !asked.head_only }
+    let collapse = alone.is_none() && !asked.head_only && forward.fwd != Fwd::Request;
+    Decision::Fetch { forward, collapse }
 }
 
 fn reuse(
@@ -98,16 +100,10 @@ fn reuse(
     if stored.fingerprint != fingerprint {
         return Err(Forward::because(Fwd::Miss, Some(Detail::RuleChanged)));
     }
-    let freshness = offer(&stored.facts, stored.exchange(), asked, rule, now)?;
-    match &asked.control {
-        Some(control) if !freshness.satisfies(control) => {
-            Err(Forward::because(Fwd::Request, Some(Detail::ClientControl)))
-        }
-        _ => Ok(freshness),
-    }
+    offer(&stored.facts, stored.exchange(), asked, rule, now)
 }
 
-/// Whether a response is fresh and may meet these credentials.
+/// Whether a response is fresh, may meet these credentials, and is what the client asks for.
 ///
 /// # Errors
 /// Why the request goes forward instead.
@@ -124,7 +120,13 @@ pub fn offer(
         .map_err(|detail| Forward::because(Fwd::Bypass, Some(detail)))?;
     let age = current_age(facts, lifetime.source, exchange, now);
     let left = lifetime.length.checked_sub(age).filter(|left| !left.is_zero()).ok_or(stale)?;
-    Ok(Freshness { age, left })
+    let freshness = Freshness { age, left };
+    match &asked.control {
+        Some(control) if !freshness.satisfies(control) => {
+            Err(Forward::because(Fwd::Request, Some(Detail::ClientControl)))
+        }
+        _ => Ok(freshness),
+    }
 }
 
 impl Freshness {
