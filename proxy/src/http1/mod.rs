@@ -15,7 +15,7 @@ mod watchdog;
 
 use std::{
     future::{Future, pending},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -189,11 +189,11 @@ where
         let read_to_end = AtomicBool::new(!framing.has_body());
         let mut writer = Writer { outbound, watchdog: writes, connection };
         if !framing.has_body() {
-            let answer = writer.answer(&request, RequestBody::None, live, &read_to_end, None, started);
+            let answer = pin!(writer.answer(&request, RequestBody::None, live, &read_to_end, None, started));
             return unless_gone(answer, inbound.gone(limits.bytes)).await;
         }
         let (body, frames) = body_channel(framing, wanted.clone());
-        let answer = writer.answer(&request, body, live, &read_to_end, wanted, started);
+        let answer = pin!(writer.answer(&request, body, live, &read_to_end, wanted, started));
         let body_limits =
             BodyLimits { bytes: live.limits.request_body, pause: live.timeouts.body, trailers: limits };
         let pump = async {
@@ -234,7 +234,9 @@ fn is_too_long(framing: admit::Framing, limit: Option<u64>) -> bool {
 }
 
 /// What `answer` leaves, unless the client goes first: then nobody is left to answer.
-async fn unless_gone(answer: impl Future<Output = After>, gone: impl Future<Output = ()>) -> After {
+///
+/// The answer comes pinned: it is some kilobytes large, and would be copied on its way in here.
+async fn unless_gone(answer: Pin<&mut impl Future<Output = After>>, gone: impl Future<Output = ()>) -> After {
     tokio::select! {
         biased;
         after = answer => after,
