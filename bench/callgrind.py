@@ -6,6 +6,7 @@ Runs of N and of 2 N hits differ by exactly N hits: start, priming and end cance
 import http.client
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import origin
@@ -34,24 +35,38 @@ def record(counts):
     RECORD.write_text(HEAD + "".join(f"{size} {count:.0f}\n" for size, count in counts.items()))
 
 
-def profile(binary, size, functions):
-    """Lines of callgrind_annotate on the functions that take most: alone, and with what they call."""
+def profile(binary, size):
+    """Instructions for a hit by function, most first: in the function itself, and with what it calls."""
     with servers.temporary() as folder, origin.static() as (upstream, _):
-        trace = _run(binary, size, 5 * HITS, folder, upstream)
-        yield from _annotated(trace, functions)
+        once, twice = _both(binary, size, folder, upstream)
+        return _by_function(once, twice, "no"), _by_function(once, twice, "yes")
 
 
-def _annotated(trace, functions):
-    for title, inclusive in (("in the function itself", "no"), ("with what it calls", "yes")):
-        command = ["callgrind_annotate", "--auto=no", "--threshold=100", f"--inclusive={inclusive}", trace]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        lines = [line for line in said.splitlines() if re.match(r"\s*[\d,]+ \(", line) and "PROGRAM TOTALS" not in line]
-        yield title, lines[:functions]
+def _by_function(once, twice, inclusive):
+    before, after = _annotated(once, inclusive), _annotated(twice, inclusive)
+    counts = {function: (count - before[function]) / HITS for function, count in after.items()}
+    return sorted(counts.items(), key=lambda pair: -pair[1])
+
+
+def _annotated(trace, inclusive):
+    command = ["callgrind_annotate", "--auto=no", "--threshold=100", f"--inclusive={inclusive}", trace]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    counts = Counter()
+    # A name stands in several lines, for the code inlined into it, and again where calls of that name nest.
+    join = max if inclusive == "yes" else int.__add__
+    # As in "1,234 ( 5.67%)  file:function [binary]".
+    for count, function in re.findall(r"^ *([\d,]+) \([ \d.]+%\) +[^:\n]*:(.+?)(?: \[[^][]*\])?$", said, re.MULTILINE):
+        counts[function] = join(counts[function], int(count.replace(",", "")))
+    return counts
 
 
 def _difference(binary, size, folder, upstream):
-    once, twice = (_run(binary, size, hits, folder, upstream) for hits in (HITS, 2 * HITS))
+    once, twice = _both(binary, size, folder, upstream)
     return (_total(twice) - _total(once)) / HITS
+
+
+def _both(binary, size, folder, upstream):
+    return [_run(binary, size, hits, folder, upstream) for hits in (HITS, 2 * HITS)]
 
 
 def _run(binary, size, hits, folder, upstream):
@@ -66,7 +81,7 @@ def _run(binary, size, hits, folder, upstream):
 def _ask(server, size, hits):
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     for number in range(hits + 1):
-        connection.request("GET", f"/{server.name}/{size}")
+        connection.request("GET", server.path(size))
         response = connection.getresponse()
         response.read()
         status = response.getheader("Cache-Status", "")

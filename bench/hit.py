@@ -1,4 +1,4 @@
-"""A hit, side by side: sidecache, nginx and HAProxy answer the same objects from their caches."""
+"""A hit, side by side: sidecache, nginx (as usual, and tuned) and HAProxy answer the same objects from their caches."""
 
 import os
 import statistics
@@ -11,7 +11,7 @@ import origin
 import servers
 import tools
 
-NAMES = ("sidecache", "nginx", "haproxy")
+NAMES = ("sidecache", *servers.NGINX, "haproxy")
 
 
 @dataclass
@@ -24,9 +24,9 @@ class Results:
     def median(self, size, name):
         return load.median(self.samples[size, name])
 
-    def ratio(self, size, name, other="nginx"):
-        """CPU for a request ÷ the other's in the same round: the median of the rounds, least, most."""
-        rounds = zip(self.samples[size, name], self.samples[size, other])
+    def ratio(self, size, other):
+        """Sidecache's CPU for a request ÷ the other's in the same round: the median, least, most."""
+        rounds = zip(self.samples[size, "sidecache"], self.samples[size, other])
         ratios = sorted(one.cpu / another.cpu for one, another in rounds)
         return statistics.median(ratios), ratios[0], ratios[-1]
 
@@ -46,7 +46,7 @@ def measure(binary, rounds, seconds, *, logged):
             stack.enter_context(server)
             for server in (
                 servers.sidecache(binary, folder, upstream, core, logged=logged),
-                servers.nginx(folder, upstream, core, logged=logged),
+                *(servers.nginx(name, folder, upstream, core, logged=logged) for name in servers.NGINX),
                 servers.haproxy(folder, upstream, core, logged=logged),
             )
         ]
@@ -78,7 +78,7 @@ def _prime(contestants, asked):
 def _only_hits(contestants, asked):
     for server in contestants:
         for size in origin.SIZES:
-            times = asked[f"/{server.name}/{size}"]
+            times = asked[server.path(size)]
             if times != 1:
                 raise SystemExit(f"{server.name} asked the origin {times} times for {size}: this measures no hits")
 
