@@ -83,10 +83,9 @@ fn blank(text: &str, tokens: &[Token]) -> String {
     while !rest.is_empty() {
         let (token, length) = token(rest);
         let (this, next) = rest.split_at(length);
-        if tokens.contains(&token) {
-            out.push_str(&blanks(this))
-        } else {
-            out.push_str(this)
+        match tokens.contains(&token) {
+            true => out.push_str(&blanks(this)),
+            false => out.push_str(this),
         }
         rest = next;
     }
