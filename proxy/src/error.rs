@@ -1,4 +1,4 @@
-//! The seam of failures: what the proxy answers itself when it cannot pass on an answer. Short problem documents
+//! What the proxy answers itself when it cannot pass on an answer: short problem documents
 //! (RFC 9457) with `Proxy-Status` (RFC 9209), and never with `Cache-Status` (RFC 9211 §2).
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use crate::{
     headers::PSEUDONYM,
     message::{Fields, Reply, ReplyBody, RequestBodyError},
     status::{Outcome, Own},
+    upstream::FetchError,
 };
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -54,12 +55,6 @@ impl Failure {
             error: "http_request_denied",
             detail: "nothing fresh is stored, and the request says only-if-cached".into(),
         }
-    }
-
-    /// The origin gave no answer that could be passed on; `error` is a word of RFC 9209 §2.3.
-    #[must_use]
-    pub fn of_origin(status: StatusCode, error: &'static str, detail: String) -> Self {
-        Self { status, outcome: Own::OriginFailed, error, detail }
     }
 
     /// A defect of the proxy's own.
@@ -128,5 +123,17 @@ impl From<RequestBodyError> for Failure {
             RequestBodyError::Malformed(_) | RequestBodyError::Closed => StatusCode::BAD_REQUEST,
         };
         Self { status, outcome: Own::Refused, error: "http_request_error", detail: error.to_string() }
+    }
+}
+
+impl From<&FetchError> for Failure {
+    /// What the origin did; its own words may hold what is not for clients.
+    fn from(error: &FetchError) -> Self {
+        Self {
+            status: error.status(),
+            outcome: Own::OriginFailed,
+            error: error.proxy_status_error(),
+            detail: error.to_string(),
+        }
     }
 }

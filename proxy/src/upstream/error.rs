@@ -5,7 +5,6 @@ use std::{io, time::Duration};
 use http::StatusCode;
 
 use super::framing::FramingError;
-use crate::error::Failure;
 
 /// Any error, boxed: what a request body may fail with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -160,13 +159,6 @@ impl FetchError {
         } else {
             Self::Terminated(error)
         }
-    }
-}
-
-impl From<&FetchError> for Failure {
-    /// What the origin did; its own words may hold what is not for clients.
-    fn from(error: &FetchError) -> Self {
-        Self::of_origin(error.status(), error.proxy_status_error(), error.to_string())
     }
 }
 

@@ -36,9 +36,9 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "stored",
         ],
     ),
-    (Layer::Seam, &["clock", "error", "message", "observe", "store"]),
+    (Layer::Seam, &["clock", "message", "observe", "store"]),
     (Layer::Adapter, &["flight", "spool", "store::memory", "store::redis", "store::tiers", "upstream"]),
-    (Layer::Story, &["app", "fill", "forward", "handler", "respond"]),
+    (Layer::Story, &["app", "error", "fill", "forward", "handler", "respond"]),
     (
         Layer::Edge,
         &["admin", "cli", "config", "http1", "lib", "main", "reload", "run", "server", "telemetry", "wrap"],
