@@ -8,9 +8,9 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # The demo shop behind the proxy: in memory, or in Redis when REDIS_URL is set. Ctrl-C ends both.
 demo:
 	cargo build --locked
-	@printf '%s\n' '' 'In a second shell, twice each:' \
-		'  curl -i localhost:8080/cached_products   Cache-Status: fwd=uri-miss; stored, then hit with an Age' \
-		'  curl -i localhost:8080/products          never stored: detail=rule-off' \
+	@printf '%s\n' '' 'In a second shell, each twice:' \
+		'  curl -sD- -o /dev/null localhost:8080/cached_products   first fwd=uri-miss; stored, then hit with an Age' \
+		'  curl -sD- -o /dev/null localhost:8080/products          never stored: detail=rule-off' \
 		'Then edit config.yaml and save it: the change acts at once. Ctrl-C ends the demo.' ''
 	@exec $(BIN)/sidecache --ready /healthz -- $(BIN)/origin
 

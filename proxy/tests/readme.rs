@@ -201,7 +201,8 @@ fn the_links_lead_somewhere() {
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
             if let Some(heading) = link.strip_prefix('#') {
                 let slugs = text.lines().filter_map(|line| line.strip_prefix("## "));
-                let mut slugs = slugs.map(|heading| heading.to_lowercase().replace(' ', "-"));
+                let mut slugs =
+                    slugs.map(|heading| heading.to_lowercase().replace('`', "").replace(' ', "-"));
                 assert!(slugs.any(|slug| slug == heading), "{file}: {link}");
             } else if !link.starts_with("https://") {
                 read(link);
