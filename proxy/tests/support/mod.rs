@@ -6,5 +6,6 @@
 pub mod echo;
 pub mod entries;
 pub mod redis;
+pub mod rig;
 pub mod sidecar;
 pub mod wire;
