@@ -115,8 +115,9 @@ pub fn fetched(fetched: Fetched, outcome: Outcome, now: SystemTime) -> Reply {
     } else {
         ensure_date(&mut headers, now);
     }
-    if framed {
-        headers.remove(CONTENT_LENGTH); // Written with the body.
+    // Written with the body; and a 204 must not state one (RFC 9110 §8.6).
+    if framed || head.status == StatusCode::NO_CONTENT {
+        headers.remove(CONTENT_LENGTH);
     }
     let body = match ends {
         Framing::Empty => ReplyBody::None,

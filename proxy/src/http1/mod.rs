@@ -28,7 +28,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{Notify, watch},
+    sync::watch,
     time::{Instant, timeout},
 };
 
@@ -43,7 +43,7 @@ use crate::{
     error::Failure,
     handler,
     headers::{Peer, has_token},
-    message::{Reply, Request, RequestBody},
+    message::{Expectation, Reply, Request, RequestBody},
     observe::{Exchange, Observer},
 };
 
@@ -71,6 +71,9 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 
 const TOO_LONG: Refusal =
     Refusal::with(StatusCode::PAYLOAD_TOO_LARGE, "the request body is larger than limits.request_body");
+/// How long an origin that has the head may take to ask for the body. Some never ask, and the client
+/// would wait for nothing.
+const CONTINUE_AFTER: Duration = Duration::from_secs(1);
 
 /// How one exchange leaves the connection.
 enum After {
@@ -183,17 +186,19 @@ where
     async fn exchange(&mut self, head: Head, live: &Arc<Live>, limits: HeadLimits) -> After {
         let started = Instant::now();
         let Self { inbound, outbound, reads, writes, connection } = self;
-        let request = Request { head, peer: connection.peer };
-        let framing = request.head.framing;
-        let wanted = request.head.connection.expects_continue.then(|| Arc::new(Notify::new()));
-        let read_to_end = AtomicBool::new(!framing.has_body());
+        let framing = head.framing;
+        let waits = head.connection.expects_continue && framing.has_body();
+        let expectation = waits.then(|| Arc::new(Expectation::default()));
+        let request = Request { head, peer: connection.peer, expectation: expectation.clone() };
+        let read_to_end =
+            AtomicBool::new(matches!(framing, admit::Framing::None | admit::Framing::Length(0)));
         let mut writer = Writer { outbound, watchdog: writes, connection };
         if !framing.has_body() {
-            let answer = pin!(writer.answer(&request, RequestBody::None, live, &read_to_end, None, started));
+            let answer = pin!(writer.answer(&request, RequestBody::None, live, &read_to_end, started));
             return unless_gone(answer, inbound.gone(limits.bytes)).await;
         }
-        let (body, frames) = body_channel(framing, wanted.clone());
-        let answer = pin!(writer.answer(&request, body, live, &read_to_end, wanted, started));
+        let (body, frames) = body_channel(framing, expectation);
+        let answer = pin!(writer.answer(&request, body, live, &read_to_end, started));
         let body_limits =
             BodyLimits { bytes: live.limits.request_body, pause: live.timeouts.body, trailers: limits };
         let pump = async {
@@ -258,13 +263,12 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         body: RequestBody,
         live: &Arc<Live>,
         read_to_end: &AtomicBool,
-        wanted: Option<Arc<Notify>>,
         started: Instant,
     ) -> After {
         let handling = handler::handle(&self.connection.app, live, request, body);
-        let reply = match wanted {
+        let reply = match &request.expectation {
             None => handling.await,
-            Some(wanted) => match self.continuing(handling, &wanted).await {
+            Some(expectation) => match self.continuing(handling, expectation).await {
                 Some(reply) => reply,
                 None => return After::Cut,
             },
@@ -283,12 +287,20 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
     }
 
     /// Handles a request whose client waits for the word before it sends the body.
-    async fn continuing(&mut self, handling: impl Future<Output = Reply>, wanted: &Notify) -> Option<Reply> {
+    async fn continuing(
+        &mut self,
+        handling: impl Future<Output = Reply>,
+        expectation: &Expectation,
+    ) -> Option<Reply> {
         let mut handling = pin!(handling);
+        let word = async {
+            expectation.asked.notified().await;
+            let _ = timeout(CONTINUE_AFTER, expectation.granted.notified()).await;
+        };
         tokio::select! {
             biased;
             reply = &mut handling => return Some(reply),
-            () = wanted.notified() => {}
+            () = word => {}
         }
         self.outbound.send_continue().await.ok()?;
         Some(handling.await)

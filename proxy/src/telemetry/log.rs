@@ -259,7 +259,7 @@ mod tests {
     fn request() -> Request {
         let limits = HeadLimits { bytes: 1000, fields: 10, target: 100 };
         let head = Head::parse(&Bytes::from_static(REQUEST), Scheme::Http, &limits).unwrap();
-        Request { head, peer: Peer::Ip("192.0.2.7".parse().unwrap()) }
+        Request { head, peer: Peer::Ip("192.0.2.7".parse().unwrap()), expectation: None }
     }
 
     fn log_access(request: Option<&Request>, rule: &str, complete: bool) {

@@ -3,5 +3,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 
+pub mod echo;
 pub mod entries;
 pub mod redis;
+pub mod rig;
+pub mod sidecar;
+pub mod wire;
