@@ -138,8 +138,19 @@ pub struct Reply {
     pub outcome: Outcome,
     /// The name of the rule that matched.
     pub rule: Option<Arc<str>>,
+    /// Why it is an error of the proxy's own, if it is.
+    pub failed: Option<Box<Failed>>,
     /// After a 101: the origin's end of the tunnel.
     pub tunnel: Option<OnUpgrade>,
+}
+
+/// Why a request got an error of the proxy's own: for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The word in `Proxy-Status` (RFC 9209 §2.3).
+    pub error: &'static str,
+    /// In full.
+    pub cause: String,
 }
 
 /// The fields of an answer.

@@ -67,7 +67,7 @@ fn answer(
     } else {
         (facts.status, Fields::Lines(lines.clone()), body)
     };
-    Reply { status, fields, age, body, outcome, rule: None, tunnel: None }
+    Reply { status, fields, age, body, outcome, rule: None, failed: None, tunnel: None }
 }
 
 /// RFC 9110 §15.4.5: a 304 carries what a 200 would have, but for what describes the content that
@@ -130,6 +130,7 @@ pub fn fetched(fetched: Fetched, outcome: Outcome, now: SystemTime) -> Reply {
         body,
         outcome,
         rule: None,
+        failed: None,
         tunnel: upgraded,
     }
 }

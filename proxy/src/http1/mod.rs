@@ -314,7 +314,7 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         started: Instant,
     ) -> After {
         let (status, outcome, rule) = (reply.status, reply.outcome, reply.rule.take());
-        let tunnel = reply.tunnel.take();
+        let (tunnel, failed) = (reply.tunnel.take(), reply.failed.take());
         let bytes_before = self.outbound.body_bytes;
         let sent = self.outbound.send(reply, framing, self.watchdog).await;
         self.connection.observer.observe(&Exchange {
@@ -323,6 +323,7 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
             status,
             outcome,
             rule: rule.as_ref(),
+            failed: failed.as_deref(),
             body_bytes: self.outbound.body_bytes - bytes_before,
             duration: started.elapsed(),
             complete: sent.is_ok(),

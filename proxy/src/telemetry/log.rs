@@ -200,6 +200,8 @@ pub fn access(exchange: &Exchange<'_>) {
         detail = exchange.outcome.detail().map(Detail::as_str),
         rule = exchange.rule.map(AsRef::as_ref),
         peer = address(exchange.peer).map(display),
+        error = exchange.failed.map(|failed| failed.error),
+        cause = exchange.failed.map(|failed| failed.cause.as_str()),
         // Said only where the client did not get all of it.
         complete = (!exchange.complete).then_some(false),
     );
@@ -272,6 +274,7 @@ mod tests {
             body_bytes: 1234,
             duration: Duration::from_micros(1501),
             complete,
+            failed: None,
         });
     }
 
