@@ -11,6 +11,7 @@
 
 pub mod echo;
 pub mod entries;
+pub mod process;
 pub mod redis;
 pub mod rig;
 pub mod sidecar;
