@@ -1,11 +1,14 @@
 //! Station 1, accept: listeners, a limit on connections, and a drain that loses no request.
 
 use std::{
+    future::poll_fn,
     io,
     net::SocketAddr,
     os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -114,8 +117,8 @@ async fn accept_all(listener: Listener, shared: Shared) {
         };
         let (accepted, place) = tokio::select! {
             biased;
-            next = next => next,
             _ = draining.wait_for(|draining| *draining) => break,
+            next = next => next,
         };
         match accepted {
             Ok(accepted) => accepted.serve(&shared, place),
@@ -125,6 +128,21 @@ async fn accept_all(listener: Listener, shared: Shared) {
             }
         }
     }
+    for _ in 0..BACKLOG {
+        let Some(place) = Arc::clone(&shared.places).try_acquire_owned().ok() else { return };
+        let Some(Ok(accepted)) = at_once(listener.accept()).await else { return };
+        accepted.serve(&shared, Some(place));
+    }
+}
+
+/// What a future gives without waiting.
+async fn at_once<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 impl Accepted {

@@ -58,6 +58,8 @@ pub enum Own {
     Refused,
     /// The origin gave no answer that could be passed on.
     OriginFailed,
+    /// The client left before there was an answer.
+    ClientGone,
     /// A defect of the proxy's own.
     Failed,
     /// `only-if-cached`, and nothing was (RFC 9111 §5.2.1.7).
@@ -183,7 +185,7 @@ impl Fwd {
 
 impl Outcome {
     /// All words that [`Outcome::word`] can give: what metrics count.
-    pub const WORDS: [&'static str; 12] = [
+    pub const WORDS: [&'static str; 13] = [
         "hit",
         "bypass",
         "method",
@@ -196,6 +198,7 @@ impl Outcome {
         "origin-failed",
         "not-cached",
         "failed",
+        "client-gone",
     ];
 
     /// The word for log and metric.
@@ -208,6 +211,7 @@ impl Outcome {
             Self::Own(Own::OriginFailed) => "origin-failed",
             Self::Own(Own::NotCached) => "not-cached",
             Self::Own(Own::Failed) => "failed",
+            Self::Own(Own::ClientGone) => "client-gone",
         }
     }
 

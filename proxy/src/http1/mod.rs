@@ -7,6 +7,7 @@
 //! One connection is one task: it reads a head, lets the story answer it, and writes the answer,
 //! while it goes on reading: the request's body, or the sign that the client has gone.
 
+mod account;
 mod chunked;
 mod inbound;
 mod outbound;
@@ -29,10 +30,11 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 use self::{
+    account::Account,
     inbound::{BodyLimits, Inbound, NoHead, body_channel},
     outbound::{Framing, Outbound, SendError},
     watchdog::Watchdog,
@@ -44,7 +46,7 @@ use crate::{
     handler,
     headers::{Peer, has_token},
     message::{Expectation, Reply, Request, RequestBody},
-    observe::{Exchange, Observer},
+    observe::Observer,
 };
 
 /// What is the same for all requests of a connection.
@@ -102,12 +104,11 @@ where
         writes: Watchdog::new(),
         connection,
     };
-    loop {
-        let live = client.connection.app.live();
-        let after = match client.wait(&live, drained.as_mut()).await {
-            true => client.next(&live).await,
-            false => return client.outbound.finish().await,
-        };
+    let mut live = client.connection.app.live();
+    while client.wait(&live, drained.as_mut()).await {
+        // An edit may have come while the connection was idle.
+        live = client.connection.app.live();
+        let after = client.next(&live).await;
         match after {
             After::KeepAlive => {}
             After::Close => return client.close().await,
@@ -115,6 +116,7 @@ where
             After::Tunnel(origin) => return client.tunnel(origin, live.timeouts.idle).await,
         }
     }
+    client.outbound.finish().await;
 }
 
 /// A client's connection: its two halves, and a timer for each.
@@ -168,7 +170,6 @@ where
 
     /// Answers what must not be forwarded; nothing after it on this connection can be trusted.
     async fn refuse(&mut self, refusal: Refusal, live: &Live) -> After {
-        let started = Instant::now();
         let reply = Failure::from(refusal).reply();
         let framing = Framing {
             version: Version::HTTP_11,
@@ -177,14 +178,13 @@ where
             trailers: false,
             pause: live.timeouts.body,
         };
-        Writer { outbound: &mut self.outbound, watchdog: &mut self.writes, connection: &self.connection }
-            .send(None, reply, framing, started)
-            .await
+        let Self { outbound, writes, connection, .. } = self;
+        let account = Account::open(connection, None, outbound.sent());
+        Writer { outbound, watchdog: writes, connection }.send(account, reply, framing).await
     }
 
     /// Lets the story answer, while the body is read and the client watched.
     async fn exchange(&mut self, head: Head, live: &Arc<Live>, limits: HeadLimits) -> After {
-        let started = Instant::now();
         let Self { inbound, outbound, reads, writes, connection } = self;
         let framing = head.framing;
         let waits = head.connection.expects_continue && framing.has_body();
@@ -194,11 +194,11 @@ where
             AtomicBool::new(matches!(framing, admit::Framing::None | admit::Framing::Length(0)));
         let mut writer = Writer { outbound, watchdog: writes, connection };
         if !framing.has_body() {
-            let answer = pin!(writer.answer(&request, RequestBody::None, live, &read_to_end, started));
+            let answer = pin!(writer.answer(&request, RequestBody::None, live, &read_to_end));
             return unless_gone(answer, inbound.gone(limits.bytes)).await;
         }
         let (body, frames) = body_channel(framing, expectation);
-        let answer = pin!(writer.answer(&request, body, live, &read_to_end, started));
+        let answer = pin!(writer.answer(&request, body, live, &read_to_end));
         let body_limits =
             BodyLimits { bytes: live.limits.request_body, pause: live.timeouts.body, trailers: limits };
         let pump = async {
@@ -256,15 +256,15 @@ struct Writer<'c, W> {
     connection: &'c Connection,
 }
 
-impl<W: AsyncWrite + Unpin> Writer<'_, W> {
+impl<'c, W: AsyncWrite + Unpin> Writer<'c, W> {
     async fn answer(
         &mut self,
         request: &Request,
         body: RequestBody,
         live: &Arc<Live>,
         read_to_end: &AtomicBool,
-        started: Instant,
     ) -> After {
+        let account = Account::open(self.connection, Some(request), self.outbound.sent());
         let handling = handler::handle(&self.connection.app, live, request, body);
         let reply = match &request.expectation {
             None => handling.await,
@@ -283,7 +283,7 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
             trailers: has_token(&request.head.headers, &TE, "trailers"),
             pause: live.timeouts.body,
         };
-        self.send(Some(request), reply, framing, started).await
+        self.send(account, reply, framing).await
     }
 
     /// Handles a request whose client waits for the word before it sends the body.
@@ -306,38 +306,22 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         Some(handling.await)
     }
 
-    async fn send(
-        &mut self,
-        request: Option<&Request>,
-        mut reply: Reply,
-        framing: Framing,
-        started: Instant,
-    ) -> After {
-        let (status, outcome, rule) = (reply.status, reply.outcome, reply.rule.take());
-        let (tunnel, failed) = (reply.tunnel.take(), reply.failed.take());
-        let bytes_before = self.outbound.body_bytes;
+    async fn send(&mut self, mut account: Account<'_>, mut reply: Reply, framing: Framing) -> After {
+        account.answered(&mut reply);
+        let tunnel = reply.tunnel.take();
         let sent = self.outbound.send(reply, framing, self.watchdog).await;
-        self.connection.observer.observe(&Exchange {
-            request,
-            peer: self.connection.peer,
-            status,
-            outcome,
-            rule: rule.as_ref(),
-            failed: failed.as_deref(),
-            body_bytes: self.outbound.body_bytes - bytes_before,
-            duration: started.elapsed(),
-            complete: sent.is_ok(),
-        });
+        match sent {
+            Ok(_) => account.completed(),
+            Err(SendError::Body(ref error)) => {
+                tracing::warn!(%error, "the connection is closed, so that the client can tell");
+            }
+            Err(_) => {}
+        }
         match (sent, tunnel) {
             (Ok(_), Some(origin)) => After::Tunnel(origin),
             (Ok(true), None) => After::KeepAlive,
             (Ok(false), None) => After::Close,
-            (Err(error), _) => {
-                if matches!(error, SendError::Body(_)) {
-                    tracing::warn!(%error, "the connection is closed, so that the client can tell");
-                }
-                After::Cut
-            }
+            (Err(_), _) => After::Cut,
         }
     }
 }

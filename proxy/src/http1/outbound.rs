@@ -4,6 +4,10 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice, Write},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Poll,
     time::Duration,
 };
@@ -26,8 +30,8 @@ pub(super) struct Outbound<W> {
     io: W,
     /// The head being written; kept, so that a connection allocates it once.
     head: Vec<u8>,
-    /// Bytes of bodies sent.
-    pub(super) body_bytes: u64,
+    /// Bytes of bodies sent: shared with the account that is told of them.
+    sent: Arc<AtomicU64>,
 }
 
 /// How an answer is framed, as far as the request decides it.
@@ -72,7 +76,7 @@ enum End {
 
 impl<W: AsyncWrite + Unpin> Outbound<W> {
     pub(super) fn new(io: W) -> Self {
-        Self { io, head: Vec::new(), body_bytes: 0 }
+        Self { io, head: Vec::new(), sent: Arc::default() }
     }
 
     /// Sends one answer. `true`: to its end, and the connection can go on.
@@ -96,12 +100,22 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
         match reply.body {
             ReplyBody::Stream(body) if !bodiless => self.stream(body, end, framing, watchdog).await?,
             ReplyBody::Whole(body) if !bodiless => {
-                self.body_bytes += body.len() as u64;
+                self.count(body.len());
                 self.write_with_head(body, framing.pause, watchdog).await?;
             }
             _ => self.write_with_head(Bytes::new(), framing.pause, watchdog).await?,
         }
         Ok(keep_alive)
+    }
+
+    /// Bytes of bodies sent, so far.
+    pub(super) fn sent(&self) -> &Arc<AtomicU64> {
+        &self.sent
+    }
+
+    /// Only this end writes: no need of an atomic addition.
+    fn count(&self, bytes: usize) {
+        self.sent.store(self.sent.load(Ordering::Relaxed) + bytes as u64, Ordering::Relaxed);
     }
 
     /// Tells the client to send its body (RFC 9110 §15.2.1).
@@ -194,7 +208,7 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
         if data.is_empty() {
             return Ok(()); // An empty chunk would be the last one.
         }
-        self.body_bytes += data.len() as u64;
+        self.count(data.len());
         if end != End::Chunked {
             return self.write_with_head(data, pause, watchdog).await;
         }

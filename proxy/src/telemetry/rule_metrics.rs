@@ -53,6 +53,7 @@ fn place(outcome: Outcome) -> usize {
         Outcome::Own(Own::OriginFailed) => 9,
         Outcome::Own(Own::NotCached) => 10,
         Outcome::Own(Own::Failed) => 11,
+        Outcome::Own(Own::ClientGone) => 12,
     }
 }
 
@@ -65,7 +66,7 @@ fn class(status: StatusCode) -> usize {
 /// Prometheus cannot see the step from nothing to one: the first failure would raise no alarm.
 fn expected_class(place: usize) -> usize {
     match place {
-        8 => 3,
+        8 | 12 => 3,
         9..=11 => 4,
         _ => 1,
     }
@@ -134,7 +135,7 @@ mod tests {
     fn every_outcome_is_counted_under_its_own_word() {
         let forwards =
             [Fwd::Bypass, Fwd::Method, Fwd::UriMiss, Fwd::VaryMiss, Fwd::Miss, Fwd::Request, Fwd::Stale];
-        let owns = [Own::Refused, Own::OriginFailed, Own::NotCached, Own::Failed];
+        let owns = [Own::Refused, Own::OriginFailed, Own::NotCached, Own::Failed, Own::ClientGone];
         let all: Vec<_> = [Outcome::Hit { ttl: 0 }]
             .into_iter()
             .chain(forwards.map(|fwd| Outcome::Forward(Forward::because(fwd, None))))
