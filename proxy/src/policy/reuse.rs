@@ -98,16 +98,10 @@ fn reuse(
     if stored.fingerprint != fingerprint {
         return Err(Forward::because(Fwd::Miss, Some(Detail::RuleChanged)));
     }
-    let freshness = offer(&stored.facts, stored.exchange(), asked, rule, now)?;
-    match &asked.control {
-        Some(control) if !freshness.satisfies(control) => {
-            Err(Forward::because(Fwd::Request, Some(Detail::ClientControl)))
-        }
-        _ => Ok(freshness),
-    }
+    offer(&stored.facts, stored.exchange(), asked, rule, now)
 }
 
-/// Whether a response is fresh and may meet these credentials.
+/// Whether a response is fresh, and may answer a request with these credentials and directives.
 ///
 /// # Errors
 /// Why the request goes forward instead.
@@ -124,7 +118,13 @@ pub fn offer(
         .map_err(|detail| Forward::because(Fwd::Bypass, Some(detail)))?;
     let age = current_age(facts, lifetime.source, exchange, now);
     let left = lifetime.length.checked_sub(age).filter(|left| !left.is_zero()).ok_or(stale)?;
-    Ok(Freshness { age, left })
+    let freshness = Freshness { age, left };
+    match &asked.control {
+        Some(control) if !freshness.satisfies(control) => {
+            Err(Forward::because(Fwd::Request, Some(Detail::ClientControl)))
+        }
+        _ => Ok(freshness),
+    }
 }
 
 impl Freshness {

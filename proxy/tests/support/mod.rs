@@ -1,7 +1,16 @@
 //! What the tests of several stations share.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic"
+)]
 
+pub mod browser;
 pub mod entries;
+pub mod origin;
 pub mod redis;
+pub mod story;
