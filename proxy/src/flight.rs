@@ -123,6 +123,12 @@ impl Flights {
         self.lock().len()
     }
 
+    /// How many requests wait for the flights under way, their leaders included.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lock().values().map(|flight| flight.phase.receiver_count()).sum()
+    }
+
     /// Takes no more followers on a flight whose answer has been stored.
     pub fn land(&self, flight: &Arc<Flight>, resource: &ResourceKey) {
         // In this order: who finds the flight gone finds that it has landed.

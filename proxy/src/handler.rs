@@ -272,22 +272,21 @@ impl Miss<'_> {
     }
 
     /// Waits for another request's fetch.
+    ///
+    /// It ends by limits of its own, in a failure that all share. A wait that could run out before
+    /// would send everybody to an origin that hangs; this one takes two attempts, and is never meant
+    /// to run out.
     async fn follow(&self, ticket: &mut Ticket) -> Followed {
-        let limit = self.live.timeouts.first_byte;
-        match timeout(limit, self.landed(ticket)).await {
-            Ok(followed) => followed,
-            Err(_) => Followed::Alone(Detail::CollapseTimeout),
-        }
-    }
-
-    async fn landed(&self, ticket: &mut Ticket) -> Followed {
-        match ticket.landed().await {
-            Phase::Shared(shared) if selects(&shared, self.selector.headers, self.selector.keyed) => {
+        let limits = &self.live.timeouts;
+        let longest = limits.connect.saturating_add(limits.first_byte).saturating_mul(2);
+        match timeout(longest, ticket.landed()).await {
+            Ok(Phase::Shared(shared)) if selects(&shared, self.selector.headers, self.selector.keyed) => {
                 self.share(&shared).await
             }
-            Phase::Shared(shared) => Followed::Reselects(shared.nominated.clone()),
-            Phase::Alone(_) | Phase::Waiting => Followed::Alone(Detail::NotShareable),
-            Phase::Failed(failure) => Followed::Failed(failure),
+            Ok(Phase::Shared(shared)) => Followed::Reselects(shared.nominated.clone()),
+            Ok(Phase::Alone(_) | Phase::Waiting) => Followed::Alone(Detail::NotShareable),
+            Ok(Phase::Failed(failure)) => Followed::Failed(failure),
+            Err(_) => Followed::Alone(Detail::CollapseTimeout),
         }
     }
 
@@ -301,8 +300,12 @@ impl Miss<'_> {
         if shared.body.is_whole() {
             return Followed::Answered(respond::just_stored(shared, freshness, self.request));
         }
-        if shared.body.length().is_none() && shared.body.ended().await != Ended::Whole {
-            return Followed::Alone(Detail::NotShareable);
+        if shared.body.length().is_none() {
+            match timeout(self.live.timeouts.first_byte, shared.body.ended()).await {
+                Ok(Ended::Whole) => {}
+                Ok(Ended::Overflowed | Ended::Cut) => return Followed::Alone(Detail::NotShareable),
+                Err(_) => return Followed::Alone(Detail::CollapseTimeout),
+            }
         }
         let forward = Forward { collapsed: true, ..self.forward };
         Followed::Answered(respond::shared(shared, Outcome::Forward(forward), self.request))
