@@ -11,6 +11,8 @@
 
 pub mod browser;
 pub mod entries;
+pub mod load;
 pub mod origin;
+pub mod process;
 pub mod redis;
 pub mod story;
