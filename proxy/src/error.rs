@@ -1,6 +1,8 @@
 //! What the proxy answers itself when it cannot pass on an answer: short problem documents
 //! (RFC 9457) with `Proxy-Status` (RFC 9209), and never with `Cache-Status` (RFC 9211 §2).
 
+use std::error::Error;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
@@ -10,7 +12,7 @@ use http::{
 use crate::{
     admit::Refusal,
     headers::PSEUDONYM,
-    message::{Fields, Reply, ReplyBody, RequestBodyError},
+    message::{Failed, Fields, Reply, ReplyBody, RequestBodyError},
     status::{Outcome, Own},
     upstream::FetchError,
 };
@@ -24,7 +26,10 @@ pub struct Failure {
     outcome: Own,
     /// RFC 9209 §2.3.
     error: &'static str,
+    /// For the client.
     detail: String,
+    /// For the log: what a client should not be told.
+    cause: Option<String>,
 }
 
 impl Failure {
@@ -43,6 +48,7 @@ impl Failure {
             outcome: Own::Refused,
             error: "proxy_loop_detected",
             detail: "the request came back to this proxy: does upstream lead to it?".into(),
+            cause: None,
         }
     }
 
@@ -54,6 +60,7 @@ impl Failure {
             outcome: Own::NotCached,
             error: "http_request_denied",
             detail: "nothing fresh is stored, and the request says only-if-cached".into(),
+            cause: None,
         }
     }
 
@@ -65,6 +72,7 @@ impl Failure {
             outcome: Own::Failed,
             error: "proxy_internal_error",
             detail: "the proxy has lost track of this request; please report it".into(),
+            cause: None,
         }
     }
 
@@ -89,6 +97,10 @@ impl Failure {
             body: ReplyBody::Whole(self.document()),
             outcome: Outcome::Own(self.outcome),
             rule: None,
+            failed: Some(Box::new(Failed {
+                error: self.error,
+                cause: self.cause.clone().unwrap_or_else(|| self.detail.clone()),
+            })),
             tunnel: None,
         }
     }
@@ -111,6 +123,7 @@ impl From<Refusal> for Failure {
             outcome: Own::Refused,
             error: "http_request_error",
             detail: refusal.reason.into(),
+            cause: None,
         }
     }
 }
@@ -122,7 +135,8 @@ impl From<RequestBodyError> for Failure {
             RequestBodyError::Timeout => StatusCode::REQUEST_TIMEOUT,
             RequestBodyError::Malformed(_) | RequestBodyError::Closed => StatusCode::BAD_REQUEST,
         };
-        Self { status, outcome: Own::Refused, error: "http_request_error", detail: error.to_string() }
+        let detail = error.to_string();
+        Self { status, outcome: Own::Refused, error: "http_request_error", detail, cause: None }
     }
 }
 
@@ -134,6 +148,18 @@ impl From<&FetchError> for Failure {
             outcome: Own::OriginFailed,
             error: error.proxy_status_error(),
             detail: error.to_string(),
+            cause: Some(with_sources(error)),
         }
     }
+}
+
+/// An error and all that caused it.
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

@@ -16,7 +16,6 @@ use tokio::sync::oneshot;
 
 use crate::{
     app::{App, Live},
-    error::Failure,
     flight::{Flight, Phase, Shared},
     headers::{Lines, ensure_date, remove_hop_by_hop},
     key::{KeyPolicy, ResourceKey, VariantKey},
@@ -28,7 +27,7 @@ use crate::{
         rule::{CacheRule, SetCookie},
         storable, vary,
     },
-    spool::Spool,
+    spool::{Spool, SpoolWriter},
     status::Detail,
     store::Store,
     stored::Stored,
@@ -79,7 +78,7 @@ impl Fill {
         };
         let exchange = Exchange { request_time, response_time: self.app.clock.now() };
         match fetched {
-            Err(error) => self.end(Phase::Failed(Failure::from(&error))),
+            Err(error) => self.end(Phase::Failed(Arc::new(error))),
             Ok(fetched) => match self.admit(&fetched, exchange) {
                 Ok((shared, keep)) => self.relay(Storing { shared, generation, keep }, fetched.body).await,
                 Err(detail) => {
@@ -113,28 +112,29 @@ impl Fill {
 
     /// Passes the body on as it comes, and stores it when it is whole.
     async fn relay(&self, storing: Storing, mut body: UpstreamBody) {
-        let spool = &storing.shared.body;
+        let spool = SpoolWriter::new(&storing.shared.body);
         self.flight.tell(Phase::Shared(Arc::clone(&storing.shared)));
         let mut trailers = HeaderMap::new();
         while let Some(frame) = body.frame().await {
-            match frame.map(http_body::Frame::into_data) {
+            let bytes = match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(data)) => spool.push(data),
-                Ok(Err(other)) => trailers = other.into_trailers().unwrap_or_default(),
-                Err(error) => {
-                    tracing::warn!(%error, url = %self.key.readable().escape_ascii(), "a response was cut short and is not stored");
-                    self.app.flights.close(&self.flight);
-                    return spool.cut();
+                Ok(Err(other)) => {
+                    trailers = other.into_trailers().unwrap_or_default();
+                    continue;
                 }
-            }
-            if spool.bytes() > self.rule.max_body {
+                Err(error) => {
+                    let url = self.key.readable().escape_ascii();
+                    return tracing::warn!(%error, %url, "a response was cut short and is not stored");
+                }
+            };
+            if bytes > self.rule.max_body {
                 self.app.flights.close(&self.flight);
                 return spool.overflow(Box::pin(body.map_err(Into::into)));
             }
         }
         spool.finish(trailers);
-        match self.commit(storing).await {
-            true => self.app.flights.land(&self.flight, &self.key),
-            false => self.app.flights.close(&self.flight),
+        if self.commit(storing).await {
+            self.app.flights.land(&self.flight, &self.key);
         }
     }
 
@@ -174,6 +174,14 @@ impl Fill {
     fn end(&self, phase: Phase) {
         self.app.flights.close(&self.flight);
         self.flight.tell(phase);
+    }
+}
+
+impl Drop for Fill {
+    /// However it ends, nobody can join it any more and nobody waits for it.
+    fn drop(&mut self) {
+        self.app.flights.close(&self.flight);
+        self.flight.abandon();
     }
 }
 

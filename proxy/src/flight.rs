@@ -13,13 +13,13 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    error::Failure,
     headers::Lines,
     key::{ResourceKey, VariantKey},
     policy::{facts::ResponseFacts, freshness::Exchange},
     spool::Spool,
     status::Detail,
     tally::Tally,
+    upstream::FetchError,
 };
 
 /// What is being fetched and may be waited for.
@@ -33,9 +33,9 @@ pub struct Flights {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct FlightKey {
     resource: Box<[u8]>,
-    /// Of the rule, as with what is stored.
-    fingerprint: u64,
     variant: u128,
+    /// Of the rule: what one rule may share, another may not.
+    fingerprint: u64,
 }
 
 /// One fetch.
@@ -54,7 +54,9 @@ pub enum Phase {
     /// The answer is for the leader only.
     Alone(Detail),
     /// There is none.
-    Failed(Failure),
+    Failed(Arc<FetchError>),
+    /// The fetch ended without a word: a defect of ours, which must not hold anybody up.
+    Lost,
 }
 
 /// An answer that may be shared: what of it is known before its body.
@@ -191,6 +193,17 @@ impl Flight {
     pub fn tell(&self, phase: Phase) {
         self.phase.send_replace(phase);
     }
+
+    /// Tells all who still wait that nothing will come.
+    pub fn abandon(&self) {
+        self.phase.send_if_modified(|phase| {
+            let lost = matches!(phase, Phase::Waiting);
+            if lost {
+                *phase = Phase::Lost;
+            }
+            lost
+        });
+    }
 }
 
 impl Ticket {
@@ -198,8 +211,7 @@ impl Ticket {
     pub async fn landed(&mut self) -> Phase {
         match self.0.wait_for(|phase| !matches!(phase, Phase::Waiting)).await {
             Ok(phase) => phase.clone(),
-            // The fetch ended without a word: a defect of ours, which must not hold anybody up.
-            Err(_) => Phase::Alone(Detail::CollapseFailed),
+            Err(_) => Phase::Lost,
         }
     }
 }

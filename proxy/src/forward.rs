@@ -1,19 +1,26 @@
 //! The request as the origin gets it.
 
+use std::sync::Arc;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri, Version,
     header::{
         AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-        UPGRADE,
+        TRAILER, UPGRADE,
     },
 };
 
 use crate::{
+    admit::Framing,
     app::Live,
     headers::{append_via, rebuild_forwarded, remove_hop_by_hop},
     key::{KeyPolicy, cookies},
     message::Request,
-    policy::rule::{CacheRule, Credentials},
+    policy::{
+        request::Admission,
+        rule::{CacheRule, Credentials},
+    },
+    upstream::OnContinue,
 };
 
 /// Fields by which some apps let a request be another one than it says. On a fill they are dropped
@@ -31,22 +38,49 @@ static REWRITING: [HeaderName; 5] = [
 pub fn passed<B>(request: &Request, live: &Live, body: B) -> http::Request<B> {
     let mut headers = request.head.headers.clone();
     let upgrade = headers.get(UPGRADE).filter(|_| request.head.connection.wants_upgrade).cloned();
+    let trailers = announced_trailers(request);
     remove_hop_by_hop(&mut headers);
+    if let Some(names) = trailers {
+        headers.insert(TRAILER, names);
+    }
     if let Some(protocol) = upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
-    outgoing(request, live, headers, body)
+    let mut outgoing = outgoing(request, live, headers, body);
+    if let Some(expectation) = &request.expectation {
+        outgoing.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
+        outgoing.extensions_mut().insert(OnContinue(Arc::clone(&expectation.granted)));
+    }
+    outgoing
 }
 
-/// A request whose answer is to be stored: without the client's own conditions, and without the
-/// credentials that the rule neither keys nor lets through.
+/// The names in `Trailer`, as one line. The fields that they announce pass with a chunked body, and
+/// those that are not announced do not (RFC 9110 §6.6.2).
+fn announced_trailers(request: &Request) -> Option<HeaderValue> {
+    if request.head.framing != Framing::Chunked {
+        return None;
+    }
+    let lines: Vec<_> = request.head.headers.get_all(TRAILER).iter().map(HeaderValue::as_bytes).collect();
+    HeaderValue::from_bytes(&lines.join(&b", "[..])).ok().filter(|names| !names.is_empty())
+}
+
+/// A request whose answer is to be stored: without the credentials that the rule neither keys nor
+/// lets through, and without the client's own conditions, which others do not share. Where
+/// credentials are let through the answer is most likely for one user, and the conditions stay.
 #[must_use]
-pub fn filling<B: Default>(request: &Request, live: &Live, rule: &CacheRule) -> http::Request<B> {
+pub fn filling<B: Default>(
+    request: &Request,
+    live: &Live,
+    rule: &CacheRule,
+    admission: &Admission,
+) -> http::Request<B> {
     let mut headers = request.head.headers.clone();
     remove_hop_by_hop(&mut headers);
-    headers.remove(IF_NONE_MATCH);
-    headers.remove(IF_MODIFIED_SINCE);
+    if !admission.has_credentials() {
+        headers.remove(IF_NONE_MATCH);
+        headers.remove(IF_MODIFIED_SINCE);
+    }
     for name in REWRITING.iter().filter(|name| !rule.key.headers.contains(name)) {
         headers.remove(name);
     }
@@ -58,7 +92,7 @@ pub fn filling<B: Default>(request: &Request, live: &Live, rule: &CacheRule) -> 
 
 fn outgoing<B>(request: &Request, live: &Live, mut headers: HeaderMap, body: B) -> http::Request<B> {
     let head = &request.head;
-    headers.remove(EXPECT); // Answered here, when the origin takes the body.
+    headers.remove(EXPECT); // Stated anew where the client waits for the answer to it.
     headers.remove(CONTENT_LENGTH); // Stated anew from the body.
     headers.insert(HOST, host(request, live));
     rebuild_forwarded(&mut headers, &head.target, request.peer, &live.trusted_proxies);

@@ -218,8 +218,9 @@ impl Miss<'_> {
             };
             let detail = match self.follow(&mut ticket).await {
                 Followed::Answered(reply) => return Some(reply),
-                Followed::Failed(failure) if rejoins == REJOINS => return Some(failure.reply()),
-                Followed::Failed(_) => {
+                Followed::Failed(error) if rejoins == REJOINS => return Some(failure(&error).reply()),
+                Followed::Cut(reply) if rejoins == REJOINS => return Some(reply),
+                Followed::Failed(_) | Followed::Cut(_) => {
                     rejoins += 1;
                     continue;
                 }
@@ -242,7 +243,7 @@ impl Miss<'_> {
         let fill = Fill {
             app: Arc::clone(self.app),
             live: Arc::clone(self.live),
-            request: forward::filling(self.request, self.live, self.cache),
+            request: forward::filling(self.request, self.live, self.cache, self.admission),
             asked: self.request.head.headers.clone(),
             admission: self.admission.clone(),
             rule: Arc::clone(self.cache),
@@ -256,9 +257,9 @@ impl Miss<'_> {
                 self.forward.stored = true;
                 respond::shared(&shared, Outcome::Forward(self.forward), self.request)
             }
-            Phase::Failed(failure) => failure.reply(),
+            Phase::Failed(error) => failure(&error).reply(),
             Phase::Alone(detail) => self.unshared(detail, unshared.await),
-            Phase::Waiting => Failure::internal().reply(),
+            Phase::Waiting | Phase::Lost => Failure::internal().reply(),
         }
     }
 
@@ -266,7 +267,10 @@ impl Miss<'_> {
     fn unshared(mut self, detail: Detail, fetched: Result<Fetched, oneshot::error::RecvError>) -> Reply {
         self.forward.detail = self.forward.detail.or(Some(detail));
         match fetched {
-            Ok(fetched) => respond::fetched(fetched, Outcome::Forward(self.forward), self.app.clock.now()),
+            Ok(fetched) => {
+                let outcome = Outcome::Forward(self.forward);
+                respond::filled(fetched, outcome, self.app.clock.now(), self.request)
+            }
             Err(_) => Failure::internal().reply(),
         }
     }
@@ -284,8 +288,9 @@ impl Miss<'_> {
                 self.share(&shared).await
             }
             Ok(Phase::Shared(shared)) => Followed::Reselects(shared.nominated.clone()),
-            Ok(Phase::Alone(_) | Phase::Waiting) => Followed::Alone(Detail::NotShareable),
-            Ok(Phase::Failed(failure)) => Followed::Failed(failure),
+            Ok(Phase::Alone(_)) => Followed::Alone(Detail::NotShareable),
+            Ok(Phase::Waiting | Phase::Lost) => Followed::Alone(Detail::CollapseFailed),
+            Ok(Phase::Failed(error)) => Followed::Failed(error),
             Err(_) => Followed::Alone(Detail::CollapseTimeout),
         }
     }
@@ -300,15 +305,17 @@ impl Miss<'_> {
         if shared.body.is_whole() {
             return Followed::Answered(respond::just_stored(shared, freshness, self.request));
         }
-        if shared.body.length().is_none() {
-            match timeout(self.live.timeouts.first_byte, shared.body.ended()).await {
-                Ok(Ended::Whole) => {}
-                Ok(Ended::Overflowed | Ended::Cut) => return Followed::Alone(Detail::NotShareable),
-                Err(_) => return Followed::Alone(Detail::CollapseTimeout),
-            }
-        }
         let forward = Forward { collapsed: true, ..self.forward };
-        Followed::Answered(respond::shared(shared, Outcome::Forward(forward), self.request))
+        let reply = respond::shared(shared, Outcome::Forward(forward), self.request);
+        if shared.body.length().is_some() {
+            return Followed::Answered(reply);
+        }
+        match timeout(self.live.timeouts.first_byte, shared.body.ended()).await {
+            Ok(Ended::Whole) => Followed::Answered(reply),
+            Ok(Ended::Cut) => Followed::Cut(reply),
+            Ok(Ended::Overflowed) => Followed::Alone(Detail::NotShareable),
+            Err(_) => Followed::Alone(Detail::CollapseTimeout),
+        }
     }
 
     /// Whether a shared answer may be this request's, under its own rule and credentials. A client
@@ -327,7 +334,9 @@ enum Followed {
     /// Its answer.
     Answered(Reply),
     /// Its failure.
-    Failed(Failure),
+    Failed(Arc<FetchError>),
+    /// Its answer, which the origin cut before this request had any of it.
+    Cut(Reply),
     /// Another variant than this request's: these fields select.
     Reselects(Box<[HeaderName]>),
     /// Nothing that this request may have.

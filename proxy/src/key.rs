@@ -112,16 +112,16 @@ impl ResourceKey {
     /// The key of `target` under a query policy.
     #[must_use]
     pub fn new(target: &Target, query: &QueryPolicy) -> Self {
-        let authority = target.authority().as_bytes();
+        let authority = target.host_field().as_bytes();
         let mut bytes = KeyBytes::new();
         bytes.push(match target.scheme() {
             Scheme::Http => b'h',
             Scheme::Https => b's',
         });
-        push_length(&mut bytes, authority.len());
+        bytes.extend_from_slice(&length_bytes(authority.len()));
         bytes.extend_from_slice(authority);
         let path = target.path().as_bytes();
-        push_length(&mut bytes, path.len());
+        bytes.extend_from_slice(&length_bytes(path.len()));
         let path_at = bytes.len();
         bytes.extend_from_slice(path);
         if let Some(text) = target.query() {
@@ -155,8 +155,9 @@ impl fmt::Debug for ResourceKey {
     }
 }
 
-fn push_length(out: &mut impl Extend<u8>, length: usize) {
-    out.extend((length as u64).to_le_bytes().into_iter().take(4));
+/// Heads are limited to far less than 4 GiB; a longer part would only share its length's bytes.
+fn length_bytes(length: usize) -> [u8; 4] {
+    u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes()
 }
 
 /// The values of the selecting fields of one request: what the rule keys, then what `Vary` names.
@@ -223,11 +224,11 @@ impl VariantKey {
 
 fn push_field<'v>(out: &mut Vec<u8>, tag: u8, name: &str, values: impl Iterator<Item = &'v [u8]>) {
     out.push(tag);
-    push_length(out, name.len());
+    out.extend_from_slice(&length_bytes(name.len()));
     out.extend_from_slice(name.as_bytes());
     for value in values {
         out.push(b'=');
-        push_length(out, value.len());
+        out.extend_from_slice(&length_bytes(value.len()));
         out.extend_from_slice(value);
     }
     out.push(b';');

@@ -28,6 +28,17 @@ pub struct Request {
     pub head: Head,
     /// Who sent it.
     pub peer: Peer,
+    /// What the client waits for before it sends its body, if it waits.
+    pub expectation: Option<Arc<Expectation>>,
+}
+
+/// `Expect: 100-continue` (RFC 9110 §10.1.1): the client is told to go on when the origin says so.
+#[derive(Debug, Default)]
+pub struct Expectation {
+    /// Told when somebody first asks for the body: the origin has the head.
+    pub asked: Notify,
+    /// Told when the origin wants the body.
+    pub granted: Arc<Notify>,
 }
 
 /// The body of a request.
@@ -55,8 +66,8 @@ pub struct StreamedBody {
     pub frames: mpsc::Receiver<Result<Frame<Bytes>, RequestBodyError>>,
     /// Bytes still to come, where the length was announced.
     pub left: Option<u64>,
-    /// Told when somebody first asks for the body: the client may be waiting for `100 Continue`.
-    pub wanted: Option<Arc<Notify>>,
+    /// Told when somebody first asks for the body.
+    pub expectation: Option<Arc<Expectation>>,
 }
 
 /// Why a request's body did not come to its end. Always the client's doing.
@@ -85,8 +96,8 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let Self::Streamed(body) = self.get_mut() else { return Poll::Ready(None) };
-        if let Some(wanted) = body.wanted.take() {
-            wanted.notify_one();
+        if let Some(expectation) = body.expectation.take() {
+            expectation.asked.notify_one();
         }
         let frame = std::task::ready!(body.frames.poll_recv(cx));
         if let (Some(left), Some(Ok(frame))) = (&mut body.left, &frame) {
@@ -127,8 +138,19 @@ pub struct Reply {
     pub outcome: Outcome,
     /// The name of the rule that matched.
     pub rule: Option<Arc<str>>,
+    /// Why it is an error of the proxy's own, if it is.
+    pub failed: Option<Box<Failed>>,
     /// After a 101: the origin's end of the tunnel.
     pub tunnel: Option<OnUpgrade>,
+}
+
+/// Why a request got an error of the proxy's own: for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The word in `Proxy-Status` (RFC 9209 §2.3).
+    pub error: &'static str,
+    /// In full.
+    pub cause: String,
 }
 
 /// The fields of an answer.

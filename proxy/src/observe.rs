@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 
-use crate::{headers::Peer, message::Request, status::Outcome};
+use crate::{
+    headers::Peer,
+    message::{Failed, Request},
+    status::Outcome,
+};
 
 /// One request and what became of it.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +23,8 @@ pub struct Exchange<'r> {
     pub outcome: Outcome,
     /// The name of the rule that matched.
     pub rule: Option<&'r Arc<str>>,
+    /// Why the answer is an error of the proxy's own, if it is.
+    pub failed: Option<&'r Failed>,
     /// Bytes of the body that were sent.
     pub body_bytes: u64,
     /// From the request's head to the answer's end.

@@ -67,19 +67,38 @@ fn answer(
     } else {
         (facts.status, Fields::Lines(lines.clone()), body)
     };
-    Reply { status, fields, age, body, outcome, rule: None, tunnel: None }
+    Reply { status, fields, age, body, outcome, rule: None, failed: None, tunnel: None }
 }
 
 /// RFC 9110 §15.4.5: a 304 carries what a 200 would have, but for what describes the content that
 /// it does not carry.
 fn without_representation(lines: &Lines) -> HeaderMap {
+    let mut headers = lines.to_map();
+    remove_representation(&mut headers);
+    headers
+}
+
+fn remove_representation(headers: &mut HeaderMap) {
     const DESCRIBING: [HeaderName; 5] =
         [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE];
-    let mut headers = lines.to_map();
     for name in DESCRIBING {
         headers.remove(name);
     }
-    headers
+}
+
+/// The origin's answer to a fill that could not be stored. The client's conditions were not sent
+/// along; they are met here.
+#[must_use]
+pub fn filled(fetched: Fetched, outcome: Outcome, now: SystemTime, request: &Request) -> Reply {
+    let facts = ResponseFacts::of(fetched.head.status, &fetched.head.headers);
+    let not_modified = is_not_modified(&request.head.headers, &facts);
+    let mut reply = self::fetched(fetched, outcome, now);
+    if not_modified && let Fields::Map(fields) = &mut reply.fields {
+        reply.status = StatusCode::NOT_MODIFIED;
+        reply.body = ReplyBody::None;
+        remove_representation(fields);
+    }
+    reply
 }
 
 /// The origin's answer to this very request.
@@ -96,8 +115,9 @@ pub fn fetched(fetched: Fetched, outcome: Outcome, now: SystemTime) -> Reply {
     } else {
         ensure_date(&mut headers, now);
     }
-    if framed {
-        headers.remove(CONTENT_LENGTH); // Written with the body.
+    // Written with the body; and a 204 must not state one (RFC 9110 §8.6).
+    if framed || head.status == StatusCode::NO_CONTENT {
+        headers.remove(CONTENT_LENGTH);
     }
     let body = match ends {
         Framing::Empty => ReplyBody::None,
@@ -110,6 +130,7 @@ pub fn fetched(fetched: Fetched, outcome: Outcome, now: SystemTime) -> Reply {
         body,
         outcome,
         rule: None,
+        failed: None,
         tunnel: upgraded,
     }
 }

@@ -70,12 +70,6 @@ impl Spool {
         self.length
     }
 
-    /// Bytes so far.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.lock().bytes
-    }
-
     /// Whether all of it is here: it has ended well, or is as long as was announced.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -83,31 +77,11 @@ impl Spool {
         matches!(state.end, Some(End::Whole(_))) || state.end.is_none() && Some(state.bytes) == self.length
     }
 
-    /// Adds to the body.
-    pub fn push(&self, data: Bytes) {
-        let mut state = self.lock();
-        state.bytes += data.len() as u64;
-        state.chunks.push(data);
-        wake(state);
-    }
-
-    /// The body is whole.
-    pub fn finish(&self, trailers: HeaderMap) {
-        self.end(End::Whole(trailers), Ended::Whole);
-    }
-
-    /// The body is longer than may wait here; what follows goes to the first reader that gets there.
-    pub fn overflow(&self, rest: StreamBody) {
-        self.end(End::Overflowed(Some(rest)), Ended::Overflowed);
-    }
-
-    /// The body will not come to its end.
-    pub fn cut(&self) {
-        self.end(End::Cut, Ended::Cut);
-    }
-
     fn end(&self, end: End, ended: Ended) {
         let mut state = self.lock();
+        if state.end.is_some() {
+            return;
+        }
         state.end = Some(end);
         wake(state);
         self.ended.send_replace(Some(ended));
@@ -134,6 +108,44 @@ impl Spool {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The writing end of a spool. Dropped before the end, it cuts the body: nobody waits for a writer
+/// that is gone, and nobody takes what there is for all of it.
+pub struct SpoolWriter(Arc<Spool>);
+
+impl SpoolWriter {
+    /// The one writer of `spool`.
+    #[must_use]
+    pub fn new(spool: &Arc<Spool>) -> Self {
+        Self(Arc::clone(spool))
+    }
+
+    /// Adds to the body. The bytes there are now.
+    pub fn push(&self, data: Bytes) -> u64 {
+        let mut state = self.0.lock();
+        state.bytes += data.len() as u64;
+        state.chunks.push(data);
+        let bytes = state.bytes;
+        wake(state);
+        bytes
+    }
+
+    /// The body is whole.
+    pub fn finish(self, trailers: HeaderMap) {
+        self.0.end(End::Whole(trailers), Ended::Whole);
+    }
+
+    /// The body is longer than may wait here; what follows goes to the first reader that gets there.
+    pub fn overflow(self, rest: StreamBody) {
+        self.0.end(End::Overflowed(Some(rest)), Ended::Overflowed);
+    }
+}
+
+impl Drop for SpoolWriter {
+    fn drop(&mut self) {
+        self.0.end(End::Cut, Ended::Cut);
     }
 }
 

@@ -274,6 +274,36 @@ async fn a_fetch_that_fails_is_tried_once_more_and_then_shared() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_cut_before_they_had_any_of_it_is_tried_once_more() {
+    for recovers in [true, false] {
+        let (gate, second) = (Gate::shut(), Gate::shut());
+        let doors = (gate.clone(), second.clone());
+        let script = move |asked: &Asked| {
+            let cut = [chunked_head(""), chunk("half"), Step::Close];
+            match asked.number {
+                1 => [vec![Step::Wait(doors.0.clone())], cut.to_vec()].concat(),
+                _ if recovers => ok("", "whole"),
+                _ => [vec![Step::Wait(doors.1.clone())], cut.to_vec()].concat(),
+            }
+        };
+        let story = Story::cached(On::Memory, Origin::start(script).await, "10s").await;
+        let mut browsers = waiting(&story, 30).await;
+        gate.open();
+        let leader = browsers.remove(0).answer("GET /a").await;
+        assert_eq!((leader.whole, leader.body.as_str()), (false, "half"));
+        if !recovers {
+            eventually("they wait again", async || story.app.flights.waiting() == 29).await;
+            second.open();
+        }
+        for browser in &mut browsers {
+            let answer = browser.answer("GET /a").await;
+            assert_eq!((answer.whole, answer.body == "whole"), (recovers, recovers), "{answer:?}");
+        }
+        assert_eq!(story.origin.count(), 2);
+    }
+}
+
+#[tokio::test]
 async fn a_fetch_that_nobody_waits_for_is_given_up() {
     for on in STORES {
         let story = Story::cached(on, Origin::start(|_| vec![Step::Hang]).await, "10s").await;

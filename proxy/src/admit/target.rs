@@ -245,6 +245,9 @@ fn single_host(
 /// `host[:port]` in one spelling: lower case, one trailing dot and the scheme's own port dropped.
 /// `None` for anything else (RFC 3986 §3.2.2: no userinfo, no empty host).
 fn normalise_field(raw: &HeaderValue, scheme: Scheme) -> Option<HeaderValue> {
+    if is_plain_name(raw.as_bytes()) {
+        return Some(raw.clone());
+    }
     let text = raw.to_str().ok()?;
     let (host, port) = split_port(text)?;
     let port = match port {
@@ -254,12 +257,38 @@ fn normalise_field(raw: &HeaderValue, scheme: Scheme) -> Option<HeaderValue> {
         }
         Some(_) => return None,
     };
-    let lower = !host.bytes().any(|b| b.is_ascii_uppercase());
     match port {
-        None if lower && host.len() == raw.len() => Some(raw.clone()),
         None => HeaderValue::from_str(&host.to_ascii_lowercase()).ok(),
         Some(port) => HeaderValue::from_str(&format!("{}:{port}", host.to_ascii_lowercase())).ok(),
     }
+}
+
+/// Whether this is a normalised host already, as nearly every client sends it: lower case, dots
+/// between labels, at most a port of which no scheme is the owner. One pass, no copy.
+fn is_plain_name(raw: &[u8]) -> bool {
+    let (host, port) = match memchr::memchr(b':', raw) {
+        Some(colon) => raw.split_at(colon),
+        None => (raw, &b""[..]),
+    };
+    let mut before = b'.';
+    let labels = host.iter().all(|&byte| {
+        let fits = byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+        (fits || byte == b'.' && before != b'.') && {
+            before = byte;
+            true
+        }
+    });
+    let plain_port = match port {
+        [] => true,
+        // Four digits or five, of which the first is no zero: above 443 and, by its length, maybe too large.
+        [b':', first @ b'1'..=b'9', rest @ ..] => {
+            rest.len() >= 3
+                && (rest.len() == 3 || rest.len() == 4 && *first < b'6')
+                && rest.iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
+    };
+    labels && before != b'.' && host.len() <= 255 && plain_port
 }
 
 /// The same for what does not come in a field: an address in the file.
@@ -334,12 +363,26 @@ mod tests {
 
     #[test]
     fn host_is_a_host_with_an_optional_port() {
-        for good in ["a", "A", "a.", "a:80", "a_b", "127.0.0.1:1", "[::1]", "xn--p1ai"] {
-            assert!(parse("/", Some(good)).is_ok(), "{good}");
+        for (good, normal) in [
+            ("a", "a"),
+            ("A.b", "a.b"),
+            ("a.", "a"),
+            ("a:80", "a"),
+            ("a:", "a"),
+            ("a:08080", "a:8080"),
+            ("a_b-c.1:8080", "a_b-c.1:8080"),
+            ("a:59999", "a:59999"),
+            ("a:65535", "a:65535"),
+            ("a:443", "a:443"),
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("[::1]:9000", "[::1]:9000"),
+            ("a~", "a~"),
+        ] {
+            assert_eq!(parse("/", Some(good)).unwrap().authority(), normal, "{good}");
         }
         let bad = [
-            "", "a b", "a,b", "a/..", "[::1", "::1", "a:80:90", "a:x", "a:99999", "u@a", "a#b", ".a", "a..b",
-            ".",
+            "", "a b", "a,b", "a/..", "[::1", "::1", "a:80:90", "a:x", "a:99999", "a:65536", "a:8080x",
+            "a:+8080", "u@a", "a#b", ".a", "a..b", ".",
         ];
         for host in bad {
             assert_eq!(parse("/", Some(host)), Err(TargetError::HostSyntax), "{host}");

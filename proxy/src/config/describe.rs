@@ -29,7 +29,10 @@ impl fmt::Display for Description<'_> {
         let config = self.0;
         writeln!(f, "listen    {}", shown(&config.listen))?;
         match &config.admin {
-            Some(admin) => writeln!(f, "admin     {admin}")?,
+            Some(admin) if admin.is_local() => writeln!(f, "admin     {admin}")?,
+            Some(admin) => {
+                writeln!(f, "admin     {admin}, which other machines can reach: it opens only with a token")?;
+            }
             None => writeln!(f, "admin     none")?,
         }
         writeln!(f, "upstream  {}", config.upstream)?;

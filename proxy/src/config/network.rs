@@ -58,19 +58,11 @@ fn listeners(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Vec<Listen>> {
     Some(listen)
 }
 
-/// Whoever reaches it may purge: until it asks for a token, that is this machine alone.
+/// An address that other machines can reach takes a token, which the listener asks for when it opens.
 fn admin(reader: &mut Reader<'_>, at: Option<&At<'_>>, listen: &[Listen]) -> Option<Listen> {
     let at = at.filter(|at| !at.is_null())?;
     let text = reader.text(at, "127.0.0.1:9090 or unix:/path").filter(|text| !text.is_empty())?;
     let admin = Listen::parse(&text).map_err(|error| reader.wrong(at, error.into())).ok()?;
-    if !admin.is_local() {
-        let wrong = Wrong::new(
-            "everybody who reaches this address could purge",
-            "write 127.0.0.1:9090 or unix:/path",
-        );
-        reader.wrong(at, wrong);
-        return None;
-    }
     if listen.contains(&admin) && !matches!(&admin, Listen::Tcp(address) if address.port() == 0) {
         reader.wrong(at, Wrong::new("`listen` has this address already", "write another port"));
         return None;

@@ -68,7 +68,7 @@ mod tests {
         );
         let new = config(
             "listen: [127.0.0.1:1, unix:/s]\nadmin: 127.0.0.1:2\nlimits: { connections: 5, headers: 7 }\n\
-             store: { redis: 'redis://:s4@h', prefix: b, memory: 2MiB }",
+             store: { redis: 'redis://:s4@h', prefix: b, memory: 8MiB }",
         );
         assert_eq!(restart_only_changes(&old, &old), Vec::<String>::new());
         assert_eq!(
@@ -76,7 +76,7 @@ mod tests {
             [
                 "`listen` changed from 127.0.0.1:1 to 127.0.0.1:1, unix:/s: this takes a restart",
                 "`admin` changed from none to 127.0.0.1:2: this takes a restart",
-                "`store.memory` changed from 64MiB to 2MiB: this takes a restart",
+                "`store.memory` changed from 64MiB to 8MiB: this takes a restart",
                 "`store.redis` changed: this takes a restart",
                 "`store.prefix` changed from a to b: this takes a restart",
                 "`limits.connections` changed from 10000 to 5: this takes a restart",

@@ -5,7 +5,10 @@ use super::{
     reader::{At, Keys, Reader},
     scalar::{show_size, size},
 };
-use crate::address::RedisUrl;
+use crate::{
+    address::RedisUrl,
+    store::{memory, redis},
+};
 
 /// `store:` of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,20 +27,18 @@ impl Default for StoreConfig {
     }
 }
 
-/// The largest value that Redis takes, in bytes.
-const REDIS_MAX_VALUE: u64 = 512 << 20;
-/// Half of it must hold a body of the default `max_body`.
-const MIN_MEMORY: u64 = 2 << 20;
+/// Has room for a body of the default `max_body`.
+const MIN_MEMORY: u64 = 8 << 20;
 const MAX_PREFIX: usize = 64;
 
 impl StoreConfig {
     /// The largest body that can be kept: a larger `max_body` is a promise not kept.
     pub(super) fn largest_body(&self) -> LargestBody {
         match self.redis {
-            Some(_) => LargestBody { bytes: REDIS_MAX_VALUE / 2, advice: "write less" },
+            Some(_) => LargestBody { bytes: redis::LARGEST_BODY as u64, advice: "write less" },
             None => LargestBody {
-                bytes: self.memory / 2,
-                advice: "write less, or give `store.memory` at least twice as much",
+                bytes: memory::largest_body(self.memory),
+                advice: "write less, or give `store.memory` eight times as much",
             },
         }
     }
@@ -87,7 +88,8 @@ pub(super) fn store(reader: &mut Reader<'_>, at: &At<'_>) -> Option<StoreConfig>
 fn memory(text: &str) -> Result<u64, Wrong> {
     let bytes = size(text)?;
     if bytes < MIN_MEMORY {
-        let message = format!("{text} is too small: half of it must hold the largest body that is stored");
+        let message =
+            format!("{text} is too small: an eighth of it must hold the largest body that is stored");
         return Err(Wrong::new(message, format!("write {} or more", show_size(MIN_MEMORY))));
     }
     Ok(bytes)

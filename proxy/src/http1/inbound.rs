@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    sync::{Notify, mpsc},
+    sync::mpsc,
     time::Instant,
 };
 
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     admit::{Framing, Head, HeadLimits, Refusal, Scan, Scheme, scan},
-    message::{RequestBody, RequestBodyError, StreamedBody},
+    message::{Expectation, RequestBody, RequestBodyError, StreamedBody},
 };
 
 /// Bytes of one read. The buffer of an idle connection is no larger.
@@ -183,7 +183,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
 /// The body of a request as the story sees it, and the sender that feeds it.
 pub(super) fn body_channel(
     framing: Framing,
-    wanted: Option<Arc<Notify>>,
+    expectation: Option<Arc<Expectation>>,
 ) -> (RequestBody, mpsc::Sender<Result<Frame<Bytes>, RequestBodyError>>) {
     let (sender, frames) = mpsc::channel(1);
     let left = match framing {
@@ -191,7 +191,7 @@ pub(super) fn body_channel(
         Framing::Length(length) => Some(length),
         Framing::Chunked => None,
     };
-    (RequestBody::Streamed(StreamedBody { frames, left, wanted }), sender)
+    (RequestBody::Streamed(StreamedBody { frames, left, expectation }), sender)
 }
 
 /// Finds the end of a body.

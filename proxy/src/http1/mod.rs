@@ -15,7 +15,7 @@ mod watchdog;
 
 use std::{
     future::{Future, pending},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,7 +28,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{Notify, watch},
+    sync::watch,
     time::{Instant, timeout},
 };
 
@@ -38,12 +38,12 @@ use self::{
     watchdog::Watchdog,
 };
 use crate::{
-    admit::{Head, HeadLimits, Refusal, Scheme},
+    admit::{self, Head, HeadLimits, Refusal, Scheme},
     app::{App, Live},
     error::Failure,
     handler,
     headers::{Peer, has_token},
-    message::{Reply, Request, RequestBody},
+    message::{Expectation, Reply, Request, RequestBody},
     observe::{Exchange, Observer},
 };
 
@@ -68,6 +68,12 @@ const LAST_CHANCE: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
 /// How long they are waited for.
 const LINGER_TIME: Duration = Duration::from_secs(1);
+
+const TOO_LONG: Refusal =
+    Refusal::with(StatusCode::PAYLOAD_TOO_LARGE, "the request body is larger than limits.request_body");
+/// How long an origin that has the head may take to ask for the body. Some never ask, and the client
+/// would wait for nothing.
+const CONTINUE_AFTER: Duration = Duration::from_secs(1);
 
 /// How one exchange leaves the connection.
 enum After {
@@ -147,6 +153,9 @@ where
         };
         let head = self.inbound.head(self.connection.scheme, &limits, &mut self.reads, live.timeouts.header);
         match head.await {
+            Ok(head) if is_too_long(head.framing, live.limits.request_body) => {
+                self.refuse(TOO_LONG, live).await
+            }
             Ok(head) => self.exchange(head, live, limits).await,
             Err(NoHead::Finished) => After::Cut,
             Err(NoHead::TooSlow) => {
@@ -177,17 +186,19 @@ where
     async fn exchange(&mut self, head: Head, live: &Arc<Live>, limits: HeadLimits) -> After {
         let started = Instant::now();
         let Self { inbound, outbound, reads, writes, connection } = self;
-        let request = Request { head, peer: connection.peer };
-        let framing = request.head.framing;
-        let wanted = request.head.connection.expects_continue.then(|| Arc::new(Notify::new()));
-        let read_to_end = AtomicBool::new(!framing.has_body());
+        let framing = head.framing;
+        let waits = head.connection.expects_continue && framing.has_body();
+        let expectation = waits.then(|| Arc::new(Expectation::default()));
+        let request = Request { head, peer: connection.peer, expectation: expectation.clone() };
+        let read_to_end =
+            AtomicBool::new(matches!(framing, admit::Framing::None | admit::Framing::Length(0)));
         let mut writer = Writer { outbound, watchdog: writes, connection };
         if !framing.has_body() {
-            let answer = writer.answer(&request, RequestBody::None, live, &read_to_end, None, started);
+            let answer = pin!(writer.answer(&request, RequestBody::None, live, &read_to_end, started));
             return unless_gone(answer, inbound.gone(limits.bytes)).await;
         }
-        let (body, frames) = body_channel(framing, wanted.clone());
-        let answer = writer.answer(&request, body, live, &read_to_end, wanted, started);
+        let (body, frames) = body_channel(framing, expectation);
+        let answer = pin!(writer.answer(&request, body, live, &read_to_end, started));
         let body_limits =
             BodyLimits { bytes: live.limits.request_body, pause: live.timeouts.body, trailers: limits };
         let pump = async {
@@ -222,8 +233,15 @@ where
     }
 }
 
+/// Whether a body announces to be longer than it may be. One that does not say is counted as it comes.
+fn is_too_long(framing: admit::Framing, limit: Option<u64>) -> bool {
+    matches!((framing, limit), (admit::Framing::Length(length), Some(most)) if length > most)
+}
+
 /// What `answer` leaves, unless the client goes first: then nobody is left to answer.
-async fn unless_gone(answer: impl Future<Output = After>, gone: impl Future<Output = ()>) -> After {
+///
+/// The answer comes pinned: it is some kilobytes large, and would be copied on its way in here.
+async fn unless_gone(answer: Pin<&mut impl Future<Output = After>>, gone: impl Future<Output = ()>) -> After {
     tokio::select! {
         biased;
         after = answer => after,
@@ -245,13 +263,12 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         body: RequestBody,
         live: &Arc<Live>,
         read_to_end: &AtomicBool,
-        wanted: Option<Arc<Notify>>,
         started: Instant,
     ) -> After {
         let handling = handler::handle(&self.connection.app, live, request, body);
-        let reply = match wanted {
+        let reply = match &request.expectation {
             None => handling.await,
-            Some(wanted) => match self.continuing(handling, &wanted).await {
+            Some(expectation) => match self.continuing(handling, expectation).await {
                 Some(reply) => reply,
                 None => return After::Cut,
             },
@@ -270,12 +287,20 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
     }
 
     /// Handles a request whose client waits for the word before it sends the body.
-    async fn continuing(&mut self, handling: impl Future<Output = Reply>, wanted: &Notify) -> Option<Reply> {
+    async fn continuing(
+        &mut self,
+        handling: impl Future<Output = Reply>,
+        expectation: &Expectation,
+    ) -> Option<Reply> {
         let mut handling = pin!(handling);
+        let word = async {
+            expectation.asked.notified().await;
+            let _ = timeout(CONTINUE_AFTER, expectation.granted.notified()).await;
+        };
         tokio::select! {
             biased;
             reply = &mut handling => return Some(reply),
-            () = wanted.notified() => {}
+            () = word => {}
         }
         self.outbound.send_continue().await.ok()?;
         Some(handling.await)
@@ -289,7 +314,7 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         started: Instant,
     ) -> After {
         let (status, outcome, rule) = (reply.status, reply.outcome, reply.rule.take());
-        let tunnel = reply.tunnel.take();
+        let (tunnel, failed) = (reply.tunnel.take(), reply.failed.take());
         let bytes_before = self.outbound.body_bytes;
         let sent = self.outbound.send(reply, framing, self.watchdog).await;
         self.connection.observer.observe(&Exchange {
@@ -298,6 +323,7 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
             status,
             outcome,
             rule: rule.as_ref(),
+            failed: failed.as_deref(),
             body_bytes: self.outbound.body_bytes - bytes_before,
             duration: started.elapsed(),
             complete: sent.is_ok(),

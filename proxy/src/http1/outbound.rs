@@ -129,11 +129,9 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
             Fields::Lines(lines) => head.extend_from_slice(lines.as_bytes()),
         }
         if let Some(age) = reply.age {
-            let _ = write!(head, "age: {}\r\n", age.as_secs());
+            put_number(head, b"age: ", age.as_secs());
         }
-        if !matches!(reply.outcome, Outcome::Own(_)) {
-            let _ = write!(head, "cache-status: {}\r\n", reply.outcome);
-        }
+        put_cache_status(head, reply.outcome);
         match (reply.status, keep_alive, framing.version) {
             (StatusCode::SWITCHING_PROTOCOLS, ..) | (_, true, Version::HTTP_11) => {}
             (_, true, _) => head.extend_from_slice(b"connection: keep-alive\r\n"),
@@ -145,7 +143,7 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
         let no_length = has_no_body(reply.status) || matches!(reply.body, ReplyBody::None) && bodiless;
         match (end, length) {
             (End::Length, Some(length)) if !no_length => {
-                let _ = write!(self.head, "content-length: {length}\r\n");
+                put_number(&mut self.head, b"content-length: ", length);
             }
             (End::Chunked, _) => self.head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
             _ => {}
@@ -259,6 +257,24 @@ fn announced_length(body: &ReplyBody) -> Option<u64> {
         ReplyBody::Whole(bytes) => Some(bytes.len() as u64),
         ReplyBody::Stream(body) => body.size_hint().exact(),
     }
+}
+
+/// The same words as [`Outcome`]'s `Display`; a hit without the machinery of formatting.
+fn put_cache_status(head: &mut Vec<u8>, outcome: Outcome) {
+    match outcome {
+        Outcome::Hit { ttl } => put_number(head, b"cache-status: sidecache; hit; ttl=", ttl),
+        Outcome::Forward(_) => {
+            // A vector takes everything.
+            let _ = write!(head, "cache-status: {outcome}\r\n");
+        }
+        Outcome::Own(_) => {}
+    }
+}
+
+fn put_number(head: &mut Vec<u8>, start: &[u8], number: impl itoa::Integer) {
+    head.extend_from_slice(start);
+    head.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    head.extend_from_slice(b"\r\n");
 }
 
 fn put_lines(head: &mut Vec<u8>, fields: &HeaderMap) {

@@ -78,6 +78,7 @@ pub fn decide(
 }
 
 /// Requests with credentials that are not keyed go alone: what they get may be for one user only.
+/// So do those that ask for more than is stored: a fetch under way began before they asked.
 fn fetch(mut forward: Forward, asked: &Admission, rule: &CacheRule) -> Decision {
     let alone = sharing::goes_alone(asked, rule);
     if let Some(detail) = alone {
@@ -85,7 +86,8 @@ fn fetch(mut forward: Forward, asked: &Admission, rule: &CacheRule) -> Decision 
     } else if asked.head_only {
         forward.detail = forward.detail.or(Some(Detail::Head));
     }
-    Decision::Fetch { forward, collapse: alone.is_none() && !asked.head_only }
+    let collapse = alone.is_none() && !asked.head_only && forward.fwd != Fwd::Request;
+    Decision::Fetch { forward, collapse }
 }
 
 fn reuse(
@@ -101,7 +103,7 @@ fn reuse(
     offer(&stored.facts, stored.exchange(), asked, rule, now)
 }
 
-/// Whether a response is fresh, and may answer a request with these credentials and directives.
+/// Whether a response is fresh, may meet these credentials, and is what the client asks for.
 ///
 /// # Errors
 /// Why the request goes forward instead.

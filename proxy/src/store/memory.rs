@@ -26,11 +26,13 @@ use crate::{key::ResourceKey, stored::Stored};
 const SLOT: usize = 128;
 /// What the allocator adds to a block of memory, reference counts included.
 const BLOCK: usize = 32;
-/// A part of the cache refuses what is larger than 0.97 of it. With four, an eighth of the budget
+/// A part of the cache refuses what is larger than 0.97 of it. With four, a fifth of the budget
 /// always fits.
 const SHARDS: usize = 4;
 /// The largest resource, as a share of the budget.
-const LARGEST: u64 = 8;
+const LARGEST: u64 = 5;
+/// The largest body, as a share of the budget: its fields find room beside it.
+const LARGEST_BODY: u64 = 8;
 /// By which the cache sizes its memory of what it evicted.
 const TYPICAL_RESOURCE: u64 = 4 * 1024;
 /// How many commits of different resources can go on at once.
@@ -86,6 +88,12 @@ pub struct MemoryStats {
     pub evictions: u64,
 }
 
+/// The largest body, in bytes, that a budget of so many bytes has room for.
+#[must_use]
+pub const fn largest_body(budget: u64) -> u64 {
+    budget / LARGEST_BODY
+}
+
 impl MemoryStore {
     /// A store that holds at most `budget` bytes, its own tables included.
     #[must_use]
@@ -119,7 +127,7 @@ impl MemoryStore {
     /// [`Store::commit`], which never waits for anything but another commit here.
     ///
     /// # Errors
-    /// [`StoreError::TooLarge`] for more than an eighth of the budget. What was stored stays.
+    /// [`StoreError::TooLarge`] for more than a fifth of the budget. What was stored stays.
     pub fn commit_now(&self, key: &ResourceKey, entry: Arc<Stored>) -> Result<(), StoreError> {
         let _turn = self.turn(key);
         let before = self.resources.peek(key.as_bytes());

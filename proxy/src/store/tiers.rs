@@ -20,7 +20,8 @@ impl Store for Tiers {
     async fn lookup(&self, key: &ResourceKey, selector: &Selector<'_>) -> Result<Lookup, StoreError> {
         match self {
             Self::Memory(store) => Ok(store.lookup_now(key, selector)),
-            Self::Redis(store) => store.lookup(key, selector).await,
+            // Its state is large, and every request would carry it along for the memory tier's sake.
+            Self::Redis(store) => Box::pin(store.lookup(key, selector)).await,
         }
     }
 

@@ -200,6 +200,8 @@ pub fn access(exchange: &Exchange<'_>) {
         detail = exchange.outcome.detail().map(Detail::as_str),
         rule = exchange.rule.map(AsRef::as_ref),
         peer = address(exchange.peer).map(display),
+        error = exchange.failed.map(|failed| failed.error),
+        cause = exchange.failed.map(|failed| failed.cause.as_str()),
         // Said only where the client did not get all of it.
         complete = (!exchange.complete).then_some(false),
     );
@@ -259,7 +261,7 @@ mod tests {
     fn request() -> Request {
         let limits = HeadLimits { bytes: 1000, fields: 10, target: 100 };
         let head = Head::parse(&Bytes::from_static(REQUEST), Scheme::Http, &limits).unwrap();
-        Request { head, peer: Peer::Ip("192.0.2.7".parse().unwrap()) }
+        Request { head, peer: Peer::Ip("192.0.2.7".parse().unwrap()), expectation: None }
     }
 
     fn log_access(request: Option<&Request>, rule: &str, complete: bool) {
@@ -272,6 +274,7 @@ mod tests {
             body_bytes: 1234,
             duration: Duration::from_micros(1501),
             complete,
+            failed: None,
         });
     }
 

@@ -184,6 +184,7 @@ mod tests {
             peer: Peer::Local,
             status: StatusCode::from_u16(status).unwrap(),
             outcome,
+            failed: None,
             rule: rule.map(Arc::from).as_ref(),
             body_bytes,
             duration: Duration::ZERO,

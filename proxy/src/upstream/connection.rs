@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::{HeaderMap, Request, Response, header::HeaderName};
+use http::{HeaderMap, Request, Response, StatusCode, header::HeaderName};
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1},
@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    HEAD_BYTES,
+    HEAD_BYTES, OnContinue,
     error::FetchError,
     outgoing::Outgoing,
     pool::Permit,
@@ -79,11 +79,18 @@ impl Connection {
         }
     }
 
-    /// Counts the 1xx answers (RFC 9110 §15.2), which hyper skips without limit. This is also the place to
+    /// Counts the 1xx answers (RFC 9110 §15.2), which hyper skips without limit, and passes on that the
+    /// body is wanted. This is also the place to
     /// pass 103 and its like on to the client.
     fn watch_informational(&self, request: &mut Request<Outgoing>) {
         let activity = Arc::clone(&self.activity);
-        hyper::ext::on_informational(request, move |_answer| activity.informational());
+        let waiting = request.extensions().get::<OnContinue>().cloned();
+        hyper::ext::on_informational(request, move |answer| {
+            activity.informational();
+            if let (StatusCode::CONTINUE, Some(OnContinue(client))) = (answer.status(), &waiting) {
+                client.notify_one();
+            }
+        });
     }
 
     fn judge(

@@ -26,6 +26,7 @@ use http::{
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::{
+    sync::Notify,
     task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval},
 };
@@ -56,6 +57,11 @@ pub const HEAD_BYTES: usize = 128 * 1024;
 
 /// Interim answers (1xx) to one request; more are an attack or a loop.
 pub const INFORMATIONAL: usize = 16;
+
+/// An extension of a request that says `Expect: 100-continue`: told when the origin answers that it
+/// wants the body.
+#[derive(Clone, Debug)]
+pub struct OnContinue(pub Arc<Notify>);
 
 /// The answer to a request: its head is here, its body still coming.
 #[derive(Debug)]

@@ -27,8 +27,8 @@ macro_rules! on_both_stores {
 mod bodies;
 mod bypasses;
 mod credentials;
+mod fleet;
 mod hits;
 mod invalidation;
 mod keys;
 mod rules;
-mod shared;

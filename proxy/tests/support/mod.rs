@@ -10,9 +10,13 @@
 )]
 
 pub mod browser;
+pub mod echo;
 pub mod entries;
 pub mod load;
 pub mod origin;
 pub mod process;
 pub mod redis;
+pub mod rig;
+pub mod sidecar;
 pub mod story;
+pub mod wire;

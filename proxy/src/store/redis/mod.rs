@@ -35,6 +35,7 @@ use std::{
 use redis::Script;
 use tokio::sync::Semaphore;
 
+pub use self::write::LARGEST_BODY;
 pub use self::{
     condition::Health,
     counters::{BreakerState, Stats},

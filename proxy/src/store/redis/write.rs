@@ -16,14 +16,16 @@ use super::{
 use crate::{
     key::ResourceKey,
     store::{MAX_VARIANTS, StoreError},
-    stored::Stored,
+    stored::{MAX_HEAD, Stored},
 };
 
 /// For a write, which no request waits for.
 const LIMIT: Duration = Duration::from_secs(1);
-/// The largest entry. A larger one would take longer to read than a request waits, and everything
-/// behind it on the connection with it.
-pub(super) const MAX_ENTRY: usize = 8 * 1024 * 1024;
+/// The largest body, in bytes. A larger one would take longer to read than a request waits, and
+/// everything behind it on the connection with it.
+pub const LARGEST_BODY: usize = 8 * 1024 * 1024;
+/// The largest entry.
+pub(super) const MAX_ENTRY: usize = LARGEST_BODY + MAX_HEAD;
 /// KiB that may be on their way to Redis at once.
 pub(super) const ROOM: usize = 32 * 1024;
 /// The longest an entry is kept; what asks for more is not lost by it, only collected.

@@ -1,0 +1,40 @@
+# What people run. Needs a Rust toolchain; `make test` also redis-server, which it installs if it can.
+
+BIN := $${CARGO_TARGET_DIR:-target}/debug
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: demo test bench lint audit redis-server
+
+# The demo shop behind the proxy: in memory, or in Redis when REDIS_URL is set. Ctrl-C ends both.
+demo:
+	cargo build --locked
+	@printf '%s\n' '' 'In a second shell, each twice:' \
+		'  curl -sD- -o /dev/null localhost:8080/cached_products   first fwd=uri-miss; stored, then hit with an Age' \
+		'  curl -sD- -o /dev/null localhost:8080/products          never stored: detail=rule-off' \
+		'Then edit config.yaml and save it: the change acts at once. Ctrl-C ends the demo.' ''
+	@exec $(BIN)/sidecache --ready /healthz -- $(BIN)/origin
+
+# Every test. The runner's own summary comes last.
+test: redis-server
+	cargo test --locked --workspace --doc
+	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
+		else cargo test --locked --workspace --lib --bins --tests; fi
+
+# Side by side with the app alone, nginx and HAProxy; writes bench/RESULTS.md.
+bench:
+	bench/run
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+# Licenses, sources and unwanted crates (deny.toml).
+audit:
+	@cargo deny --version || { echo 'cargo-deny is missing: cargo install --locked cargo-deny' >&2; exit 1; }
+	cargo deny --locked check --hide-inclusion-graph bans licenses sources
+
+redis-server:
+	@command -v redis-server >/dev/null || { command -v apt-get >/dev/null && \
+		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq redis-server; } || \
+		{ echo 'The tests start a redis-server of their own and found none: install Redis 7.' >&2; exit 1; }

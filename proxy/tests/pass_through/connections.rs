@@ -1,0 +1,158 @@
+//! Connections: kept, closed, limited, and given up when nobody is left to answer.
+
+use crate::support::{
+    echo::Echo,
+    rig::{OK, Rig, message, request},
+    sidecar::Sidecar,
+    wire::Ends,
+};
+
+#[tokio::test]
+async fn both_sides_keep_their_connection() {
+    let rig = Rig::new("").await;
+    let (mut client, mut origin, _) = rig.send(&request("GET /1 HTTP/1.1", &[], "")).await;
+    origin.send(OK).await;
+    assert_eq!(client.response().await.field("connection"), None);
+    for path in ["/2", "/3"] {
+        client.send(request(&format!("GET {path} HTTP/1.1"), &[], "")).await;
+        assert_eq!(origin.head().await.asked(), format!("GET {path}"), "over the same connection");
+        origin.send(OK).await;
+        assert_eq!(client.response().await.text(), "ok");
+    }
+}
+
+#[tokio::test]
+async fn an_answered_post_keeps_the_connection_however_its_body_came() {
+    let rig = Rig::new("").await;
+    let (mut client, mut origin, _) =
+        rig.send(&request("POST / HTTP/1.1", &["Content-Length: 5"], "hello")).await;
+    assert_eq!(origin.bytes(5).await, b"hello");
+    origin.send(OK).await;
+    assert_eq!(client.response().await.field("connection"), None);
+    for (fields, body) in [
+        (["Transfer-Encoding: chunked"], "5\r\nhello\r\n0\r\n\r\n"),
+        (["Content-Length: 0"], ""),
+        (["Transfer-Encoding: chunked"], "0\r\n\r\n"),
+        (["Content-Length: 5"], "hello"),
+    ] {
+        client.send(request("POST / HTTP/1.1", &fields, body)).await;
+        origin.request().await;
+        origin.send(OK).await;
+        assert_eq!(client.response().await.field("connection"), None, "{fields:?}");
+    }
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_their_order() {
+    let origin = Echo::start().await;
+    let sidecar = Sidecar::start(origin.address, "");
+    let mut client = sidecar.connect().await;
+    let all: String = (0..20).map(|n| request(&format!("GET /{n} HTTP/1.1"), &[], "")).collect();
+    client.send(all).await;
+    for n in 0..20 {
+        assert_eq!(client.response().await.text(), format!("GET /{n}"));
+    }
+}
+
+#[tokio::test]
+async fn connection_close_is_obeyed() {
+    let origin = Echo::start().await;
+    let sidecar = Sidecar::start(origin.address, "");
+    let mut client = sidecar.connect().await;
+    client.send(request("GET / HTTP/1.1", &["Connection: Close"], "")).await;
+    assert_eq!(client.response().await.field("connection"), Some("close"));
+    client.is_closed().await;
+}
+
+#[tokio::test]
+async fn an_http_1_0_client_is_answered_in_its_own_terms() {
+    let origin = Echo::start().await;
+    let sidecar = Sidecar::start(origin.address, "");
+    let mut client = sidecar.connect().await;
+    client.send("GET /1 HTTP/1.0\r\n\r\n").await;
+    let answer = client.response().await;
+    assert_eq!((answer.text().as_str(), answer.field("connection")), ("GET /1", Some("close")));
+    client.is_closed().await;
+    assert_eq!(origin.requests()[0].all("host"), [origin.address.to_string()], "the origin's own name");
+
+    let mut client = sidecar.connect().await;
+    for path in ["/1", "/2"] {
+        client.send(format!("GET {path} HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")).await;
+        let answer = client.response().await;
+        assert_eq!(answer.text(), format!("GET {path}"));
+        assert_eq!(answer.field("connection"), Some("keep-alive"));
+    }
+}
+
+#[tokio::test]
+async fn an_http_1_0_client_takes_a_body_of_unknown_length_up_to_the_close() {
+    let rig = Rig::new("").await;
+    let (mut client, mut origin, _) =
+        rig.send("GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n").await;
+    origin.send(message("HTTP/1.1 200 OK", &["Transfer-Encoding: chunked"], "2\r\nok\r\n0\r\n\r\n")).await;
+    let mut answer = client.head().await;
+    assert_eq!(answer.response_ends("GET"), Ends::Close);
+    assert_eq!(answer.field("connection"), Some("close"));
+    client.body(&mut answer, Ends::Close).await;
+    assert_eq!(answer.text(), "ok");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_its_exchange_at_the_origin() {
+    // Before the answer.
+    let rig = Rig::new("").await;
+    let (client, mut origin, _) = rig.send(&request("GET / HTTP/1.1", &[], "")).await;
+    drop(client);
+    origin.is_closed().await;
+    // Within the answer.
+    let (mut client, mut origin, _) = rig.send(&request("GET / HTTP/1.1", &[], "")).await;
+    origin.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart").await;
+    client.head().await;
+    drop(client);
+    origin.is_closed().await;
+    // Within its own body.
+    let (client, mut origin, _) =
+        rig.send(&request("POST / HTTP/1.1", &["Transfer-Encoding: chunked"], "4\r\npart\r\n")).await;
+    assert_eq!(origin.chunk().await, b"part");
+    drop(client);
+    origin.is_closed().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_end_of_the_request_ends_both_connections() {
+    let rig = Rig::new("").await;
+    let (mut client, mut origin, _) =
+        rig.send(&request("POST / HTTP/1.1", &["Content-Length: 1000"], "part")).await;
+    origin.send(message("HTTP/1.1 413 Content Too Large", &["Content-Length: 2"], "no")).await;
+    let answer = client.response().await;
+    assert_eq!((answer.status(), answer.text().as_str()), (413, "no"));
+    assert_eq!(answer.field("connection"), Some("close"));
+    client.is_closed().await;
+    drop(client);
+    assert_eq!(origin.rest().await, b"part");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_for_a_place() {
+    let origin = Echo::start().await;
+    let sidecar = Sidecar::start(origin.address, "limits: { connections: 1 }");
+    let (mut first, mut second) = (sidecar.connect().await, sidecar.connect().await);
+    first.send(request("GET /1 HTTP/1.1", &[], "")).await;
+    assert_eq!(first.response().await.text(), "GET /1");
+    second.send(request("GET /2 HTTP/1.1", &[], "")).await;
+    second.is_silent().await;
+    drop(first);
+    assert_eq!(second.response().await.text(), "GET /2");
+}
+
+#[tokio::test]
+async fn a_drain_answers_what_runs_and_says_that_it_was_the_last() {
+    let mut rig = Rig::new("").await;
+    let (mut client, mut origin, _) = rig.send(&request("GET / HTTP/1.1", &[], "")).await;
+    rig.sidecar.stop();
+    origin.send(OK).await;
+    let answer = client.response().await;
+    assert_eq!((answer.text().as_str(), answer.field("connection")), ("ok", Some("close")));
+    client.is_closed().await;
+    assert!(rig.sidecar.ended().await);
+}

@@ -1,0 +1,81 @@
+//! Waits that have a limit.
+
+use crate::support::{
+    rig::{OK, Rig, message, request},
+    wire::Ends,
+};
+
+#[tokio::test]
+async fn a_head_that_does_not_come_to_its_end() {
+    let rig = Rig::new("timeouts: { header: 100ms }").await;
+    let mut client = rig.sidecar.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n").await;
+    let answer = client.response().await;
+    assert_eq!((answer.status(), answer.field("connection")), (408, Some("close")));
+    client.is_closed().await;
+}
+
+#[tokio::test]
+async fn a_kept_connection_without_a_request() {
+    let rig = Rig::new("timeouts: { idle: 100ms }").await;
+    rig.sidecar.connect().await.is_closed().await;
+    let (mut client, mut origin, _) = rig.send(&request("GET / HTTP/1.1", &[], "")).await;
+    origin.send(OK).await;
+    assert_eq!(client.response().await.status(), 200);
+    client.is_closed().await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_answer() {
+    let rig = Rig::new("timeouts: { body: 100ms }").await;
+    let (_client, mut origin, _) = rig.send(&request("GET / HTTP/1.1", &[], "")).await;
+    origin.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
+    while origin.try_send(&[b'x'; 65536]).await {}
+    let seen = rig.sidecar.observed("the end of the exchange", |seen| !seen.is_empty()).await;
+    assert!(!seen[0].complete);
+}
+
+#[tokio::test]
+async fn an_answer_that_stops() {
+    let rig = Rig::new("timeouts: { between_bytes: 100ms }").await;
+    let (mut client, mut origin, _) = rig.send(&request("GET / HTTP/1.1", &[], "")).await;
+    origin.send(message("HTTP/1.1 200 OK", &["Transfer-Encoding: chunked"], "4\r\npart\r\n")).await;
+    client.head().await;
+    assert_eq!(client.rest().await, b"4\r\npart\r\n", "and no last chunk");
+    origin.is_closed().await;
+}
+
+#[tokio::test]
+async fn an_event_stream_that_is_quiet_goes_on() {
+    let rig = Rig::new("timeouts: { between_bytes: 50ms }").await;
+    let (mut client, mut origin, _) = rig.send(&request("GET / HTTP/1.1", &[], "")).await;
+    origin.send(message("HTTP/1.1 200 OK", &["Content-Type: text/event-stream; charset=utf-8"], "")).await;
+    let head = client.head().await;
+    assert_eq!(head.response_ends("GET"), Ends::Chunked);
+    for event in ["data: 1\n\n", "data: 2\n\n"] {
+        client.is_silent().await; // Longer in all than an answer may be quiet.
+        client.is_silent().await;
+        origin.send(event).await;
+        assert_eq!(client.chunk().await, event.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_ends_when_both_ends_are_quiet_for_too_long() {
+    let rig = Rig::new("timeouts: { idle: 300ms }").await;
+    let upgrade = request("GET / HTTP/1.1", &["Connection: upgrade", "Upgrade: x"], "early");
+    let (mut client, mut origin, head) = rig.send(&upgrade).await;
+    assert_eq!((head.field("connection"), head.field("upgrade")), (Some("upgrade"), Some("x")));
+    let agreed = message("HTTP/1.1 101 Switching Protocols", &["Connection: upgrade", "Upgrade: x"], "hi");
+    origin.send(agreed).await;
+    let answer = client.head().await;
+    assert_eq!((answer.status(), answer.field("upgrade")), (101, Some("x")));
+    assert_eq!(client.bytes(2).await, b"hi");
+    assert_eq!(origin.bytes(5).await, b"early");
+    client.send("ping").await;
+    assert_eq!(origin.bytes(4).await, b"ping");
+    origin.send("pong").await;
+    assert_eq!(client.bytes(4).await, b"pong");
+    client.is_closed().await;
+    origin.is_closed().await;
+}

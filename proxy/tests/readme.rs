@@ -1,0 +1,212 @@
+//! The README is true: its files are the repository's, its examples parse, its tables name every
+//! key, default and word there is, and no other.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test may end here"
+)]
+
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+
+use sidecache::{
+    config::Config,
+    limits::{Limits, Timeouts},
+    policy::rule::CacheRule,
+    status::Outcome,
+};
+
+fn read(path: &str) -> String {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    fs::read_to_string(top.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The blocks of a language.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = read("README.md");
+    let fence = format!("```{language}\n");
+    let fences = readme.split(&fence).skip(1);
+    fences.map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// The rows of the table whose head begins with these two columns.
+fn table(columns: [&str; 2]) -> Vec<Vec<String>> {
+    let readme = read("README.md");
+    let head = format!("| {} | {} |", columns[0], columns[1]);
+    let rows =
+        readme.split(&head).skip(1).flat_map(|rest| rest.lines().skip(2).take_while(|l| l.starts_with('|')));
+    let rows: Vec<Vec<String>> = rows
+        .map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect())
+        .collect();
+    assert!(!rows.is_empty(), "no table {head}");
+    rows
+}
+
+/// What stands in backquotes.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+fn set<'a>(words: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+    words.into_iter().map(str::to_owned).collect()
+}
+
+/// The string literals between two marks of a source file, all of its blocks of this kind together.
+fn literals(file: &str, from: &str, to: &str) -> BTreeSet<String> {
+    let source = read(file);
+    let source = source.split("#[cfg(test)]").next().unwrap();
+    let parts: Vec<&str> = source.split(from).skip(1).map(|rest| rest.split(to).next().unwrap()).collect();
+    assert!(!parts.is_empty(), "{file}: no {from}");
+    set(parts.iter().flat_map(|part| part.split('"').skip(1).step_by(2)))
+}
+
+/// A file with these lines in it, understood.
+fn parse(lines: &str) -> Config {
+    let mut text = String::new();
+    for (key, value) in [("listen", "127.0.0.1:0"), ("upstream", "http://app:1"), ("routes", "[]")] {
+        if !lines.lines().any(|line| line.starts_with(&format!("{key}:"))) {
+            text.push_str(&format!("{key}: {value}\n"));
+        }
+    }
+    text.push_str(lines);
+    Config::parse(&text, "README.md", &|_| None).unwrap_or_else(|errors| panic!("{errors}\n{text}"))
+}
+
+#[test]
+fn the_demo_s_rules_are_those_shown() {
+    let shown = blocks("yaml");
+    assert!(shown.contains(&read("config.yaml")), "README.md does not show config.yaml as it is");
+}
+
+#[test]
+fn the_other_examples_are_understood() {
+    let examples: Vec<String> =
+        blocks("yaml").into_iter().filter(|block| !block.starts_with("services:")).collect();
+    assert!(examples.len() >= 3, "{examples:?}");
+    for example in examples {
+        parse(&example);
+    }
+}
+
+#[test]
+fn what_check_prints_is_what_is_shown() {
+    let printed = parse(&read("config.yaml")).describe().to_string();
+    let shown = blocks("console").into_iter().find(|block| block.starts_with("$ sidecache check")).unwrap();
+    let part = shown.split('…').nth(1).unwrap().trim_start();
+    assert!(printed.contains(part), "shown:\n{part}\nprinted:\n{printed}");
+}
+
+/// Names with defaults that can be written into a file.
+fn defaults(group: &str) -> String {
+    let rows = table(["key", "default"]);
+    let pairs = rows.iter().filter_map(|row| {
+        let name = quoted(&row[0])[0].strip_prefix(group)?.to_owned();
+        let value = row[1].strip_prefix('`')?.strip_suffix('`').filter(|value| !value.contains('`'))?;
+        Some(format!("{name}: {value}"))
+    });
+    let pairs: Vec<String> = pairs.collect();
+    assert!(pairs.len() >= 3, "{group}: {pairs:?}");
+    format!("{{ {} }}", pairs.join(", "))
+}
+
+#[test]
+fn the_defaults_are_the_code_s() {
+    let bounds = parse(&format!("limits: {}\ntimeouts: {}\n", defaults("limits."), defaults("timeouts.")));
+    assert_eq!((bounds.limits, bounds.timeouts), (Limits::default(), Timeouts::default()));
+    assert_eq!(defaults("limits.").matches(':').count(), 7);
+    assert_eq!(defaults("timeouts.").matches(':').count(), 7);
+
+    let rows = table(["key", "default"]);
+    let default = |key: &str| {
+        let row = rows.iter().find(|row| quoted(&row[0]) == [key]).unwrap_or_else(|| panic!("no row {key}"));
+        quoted(&row[1])[0].to_owned()
+    };
+    let keys = ["override", "ignore", "status", "credentials", "set_cookie", "max_body", "tags"];
+    let mut cache: Vec<String> = keys.iter().map(|key| format!("{key}: {}", default(key))).collect();
+    let key =
+        ["query", "headers", "cookies"].map(|part| format!("{part}: {}", default(&format!("key.{part}"))));
+    cache.push(format!("key: {{ {} }}", key.join(", ")));
+    cache.push(format!("client_control: {}", default("client_control")));
+    cache.push("ttl: 5s".to_owned());
+    let config = parse(&format!(
+        "store: {{ memory: {} }}\nroutes: [{{ match: /a, cache: {{ {} }} }}]\n",
+        default("store.memory"),
+        cache.join(", ")
+    ));
+    let rule = config.rules.iter().next().unwrap().cache.as_deref().cloned().unwrap();
+    assert_eq!(rule, CacheRule::new(Some(Duration::from_secs(5))));
+    assert_eq!(config.store, parse("").store);
+}
+
+#[test]
+fn every_key_of_the_file_is_in_a_table() {
+    let files = ["mod", "bounds", "cache", "cache_key", "route", "store"];
+    let files = files.map(|name| format!("proxy/src/config/{name}.rs"));
+    let known: BTreeSet<String> = files.iter().flat_map(|file| literals(file, "known: &[", "]")).collect();
+    let rows = table(["key", "default"]);
+    let mut listed =
+        set(rows.iter().flat_map(|row| quoted(&row[0])).map(|name| name.rsplit('.').next().unwrap()));
+    // Maps whose keys have rows of their own.
+    listed.extend(set(["store", "limits", "timeouts", "key", "except"]));
+    assert_eq!(listed, known);
+    assert!(read("README.md").contains("`key.query.except`"));
+
+    let later: BTreeSet<String> = files.iter().flat_map(|file| literals(file, "later: &[", "]")).collect();
+    let readme = read("README.md");
+    let paragraph = readme.split("Known and refused").nth(1).unwrap().split("\n\n").next().unwrap();
+    let told = set(quoted(paragraph).iter().map(|name| name.rsplit('.').next().unwrap()));
+    assert!(told.is_superset(&later), "{later:?} are not all told of in: {paragraph}");
+}
+
+#[test]
+fn every_outcome_and_every_detail_is_in_a_table() {
+    let words = |column: &str| {
+        let rows = table([column, "meaning"]);
+        set(rows.iter().map(|row| quoted(&row[0])[0]))
+    };
+    assert_eq!(words("outcome"), set(Outcome::WORDS));
+    assert_eq!(words("detail"), literals("proxy/src/status.rs", "impl Detail {", "\n}"));
+}
+
+#[test]
+fn every_error_of_the_proxy_s_own_is_in_a_table() {
+    let rows = table(["status", "error"]);
+    let listed = set(rows.iter().flat_map(|row| quoted(&row[1])));
+    let mut known = literals("proxy/src/upstream/error.rs", "fn proxy_status_error", "\n    }");
+    known.extend(literals("proxy/src/error.rs", "error: ", ","));
+    assert_eq!(listed, known);
+}
+
+#[test]
+fn the_metrics_named_exist() {
+    let readme = read("README.md");
+    let named = quoted(&readme).into_iter().filter(|name| name.starts_with("sidecache_"));
+    let named = set(named.map(|name| name.split('{').next().unwrap()));
+    let files = ["telemetry/snapshot", "telemetry/rule_metrics", "telemetry/log", "reload/status"];
+    let sources = files.map(|file| read(&format!("proxy/src/{file}.rs"))).concat();
+    assert!(named.len() >= 8, "{named:?}");
+    for name in named {
+        let registered = name.trim_end_matches("_total");
+        assert!(sources.contains(&format!("\"{registered}\"")), "{name}");
+    }
+}
+
+#[test]
+fn the_links_lead_somewhere() {
+    for file in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+        let text = read(file);
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if let Some(heading) = link.strip_prefix('#') {
+                let slugs = text.lines().filter_map(|line| line.strip_prefix("## "));
+                let mut slugs =
+                    slugs.map(|heading| heading.to_lowercase().replace('`', "").replace(' ', "-"));
+                assert!(slugs.any(|slug| slug == heading), "{file}: {link}");
+            } else if !link.starts_with("https://") {
+                read(link);
+            }
+        }
+    }
+}
