@@ -158,6 +158,56 @@ async fn each_variant_is_fetched_once() {
 }
 
 #[tokio::test]
+async fn variants_that_are_known_to_differ_do_not_wait_for_each_other() {
+    for on in STORES {
+        let gate = Gate::shut();
+        let door = gate.clone();
+        let script = move |asked: &Asked| {
+            let language = asked.field("accept-language").unwrap_or("none");
+            let answer = ok("Vary: accept-language\r\n", language);
+            match language {
+                "slow" => [vec![Step::Wait(door.clone())], answer].concat(),
+                _ => answer,
+            }
+        };
+        let story = Story::cached(on, Origin::start(script).await, "10s").await;
+        let speaks =
+            async |language| story.browser().await.ask("GET /a", &[("accept-language", language)]).await;
+        assert_eq!(speaks("de").await.fine(), "fwd=uri-miss; stored");
+        story.settled().await;
+        let mut slow = story.browser().await;
+        slow.send(&request("GET /a", &[("accept-language", "slow")], "")).await;
+        story.asked(2).await;
+        assert_eq!(speaks("fr").await.fine(), "fwd=vary-miss; stored");
+        story.pass_millis(11_000);
+        assert_eq!(speaks("de").await.fine(), "fwd=stale; stored");
+        gate.open();
+        assert_eq!(slow.answer("GET /a").await.fine(), "fwd=vary-miss; stored");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_looked_before_a_fetch_ended_does_not_begin_another() {
+    const ROUNDS: usize = 300;
+    for on in STORES {
+        let story = Story::cached(on, Origin::saying("").await, "10s").await;
+        let mut clients = JoinSet::new();
+        for _ in 0..8 {
+            let address = story.address;
+            clients.spawn(async move {
+                let mut browser = Browser::connect(address).await;
+                // All in the same order: each target is asked for by some while others just store it.
+                for round in 0..ROUNDS {
+                    browser.ask(&format!("GET /{round}"), &[]).await.fine();
+                }
+            });
+        }
+        clients.join_all().await;
+        assert_eq!(story.origin.count(), ROUNDS, "{on:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_may_not_be_shared_is_fetched_by_all_at_once() {
     for on in STORES {
         let origin = Origin::start(|asked| {
