@@ -1,17 +1,10 @@
 //! What a request finds: the state that lives as long as the process, and the part of it that an
 //! edit of the file swaps at once.
 
-use std::{
-    hash::Hasher,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     admit::Target,
@@ -21,6 +14,7 @@ use crate::{
     limits::{Limits, Timeouts},
     routes::{Rules, host_matches},
     store::tiers::Tiers,
+    tally::Tally,
     upstream::Upstream,
 };
 
@@ -31,8 +25,9 @@ pub struct App {
     pub store: Tiers,
     /// What is being fetched.
     pub flights: Flights,
-    /// What has been made obsolete.
-    pub generations: Generations,
+    /// How often each resource has been made obsolete. A fill notes it when it starts and stores
+    /// nothing if that has moved on: what it fetched may be older than the change.
+    pub generations: Tally,
     /// What time it is.
     pub clock: Clock,
 }
@@ -61,7 +56,7 @@ impl App {
             live: ArcSwap::from_pointee(live),
             store,
             flights: Flights::default(),
-            generations: Generations::default(),
+            generations: Tally::default(),
             clock,
         }
     }
@@ -98,42 +93,5 @@ impl Live {
             }
         }
         keys
-    }
-}
-
-/// How often each resource has been made obsolete.
-///
-/// A fill notes the generation of its resource when it starts and stores nothing if that has moved
-/// on: what it fetched may be older than the change. Resources share counters, which can only cost
-/// a store that would have been allowed.
-pub struct Generations(Box<[AtomicU64]>);
-
-const COUNTERS: usize = 1024;
-
-impl Default for Generations {
-    fn default() -> Self {
-        Self((0..COUNTERS).map(|_| AtomicU64::new(0)).collect())
-    }
-}
-
-impl Generations {
-    /// The generation of a resource.
-    #[must_use]
-    pub fn of(&self, key: &ResourceKey) -> u64 {
-        self.counter(key).map_or(0, |counter| counter.load(Ordering::SeqCst))
-    }
-
-    /// Makes obsolete what is being fetched for a resource.
-    pub fn advance(&self, key: &ResourceKey) {
-        if let Some(counter) = self.counter(key) {
-            counter.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    fn counter(&self, key: &ResourceKey) -> Option<&AtomicU64> {
-        let mut hash = Xxh3::new();
-        hash.write(key.as_bytes());
-        let index = usize::try_from(hash.finish() % COUNTERS as u64).ok()?;
-        self.0.get(index)
     }
 }

@@ -133,11 +133,14 @@ impl Fill {
             }
         }
         spool.finish(trailers);
-        self.commit(storing).await;
+        if self.commit(storing).await {
+            self.app.flights.land(&self.flight, &self.key);
+        }
     }
 
-    /// Stores the whole response, unless its resource has been made obsolete meanwhile.
-    async fn commit(&self, storing: Storing) {
+    /// Stores the whole response, unless its resource has been made obsolete meanwhile. Whether it
+    /// is stored.
+    async fn commit(&self, storing: Storing) -> bool {
         let Storing { shared, generation, keep } = storing;
         let entry = Stored {
             key: Bytes::copy_from_slice(self.key.as_bytes()),
@@ -151,17 +154,20 @@ impl Fill {
             body: shared.body.collect(),
         };
         if self.app.generations.of(&self.key) != generation {
-            return;
+            return false;
         }
-        if let Err(error) = self.app.store.commit(&self.key, Arc::new(entry), keep).await {
+        let committed = self.app.store.commit(&self.key, Arc::new(entry), keep).await;
+        if let Err(error) = &committed {
             tracing::debug!(%error, "a response was not stored");
         }
+        if self.app.generations.of(&self.key) == generation {
+            return committed.is_ok();
+        }
         // What became obsolete while it was being written may have been removed before it was there.
-        if self.app.generations.of(&self.key) != generation
-            && let Err(error) = self.app.store.remove(slice::from_ref(&self.key)).await
-        {
+        if let Err(error) = self.app.store.remove(slice::from_ref(&self.key)).await {
             tracing::warn!(%error, "an obsolete response could not be removed");
         }
+        false
     }
 
     /// Tells those who wait that there is nothing to share; those who come now start anew.

@@ -18,12 +18,16 @@ use crate::{
     policy::{facts::ResponseFacts, freshness::Exchange},
     spool::Spool,
     status::Detail,
+    tally::Tally,
     upstream::FetchError,
 };
 
 /// What is being fetched and may be waited for.
 #[derive(Default)]
-pub struct Flights(Mutex<HashMap<FlightKey, Arc<Flight>>>);
+pub struct Flights {
+    open: Mutex<HashMap<FlightKey, Arc<Flight>>>,
+    landings: Tally,
+}
 
 /// Requests with the same one may share an answer, as far as is known before it comes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -80,20 +84,58 @@ pub enum Role {
     Leader(Arc<Flight>, Ticket),
     /// It waits for it.
     Follower(Ticket),
+    /// Neither: since it looked, a flight has landed, and the answer may be stored by now.
+    Late,
 }
 
 impl Flights {
-    /// Joins the flight for this resource and variant under a rule of this fingerprint, or opens one.
-    pub fn join(&self, resource: &ResourceKey, variant: &VariantKey, fingerprint: u64) -> Role {
-        let key = FlightKey { resource: resource.as_bytes().into(), variant: variant.id(), fingerprint };
+    /// How many flights for this resource have ended with a stored response; to be read before the
+    /// look-up.
+    #[must_use]
+    pub fn landings(&self, resource: &ResourceKey) -> u64 {
+        self.landings.of(resource)
+    }
+
+    /// Joins the flight for this resource and variant under a rule's fingerprint, or opens one,
+    /// unless there have been more landings than were `seen`.
+    pub fn join(
+        &self,
+        resource: &ResourceKey,
+        variant: &VariantKey,
+        fingerprint: u64,
+        seen: Option<u64>,
+    ) -> Role {
+        let key = FlightKey { resource: resource.as_bytes().into(), fingerprint, variant: variant.id() };
         let mut flights = self.lock();
         if let Some(flight) = flights.get(&key) {
             return Role::Follower(Ticket(flight.phase.subscribe()));
+        }
+        if seen.is_some_and(|seen| seen != self.landings(resource)) {
+            return Role::Late;
         }
         let flight = Arc::new(Flight { phase: watch::Sender::new(Phase::Waiting), key: Some(key.clone()) });
         flights.insert(key, Arc::clone(&flight));
         let ticket = Ticket(flight.phase.subscribe());
         Role::Leader(flight, ticket)
+    }
+
+    /// How many are under way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// How many requests wait for the flights under way, their leaders included.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lock().values().map(|flight| flight.phase.receiver_count()).sum()
+    }
+
+    /// Takes no more followers on a flight whose answer has been stored.
+    pub fn land(&self, flight: &Arc<Flight>, resource: &ResourceKey) {
+        // In this order: who finds the flight gone finds that it has landed.
+        self.landings.advance(resource);
+        self.close(flight);
     }
 
     /// Takes no more followers on a flight.
@@ -134,7 +176,7 @@ impl Flights {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<FlightKey, Arc<Flight>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -194,14 +236,14 @@ mod tests {
     }
 
     fn lead(flights: &Flights, path: &'static str) -> (Arc<Flight>, Ticket) {
-        match flights.join(&key(path), &VariantKey::only(), 0) {
+        match flights.join(&key(path), &VariantKey::only(), 0, None) {
             Role::Leader(flight, ticket) => (flight, ticket),
-            Role::Follower(_) => panic!("follows on {path}"),
+            Role::Follower(_) | Role::Late => panic!("does not lead on {path}"),
         }
     }
 
     fn follows(flights: &Flights, path: &'static str) -> bool {
-        matches!(flights.join(&key(path), &VariantKey::only(), 0), Role::Follower(_))
+        matches!(flights.join(&key(path), &VariantKey::only(), 0, None), Role::Follower(_))
     }
 
     #[tokio::test]
@@ -221,11 +263,32 @@ mod tests {
         drop(second);
     }
 
+    #[test]
+    fn who_looked_before_a_landing_looks_again() {
+        let flights = Flights::default();
+        let seen = flights.landings(&key("/a"));
+        let (flight, _ticket) = lead(&flights, "/a");
+        flights.land(&flight, &key("/a"));
+        let join = |seen| flights.join(&key("/a"), &VariantKey::only(), 0, Some(seen));
+        assert!(matches!(join(seen), Role::Late));
+        assert!(matches!(join(flights.landings(&key("/a"))), Role::Leader(..)));
+    }
+
+    #[test]
+    fn rules_that_store_otherwise_do_not_share_a_flight() {
+        let flights = Flights::default();
+        let _one = lead(&flights, "/a");
+        let other = flights.join(&key("/a"), &VariantKey::only(), 1, None);
+        assert!(matches!(other, Role::Leader(..)));
+    }
+
     #[tokio::test]
     async fn a_flight_is_unwanted_only_when_the_last_one_has_gone() {
         let flights = Flights::default();
         let (flight, leader) = lead(&flights, "/a");
-        let Role::Follower(follower) = flights.join(&key("/a"), &VariantKey::only(), 0) else { panic!() };
+        let Role::Follower(follower) = flights.join(&key("/a"), &VariantKey::only(), 0, None) else {
+            panic!()
+        };
         drop(leader);
         let mut unwanted = std::pin::pin!(flights.unwanted(&flight));
         assert!(futures_poll(unwanted.as_mut()).await.is_none());

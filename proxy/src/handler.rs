@@ -1,8 +1,9 @@
 //! The story of a request, from the rule to the answer. The only file that branches on the
 //! policy's decision.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
+use http::HeaderName;
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     policy::{
         invalidation::invalidates,
         request::{Admission, Inquiry, admit},
-        reuse::{Decision, Found, decide, offer},
+        reuse::{Decision, Found, Freshness, decide, offer},
         rule::CacheRule,
     },
     respond,
@@ -53,20 +54,40 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
     };
     let key = ResourceKey::new(&head.target, &cache.key.query);
     let selector = Selector { headers: &head.headers, keyed: &cache.key };
-    let lookup = app.store.lookup(&key, &selector).await;
-    let now = app.clock.now();
-    let mut reply = match decide(found(&lookup), &admission, cache, rule.fingerprint, now) {
-        Decision::Serve(freshness) => match &lookup {
-            Ok(Lookup::Found(stored)) => respond::stored(stored, freshness, request),
-            _ => Failure::not_cached().reply(),
-        },
-        Decision::NotCached => Failure::not_cached().reply(),
-        Decision::Fetch { forward, collapse: false } if admission.head_only => {
-            return Box::pin(pass(app, live, request, body, forward, Some(rule))).await;
-        }
-        Decision::Fetch { forward, collapse } => {
-            let miss = Miss { app, live, request, rule, cache, admission, key, selector, forward };
-            Box::pin(miss.answer(collapse)).await
+    let mut landings = Some(app.flights.landings(&key));
+    let mut reply = loop {
+        let lookup = app.store.lookup(&key, &selector).await;
+        let now = app.clock.now();
+        match decide(found(&lookup), &admission, cache, rule.fingerprint, now) {
+            Decision::Serve(freshness) => match &lookup {
+                Ok(Lookup::Found(stored)) => break respond::stored(stored, freshness, request),
+                _ => break Failure::not_cached().reply(),
+            },
+            Decision::NotCached => break Failure::not_cached().reply(),
+            Decision::Fetch { forward, collapse: false } if admission.head_only => {
+                return Box::pin(pass(app, live, request, body, forward, Some(rule))).await;
+            }
+            Decision::Fetch { forward, collapse } => {
+                let nominated = nominated(&lookup);
+                // What the store did not answer in time is not asked again.
+                let landings = landings.take().filter(|_| lookup.is_ok());
+                let miss = Miss {
+                    app,
+                    live,
+                    request,
+                    rule,
+                    cache,
+                    admission: &admission,
+                    key: &key,
+                    selector,
+                    forward,
+                    asked: now,
+                };
+                // Nothing: look again. That is once at most, since `landings` is empty now.
+                if let Some(reply) = Box::pin(miss.answer(collapse, nominated, landings)).await {
+                    break reply;
+                }
+            }
         }
     };
     reply.rule = Some(Arc::clone(&rule.name));
@@ -78,8 +99,17 @@ fn found(lookup: &Result<Lookup, StoreError>) -> Found<'_> {
     match lookup {
         Err(_) => Found::Unknown,
         Ok(Lookup::Nothing) => Found::Nothing,
-        Ok(Lookup::OtherVariants) => Found::OtherVariants,
+        Ok(Lookup::OtherVariants(_)) => Found::OtherVariants,
         Ok(Lookup::Found(stored)) => Found::Stored(stored),
+    }
+}
+
+/// By which fields, as far as the store knows, the variants of the resource are selected.
+fn nominated(lookup: &Result<Lookup, StoreError>) -> Box<[HeaderName]> {
+    match lookup {
+        Ok(Lookup::Found(stored)) => stored.nominated.clone(),
+        Ok(Lookup::OtherVariants(nominated)) => nominated.clone(),
+        Ok(Lookup::Nothing) | Err(_) => Box::default(),
     }
 }
 
@@ -148,39 +178,63 @@ struct Miss<'r> {
     request: &'r Request,
     rule: &'r Rule,
     cache: &'r Arc<CacheRule>,
-    admission: Admission,
-    key: ResourceKey,
+    admission: &'r Admission,
+    key: &'r ResourceKey,
     selector: Selector<'r>,
     forward: Forward,
+    /// When the store was asked.
+    asked: SystemTime,
 }
 
 /// How often a request joins a flight again after one has failed. Then it shares the failure: an
 /// origin that fails twice in a row is not helped by everybody's own attempt.
 const REJOINS: usize = 1;
+/// How often a request changes flights because the answer it waited for is selected by other fields
+/// than it knew. Once is enough, unless the origin's `Vary` goes to and fro.
+const RESELECTIONS: usize = 2;
 
 impl Miss<'_> {
-    /// Waits for somebody's fetch or starts one.
-    async fn answer(mut self, collapse: bool) -> Reply {
+    /// Waits for somebody's fetch or starts one. Nothing: the answer may be stored by now.
+    ///
+    /// What selects is known only with the answer; until then it is what the rule keys and what was
+    /// `nominated` last.
+    async fn answer(
+        mut self,
+        collapse: bool,
+        mut nominated: Box<[HeaderName]>,
+        landings: Option<u64>,
+    ) -> Option<Reply> {
         if !collapse {
-            return self.lead(Flight::alone()).await;
+            return Some(self.lead(Flight::alone()).await);
         }
-        // What is selected by is known only with the answer; until then, by what the rule keys.
-        let variant = self.selector.variant(&[]);
-        for rejoins in 0..=REJOINS {
-            match self.app.flights.join(&self.key, &variant, self.rule.fingerprint) {
-                Role::Leader(flight, ticket) => return self.lead((flight, ticket)).await,
-                Role::Follower(ticket) => match self.follow(ticket).await {
-                    Followed::Answered(reply) => return reply,
-                    Followed::Failed(error) if rejoins == REJOINS => return failure(&error).reply(),
-                    Followed::Failed(_) => {}
-                    Followed::Alone(detail) => {
-                        self.forward.detail = Some(detail);
-                        break;
-                    }
-                },
-            }
+        let (mut rejoins, mut reselections) = (0, 0);
+        loop {
+            let variant = self.selector.variant(&nominated);
+            let mut ticket = match self.app.flights.join(self.key, &variant, self.rule.fingerprint, landings)
+            {
+                Role::Leader(flight, ticket) => return Some(self.lead((flight, ticket)).await),
+                Role::Follower(ticket) => ticket,
+                Role::Late => return None,
+            };
+            let detail = match self.follow(&mut ticket).await {
+                Followed::Answered(reply) => return Some(reply),
+                Followed::Failed(error) if rejoins == REJOINS => return Some(failure(&error).reply()),
+                Followed::Cut(reply) if rejoins == REJOINS => return Some(reply),
+                Followed::Failed(_) | Followed::Cut(_) => {
+                    rejoins += 1;
+                    continue;
+                }
+                // Those that select the same wait for one fetch, as they would have from the start.
+                Followed::Reselects(names) if reselections < RESELECTIONS && names != nominated => {
+                    (nominated, reselections) = (names, reselections + 1);
+                    continue;
+                }
+                Followed::Reselects(_) => Detail::OtherVariant,
+                Followed::Alone(detail) => detail,
+            };
+            self.forward.detail = Some(detail);
+            return Some(self.lead(Flight::alone()).await);
         }
-        self.lead(Flight::alone()).await
     }
 
     /// Starts the fetch, as a task of its own: this client's leaving does not end it.
@@ -189,7 +243,7 @@ impl Miss<'_> {
         let fill = Fill {
             app: Arc::clone(self.app),
             live: Arc::clone(self.live),
-            request: forward::filling(self.request, self.live, self.cache, &self.admission),
+            request: forward::filling(self.request, self.live, self.cache, self.admission),
             asked: self.request.head.headers.clone(),
             admission: self.admission.clone(),
             rule: Arc::clone(self.cache),
@@ -222,41 +276,56 @@ impl Miss<'_> {
     }
 
     /// Waits for another request's fetch.
-    async fn follow(&self, mut ticket: Ticket) -> Followed {
-        let limit = self.live.timeouts.first_byte;
-        match timeout(limit, self.landed(&mut ticket)).await {
-            Ok(followed) => followed,
-            Err(_) => Followed::Alone(Detail::CollapseTimeout),
-        }
-    }
-
-    async fn landed(&self, ticket: &mut Ticket) -> Followed {
-        match ticket.landed().await {
-            Phase::Shared(shared) if selects(&shared, self.selector.headers, self.selector.keyed) => {
+    ///
+    /// It ends by limits of its own, in a failure that all share. A wait that could run out before
+    /// would send everybody to an origin that hangs; this one takes two attempts, and is never meant
+    /// to run out.
+    async fn follow(&self, ticket: &mut Ticket) -> Followed {
+        let limits = &self.live.timeouts;
+        let longest = limits.connect.saturating_add(limits.first_byte).saturating_mul(2);
+        match timeout(longest, ticket.landed()).await {
+            Ok(Phase::Shared(shared)) if selects(&shared, self.selector.headers, self.selector.keyed) => {
                 self.share(&shared).await
             }
-            Phase::Shared(_) => Followed::Alone(Detail::OtherVariant),
-            Phase::Alone(_) => Followed::Alone(Detail::NotShareable),
-            Phase::Waiting | Phase::Lost => Followed::Alone(Detail::CollapseFailed),
-            Phase::Failed(error) => Followed::Failed(error),
+            Ok(Phase::Shared(shared)) => Followed::Reselects(shared.nominated.clone()),
+            Ok(Phase::Alone(_)) => Followed::Alone(Detail::NotShareable),
+            Ok(Phase::Waiting | Phase::Lost) => Followed::Alone(Detail::CollapseFailed),
+            Ok(Phase::Failed(error)) => Followed::Failed(error),
+            Err(_) => Followed::Alone(Detail::CollapseTimeout),
         }
     }
 
     /// A body of announced length is passed on as it comes. One without might turn out too long to
     /// be kept for everybody: it is waited for.
     async fn share(&self, shared: &Arc<Shared>) -> Followed {
+        let freshness = match self.offered(shared) {
+            Ok(freshness) => freshness,
+            Err(forward) => return Followed::Alone(forward.detail.unwrap_or(Detail::NotFresh)),
+        };
         if shared.body.is_whole() {
-            let now = self.app.clock.now();
-            return match offer(&shared.facts, shared.exchange, &self.admission, self.cache, now) {
-                Ok(freshness) => Followed::Answered(respond::just_stored(shared, freshness, self.request)),
-                Err(_) => Followed::Alone(Detail::NotFresh),
-            };
-        }
-        if shared.body.length().is_none() && shared.body.ended().await != Ended::Whole {
-            return Followed::Alone(Detail::NotShareable);
+            return Followed::Answered(respond::just_stored(shared, freshness, self.request));
         }
         let forward = Forward { collapsed: true, ..self.forward };
-        Followed::Answered(respond::shared(shared, Outcome::Forward(forward), self.request))
+        let reply = respond::shared(shared, Outcome::Forward(forward), self.request);
+        if shared.body.length().is_some() {
+            return Followed::Answered(reply);
+        }
+        match timeout(self.live.timeouts.first_byte, shared.body.ended()).await {
+            Ok(Ended::Whole) => Followed::Answered(reply),
+            Ok(Ended::Cut) => Followed::Cut(reply),
+            Ok(Ended::Overflowed) => Followed::Alone(Detail::NotShareable),
+            Err(_) => Followed::Alone(Detail::CollapseTimeout),
+        }
+    }
+
+    /// Whether a shared answer may be this request's, under its own rule and credentials. A client
+    /// that asks for a fresher one has it, if it came after the request.
+    fn offered(&self, shared: &Shared) -> Result<Freshness, Forward> {
+        let mut admission = self.admission.clone();
+        if shared.exchange.response_time >= self.asked {
+            admission.control = None;
+        }
+        offer(&shared.facts, shared.exchange, &admission, self.cache, self.app.clock.now())
     }
 }
 
@@ -266,6 +335,10 @@ enum Followed {
     Answered(Reply),
     /// Its failure.
     Failed(Arc<FetchError>),
+    /// Its answer, which the origin cut before this request had any of it.
+    Cut(Reply),
+    /// Another variant than this request's: these fields select.
+    Reselects(Box<[HeaderName]>),
     /// Nothing that this request may have.
     Alone(Detail),
 }

@@ -49,6 +49,7 @@ pub mod spool;
 pub mod status;
 pub mod store;
 pub mod stored;
+pub mod tally;
 pub mod telemetry;
 pub mod upstream;
 pub mod wrap;

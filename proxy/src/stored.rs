@@ -82,6 +82,8 @@ struct Head<'a> {
     request_time: u64,
     response_time: u64,
     status: u16,
+    /// Seconds. `Age` is not among the lines: it is written anew with each answer.
+    age: u64,
     lines: &'a [u8],
 }
 
@@ -120,6 +122,7 @@ impl Stored {
             request_time: to_millis(store.there(self.request_time)),
             response_time: to_millis(store.there(self.response_time)),
             status: self.facts.status.as_u16(),
+            age: self.facts.age.as_secs(),
             lines: self.lines.as_bytes(),
         };
         let head = postcard::to_allocvec(&head).map_err(|_| Corrupt::Head)?;
@@ -154,7 +157,10 @@ impl Stored {
             fingerprint: read.fingerprint,
             request_time: store.here(from_millis(read.request_time)?),
             response_time: store.here(from_millis(read.response_time)?),
-            facts: ResponseFacts::of(status, &lines.to_map()),
+            facts: ResponseFacts {
+                age: Duration::from_secs(read.age),
+                ..ResponseFacts::of(status, &lines.to_map())
+            },
             lines,
             body,
         })

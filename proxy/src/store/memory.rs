@@ -120,7 +120,7 @@ impl MemoryStore {
         let variant = selector.variant(&resource.nominated);
         match resource.variants.iter().find(|stored| stored.variant == variant) {
             Some(stored) => Lookup::Found(Arc::clone(stored)),
-            None => Lookup::OtherVariants,
+            None => Lookup::OtherVariants(resource.nominated.clone()),
         }
     }
 

@@ -44,8 +44,8 @@ pub trait Store: Send + Sync {
 pub enum Lookup {
     /// Nothing for this resource.
     Nothing,
-    /// Variants, but none that this request selects.
-    OtherVariants,
+    /// Variants, but none that this request selects; they are selected by these fields.
+    OtherVariants(Box<[HeaderName]>),
     /// The response that this request selects.
     Found(Arc<Stored>),
 }

@@ -45,7 +45,7 @@ pub fn entry(key: &ResourceKey, headers: &HeaderMap, nominated: &[HeaderName], b
         request_time: now,
         response_time: now + Duration::from_millis(5),
         lines: Lines::from_map(&fields),
-        facts: ResponseFacts::of(StatusCode::OK, &fields),
+        facts: ResponseFacts { age: Duration::from_secs(7), ..ResponseFacts::of(StatusCode::OK, &fields) },
         body: Bytes::copy_from_slice(body.as_bytes()),
     })
 }
@@ -60,7 +60,7 @@ pub async fn lookup(store: &impl Store, key: &ResourceKey, headers: &HeaderMap) 
 pub async fn body(store: &impl Store, key: &ResourceKey, headers: &HeaderMap) -> String {
     match lookup(store, key, headers).await {
         Lookup::Found(stored) => String::from_utf8(stored.body.to_vec()).unwrap(),
-        Lookup::OtherVariants => "-".to_owned(),
+        Lookup::OtherVariants(_) => "-".to_owned(),
         Lookup::Nothing => String::new(),
     }
 }

@@ -9,10 +9,15 @@
     reason = "a test fails by a panic"
 )]
 
+pub mod browser;
 pub mod echo;
 pub mod entries;
+pub mod instance;
+pub mod load;
+pub mod origin;
 pub mod process;
 pub mod redis;
 pub mod rig;
 pub mod sidecar;
+pub mod story;
 pub mod wire;

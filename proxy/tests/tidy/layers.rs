@@ -37,7 +37,10 @@ const MODULES: [(Layer, &[&str]); 5] = [
         ],
     ),
     (Layer::Seam, &["clock", "message", "observe", "store"]),
-    (Layer::Adapter, &["flight", "spool", "store::memory", "store::redis", "store::tiers", "upstream"]),
+    (
+        Layer::Adapter,
+        &["flight", "spool", "store::memory", "store::redis", "store::tiers", "tally", "upstream"],
+    ),
     (Layer::Story, &["app", "error", "fill", "forward", "handler", "respond"]),
     (
         Layer::Edge,

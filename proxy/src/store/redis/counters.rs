@@ -58,7 +58,7 @@ impl Counters {
     pub(super) fn looked_up(&self, outcome: &Result<Lookup, StoreError>) {
         one(match outcome {
             Ok(Lookup::Found(_)) => &self.hits,
-            Ok(Lookup::Nothing | Lookup::OtherVariants) => &self.misses,
+            Ok(Lookup::Nothing | Lookup::OtherVariants(_)) => &self.misses,
             Err(StoreError::Budget) => &self.timeouts,
             Err(StoreError::Unavailable | StoreError::Overload) => &self.refused,
             Err(StoreError::Refused(_) | StoreError::TooLarge) => &self.errors,

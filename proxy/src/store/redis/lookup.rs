@@ -59,8 +59,9 @@ impl Inner {
         match read {
             Read::Nothing => Lookup::Nothing,
             Read::OtherVariants(nominated) => {
+                let names = nominated.names.clone();
                 self.nominations.remember(place.hash, nominated);
-                Lookup::OtherVariants
+                Lookup::OtherVariants(names)
             }
             Read::Entry { nominated, variant, bytes } => {
                 self.nominations.remember(place.hash, nominated);

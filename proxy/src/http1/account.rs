@@ -1,0 +1,98 @@
+//! What becomes of a request is told once, however it ends: answered, cut short, or given up
+//! because the client has gone.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::Connection;
+use crate::{
+    message::{Failed, Reply, Request},
+    observe::Exchange,
+    status::{Outcome, Own},
+};
+
+/// The account of one exchange. Dropped, it tells the observer.
+pub(super) struct Account<'c> {
+    connection: &'c Connection,
+    request: Option<&'c Request>,
+    started: Instant,
+    /// Bytes of bodies sent on this connection; before this exchange, and ever.
+    before: u64,
+    sent: Arc<AtomicU64>,
+    answer: Answer,
+    complete: bool,
+}
+
+struct Answer {
+    status: StatusCode,
+    outcome: Outcome,
+    rule: Option<Arc<str>>,
+    failed: Option<Box<Failed>>,
+}
+
+impl<'c> Account<'c> {
+    /// Until there is an answer, the client is taken to leave without one.
+    pub(super) fn open(
+        connection: &'c Connection,
+        request: Option<&'c Request>,
+        sent: &Arc<AtomicU64>,
+    ) -> Self {
+        let answer = Answer {
+            status: client_closed_request(),
+            outcome: Outcome::Own(Own::ClientGone),
+            rule: None,
+            failed: None,
+        };
+        let before = sent.load(Ordering::Relaxed);
+        Self {
+            connection,
+            request,
+            started: Instant::now(),
+            before,
+            sent: Arc::clone(sent),
+            answer,
+            complete: false,
+        }
+    }
+
+    /// There is an answer, and its sending begins.
+    pub(super) fn answered(&mut self, reply: &mut Reply) {
+        self.answer = Answer {
+            status: reply.status,
+            outcome: reply.outcome,
+            rule: reply.rule.take(),
+            failed: reply.failed.take(),
+        };
+    }
+
+    /// The client got all of it.
+    pub(super) fn completed(&mut self) {
+        self.complete = true;
+    }
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        self.connection.observer.observe(&Exchange {
+            request: self.request,
+            peer: self.connection.peer,
+            status: self.answer.status,
+            outcome: self.answer.outcome,
+            rule: self.answer.rule.as_ref(),
+            failed: self.answer.failed.as_deref(),
+            body_bytes: self.sent.load(Ordering::Relaxed) - self.before,
+            duration: self.started.elapsed(),
+            complete: self.complete,
+        });
+    }
+}
+
+/// 499, for which no RFC has a name: that of a request whose client left before its answer.
+fn client_closed_request() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+}

@@ -1,0 +1,186 @@
+//! Which requests share a stored response, and which never do.
+
+use crate::support::{
+    origin::{Origin, ok},
+    story::{On, Story, everything},
+};
+
+on_both_stores![
+    the_whole_query_counts,
+    no_query_counts,
+    some_of_the_query_counts,
+    all_but_some_of_the_query_counts,
+    a_keyed_field_selects,
+    vary_selects,
+    vary_of_too_much_is_never_stored,
+    hosts_are_kept_apart,
+    what_is_spelled_otherwise_is_another_resource,
+    ambiguous_paths_are_never_cached,
+    fields_that_rewrite_a_request_do_not_reach_the_origin,
+];
+
+/// Which of these targets share a response: for each, the first one whose answer it got.
+async fn shares(story: &Story, targets: &[&str]) -> Vec<usize> {
+    let mut bodies = Vec::new();
+    for target in targets {
+        let body = story.get(target).await.body;
+        bodies.push(body);
+    }
+    bodies.iter().map(|body| bodies.iter().position(|other| other == body).unwrap()).collect()
+}
+
+async fn keyed(on: On, key: &str) -> Story {
+    Story::cached(on, Origin::saying("").await, &format!("{{ ttl: 10s, key: {{ {key} }} }}")).await
+}
+
+async fn the_whole_query_counts(on: On) {
+    let story = keyed(on, "query: all").await;
+    let targets = ["/a", "/a?", "/a?b=1", "/a?b=1&c=2", "/a?c=2&b=1", "/a?b=1", "/a/b=1", "/ab=1", "/a?b=1&"];
+    assert_eq!(shares(&story, &targets).await, [0, 1, 2, 3, 4, 2, 6, 7, 8]);
+}
+
+async fn no_query_counts(on: On) {
+    let story = keyed(on, "query: none").await;
+    assert_eq!(shares(&story, &["/a", "/a?b=1", "/a?", "/b?b=1"]).await, [0, 0, 0, 3]);
+}
+
+async fn some_of_the_query_counts(on: On) {
+    let story = keyed(on, "query: [page, sort]").await;
+    let targets = ["/a?page=1", "/a?x=1&page=1", "/a?page=1&sort=2", "/a?sort=2&page=1", "/a", "/a?x=1"];
+    assert_eq!(shares(&story, &targets).await, [0, 0, 2, 3, 4, 4]);
+    // What an app may read as `page` is not left out.
+    let doubtful = ["/a?page=1&%70age=2", "/a?page=1;page=2", "/a?page=1&page[]=2"];
+    assert_eq!(shares(&story, &doubtful).await, [0, 1, 2]);
+}
+
+async fn all_but_some_of_the_query_counts(on: On) {
+    let story = keyed(on, "query: { except: [utm_*, ref] }").await;
+    let targets = ["/a?b=1", "/a?b=1&utm_source=x", "/a?ref=1&b=1", "/a?b=1&refs=2", "/a?utm_x", "/a"];
+    assert_eq!(shares(&story, &targets).await, [0, 0, 0, 3, 4, 4]);
+    // The origin is asked with all of it.
+    assert_eq!(story.origin.asked()[0].target, "/a?b=1");
+    story.get("/z?utm_source=x&b=1").await;
+    assert_eq!(story.origin.last().target, "/z?utm_source=x&b=1");
+}
+
+async fn a_keyed_field_selects(on: On) {
+    let story = keyed(on, "headers: [accept-language]").await;
+    let with = async |fields: &[(&str, &str)]| story.get_with("/a", fields).await.fine().to_owned();
+    assert_eq!(with(&[("accept-language", "de")]).await, "fwd=uri-miss; stored");
+    assert_eq!(with(&[("accept-language", "fr")]).await, "fwd=vary-miss; stored");
+    assert_eq!(with(&[]).await, "fwd=vary-miss; stored");
+    assert_eq!(with(&[("accept-language", "")]).await, "fwd=vary-miss; stored");
+    assert_eq!(with(&[("accept-language", "d"), ("accept-language", "e")]).await, "fwd=vary-miss; stored");
+    for fields in [&[("accept-language", "de")][..], &[("accept-language", "fr")], &[], &[("accept", "x")]] {
+        assert!(with(fields).await.starts_with("hit"), "{fields:?}");
+    }
+    assert_eq!(story.origin.count(), 5);
+}
+
+async fn vary_selects(on: On) {
+    let story = Story::cached(on, Origin::saying("Vary: Accept-Language, X-B\r\n").await, "10s").await;
+    let with = async |language| story.get_with("/a", &[("accept-language", language)]).await;
+    assert_eq!(with("de").await.fine(), "fwd=uri-miss; stored");
+    assert_eq!(with("fr").await.fine(), "fwd=vary-miss; stored");
+    assert_eq!(with("de").await.body, "answer 1");
+    assert_eq!(with("fr").await.body, "answer 2");
+    assert_eq!(story.get_with("/a", &[("accept-language", "de"), ("x-b", "1")]).await.body, "answer 3");
+    assert_eq!(story.origin.count(), 3);
+    story.pass_millis(10_500);
+    assert_eq!(with("de").await.fine(), "fwd=stale; stored");
+    assert!(with("de").await.is_hit());
+    assert_eq!(with("fr").await.fine(), "fwd=stale; stored");
+}
+
+async fn vary_of_too_much_is_never_stored(on: On) {
+    let origin = Origin::start(|asked| {
+        let vary = match asked.target.as_str() {
+            "/star" => "accept, *".to_owned(),
+            _ => (0..17).map(|n| format!("x-{n}")).collect::<Vec<_>>().join(", "),
+        };
+        ok(&format!("Vary: {vary}\r\n"), "x")
+    });
+    let story = Story::cached(on, origin.await, "10s").await;
+    for _ in 0..2 {
+        assert_eq!(story.get("/star").await.fine(), "fwd=uri-miss; detail=vary-star");
+        assert_eq!(story.get("/long").await.fine(), "fwd=uri-miss; detail=vary-too-long");
+    }
+}
+
+async fn hosts_are_kept_apart(on: On) {
+    let story = Story::cached(on, Origin::saying("").await, "10s").await;
+    let with = async |host| story.get_with("/a", &[("host", host)]).await.body;
+    assert_eq!(with("a").await, "answer 1");
+    assert_eq!(with("a:4181").await, "answer 2");
+    assert_eq!(with("b").await, "answer 3");
+    assert_eq!(with("a.b").await, "answer 4");
+    // These are spellings of the first (RFC 9110 §4.2.3).
+    assert_eq!(with("A").await, "answer 1");
+    assert_eq!(with("a:80").await, "answer 1");
+    assert_eq!(with("a:4181").await, "answer 2");
+    let mut browser = story.browser().await;
+    assert_eq!(browser.ask("GET http://b/a", &[("host", "b")]).await.body, "answer 3");
+    assert_eq!(story.origin.asked()[1].field("host"), Some("a:4181"));
+}
+
+async fn what_is_spelled_otherwise_is_another_resource(on: On) {
+    let story = Story::cached(on, Origin::saying("").await, "10s").await;
+    let targets =
+        ["/a", "/a/", "/A", "/%61", "/a;b", "/a%20b", "/a+b", "/a=b?", "/a?=b", "/a&b", "/a?b", "/ab"];
+    let each: Vec<usize> = (0..targets.len()).collect();
+    assert_eq!(shares(&story, &targets).await, each);
+    assert_eq!(shares(&story, &targets).await, each);
+    assert_eq!(story.origin.count(), targets.len());
+}
+
+async fn ambiguous_paths_are_never_cached(on: On) {
+    let story =
+        Story::start(on, Origin::saying("").await, "routes:\n  - { match: /static/**, cache: 10s }\n").await;
+    let doubtful = [
+        "/static/x%0A.css",
+        "/static/x%00.css",
+        "/static/x%3B.css",
+        "/static/x%23.css",
+        "/static/x%3F.css",
+        "/static/x%26.css",
+        "/static/..%2faccount",
+        "/static/../account",
+        "/static/%2e%2e/account",
+        "/static/./x",
+        "/static//x",
+        "/static/x\\y",
+        "/static/..;/account",
+    ];
+    for target in doubtful {
+        for _ in 0..2 {
+            let answer = story.get(target).await;
+            assert_eq!(answer.fine(), "fwd=bypass; detail=ambiguous-target", "{target}");
+            assert_eq!(story.origin.last().target, target);
+        }
+    }
+    for target in ["//static/x", "/account/..%2fstatic/x"] {
+        assert_eq!(story.get(target).await.fine(), "fwd=bypass; detail=ambiguous-target", "{target}");
+    }
+    for target in ["/account;/static/x.js", "/account", "/static", "/staticx/a", "/STATIC/x"] {
+        assert_eq!(story.get(target).await.fine(), "fwd=bypass; detail=no-rule", "{target}");
+    }
+    assert_eq!(story.get("/static/x;v=1").await.fine(), "fwd=uri-miss; stored");
+}
+
+async fn fields_that_rewrite_a_request_do_not_reach_the_origin(on: On) {
+    let story = Story::cached(on, Origin::saying("").await, "10s").await;
+    let names =
+        ["x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"];
+    let fields = names.map(|name| (name, "/admin"));
+    assert_eq!(story.get_with("/a", &fields).await.fine(), "fwd=uri-miss; stored");
+    for name in names {
+        assert_eq!(story.origin.last().field(name), None, "{name}");
+    }
+    story.edit(&everything("{ ttl: 10s, key: { headers: [x-original-url] } }"));
+    story.get_with("/a", &fields).await.fine();
+    assert_eq!(story.origin.last().field("x-original-url"), Some("/admin"));
+    // What is passed on for its own sake keeps them.
+    story.edit(&everything("off"));
+    story.get_with("/a", &fields).await.fine();
+    assert_eq!(story.origin.last().field("x-http-method-override"), Some("/admin"));
+}

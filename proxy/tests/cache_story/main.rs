@@ -1,0 +1,34 @@
+//! The story of a request as its client sees it: miss, hit, hit. Each test runs on memory and on a
+//! real Redis, with a clock that it moves itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
+#![allow(clippy::indexing_slicing, reason = "likewise")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+/// Runs each of these `async fn(On)` once for each store.
+macro_rules! on_both_stores {
+    ($($name:ident),+ $(,)?) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::support::story::On::Memory).await;
+            })+
+        }
+        mod redis {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::support::story::On::Redis).await;
+            })+
+        }
+    };
+}
+
+mod bodies;
+mod bypasses;
+mod credentials;
+mod fleet;
+mod hits;
+mod invalidation;
+mod keys;
+mod rules;

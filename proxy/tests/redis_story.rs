@@ -1,0 +1,154 @@
+//! The binary on a Redis that is killed, frozen, emptied and lied to, under load: it costs misses,
+//! and nothing else.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
+#![allow(clippy::indexing_slicing, reason = "likewise")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{
+    instance::Instance,
+    load::Load,
+    origin::Origin,
+    redis::{RedisServer, eventually},
+};
+
+const CONNECTIONS: usize = 16;
+const TARGETS: &[&str] = &["/1", "/2", "/3", "/4", "/5", "/6", "/7"];
+/// What a request may wait for Redis in all is 50 ms. Twice that, for one that looks again after a
+/// fetch of another's has landed.
+const BUDGET: Duration = Duration::from_millis(100);
+/// A build without optimisation, its clients and its origin share two cores with other tests: a
+/// request that is ready may wait that long for its turn.
+const SLACK: Duration = Duration::from_millis(900);
+/// From Redis' return to the next hit: an attempt to connect comes each second, and the link must
+/// prove itself before it is trusted.
+const RECOVERY: Duration = Duration::from_secs(5);
+
+struct Trial {
+    redis: RedisServer,
+    origin: Origin,
+    sidecar: Instance,
+}
+
+impl Trial {
+    async fn start(redis: RedisServer) -> Self {
+        let origin = Origin::saying("").await;
+        let yaml = format!(
+            "upstream: http://{}\nstore: {{ redis: \"{}\", prefix: trial }}\nroutes:\n  - match: /**\n    cache: 300s\n",
+            origin.address,
+            redis.url()
+        );
+        let sidecar = Instance::start(&yaml).await;
+        Self { redis, origin, sidecar }
+    }
+
+    fn load(&self) -> Load {
+        Load::start(self.sidecar.address, CONNECTIONS, TARGETS)
+    }
+}
+
+/// Waits until a run of requests needs the origin no more, and asserts that this comes in time.
+async fn hits_return(trial: &Trial, load: &Load) {
+    let begun = Instant::now();
+    loop {
+        let (asked, hits) = (trial.origin.count(), load.said("hit; "));
+        eventually("there are answers", async || {
+            load.said("hit; ") > hits + 200 || trial.origin.count() > asked
+        })
+        .await;
+        if trial.origin.count() == asked {
+            return;
+        }
+        assert!(begun.elapsed() < RECOVERY, "{:?}", begun.elapsed());
+    }
+}
+
+/// Waits until Redis is missed, and for a while more.
+async fn is_missed(load: &Load) {
+    let missed = || {
+        let ways = ["fwd=miss; stored; detail=store-down", "fwd=miss; collapsed; detail=store-down"];
+        ways.iter().map(|says| load.said(says)).sum::<usize>()
+    };
+    let before = missed();
+    eventually("the store is down", async || missed() > before + 100).await;
+    // Long enough for the breaker to open and to try again.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+}
+
+/// No client has seen an error, and none has waited.
+async fn assert_harmless(load: Load) {
+    let mut tally = load.stop().await;
+    assert!(tally.failures.is_empty(), "{:?}", tally.failures);
+    let (most, slowest) = (tally.within(90), tally.within(100));
+    assert!(most < BUDGET, "nine of ten within {most:?} of {:?}", tally.says);
+    assert!(slowest < BUDGET + SLACK, "the slowest took {slowest:?} of {:?}", tally.says);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_and_restarted_empty() {
+    let mut trial = Trial::start(RedisServer::start()).await;
+    let load = trial.load();
+    hits_return(&trial, &load).await;
+    trial.redis.kill();
+    is_missed(&load).await;
+    trial.redis.restart_empty();
+    hits_return(&trial, &load).await;
+    assert_harmless(load).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frozen_and_thawed() {
+    let trial = Trial::start(RedisServer::start()).await;
+    let load = trial.load();
+    hits_return(&trial, &load).await;
+    trial.redis.freeze();
+    is_missed(&load).await;
+    trial.redis.thaw();
+    hits_return(&trial, &load).await;
+    assert_harmless(load).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn absent_at_the_start() {
+    let mut trial = Trial::start(RedisServer::absent()).await;
+    let load = trial.load();
+    is_missed(&load).await;
+    trial.redis.restart_empty();
+    hits_return(&trial, &load).await;
+    assert_harmless(load).await;
+    assert!(trial.redis.keys().len() == TARGETS.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lied_to() {
+    let trial = Trial::start(RedisServer::start()).await;
+    let load = trial.load();
+    hits_return(&trial, &load).await;
+    let all = async || trial.redis.keys().len() == TARGETS.len();
+    eventually("all is stored", all).await;
+    let lies: [&[&str]; 5] = [
+        &["SET", "KEY", "a text"],
+        &["RPUSH", "KEY", "a", "list"],
+        &["HSET", "KEY", "m", "no, names"],
+        &["HSET", "KEY", "m", "", "v00000000000000000000000000000000", "no entry"],
+        &["HSET", "KEY", "other", "field"],
+    ];
+    for lie in lies {
+        let asked = trial.origin.count();
+        for key in trial.redis.keys() {
+            let words: Vec<_> = lie.iter().map(|word| if *word == "KEY" { &key } else { *word }).collect();
+            // Somebody else's script, so that no commit comes between.
+            trial.redis.command(&["UNLINK", &key]);
+            let _ = trial.redis.try_command(&words);
+        }
+        hits_return(&trial, &load).await;
+        let asked_for =
+            |target: &str| trial.origin.asked()[asked..].iter().any(|asked| asked.target == target);
+        eventually("all is fetched anew", async || TARGETS.iter().all(|target| asked_for(target))).await;
+        hits_return(&trial, &load).await;
+    }
+    assert_harmless(load).await;
+    assert!(trial.origin.count() < 100, "{}", trial.origin.count());
+}

@@ -1,0 +1,203 @@
+//! A sidecar in this process between a [`Browser`] and an [`Origin`], on either store, with a clock
+//! that the test moves.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use sidecache::{
+    app::{App, Live},
+    clock::{Clock, ManualClock},
+    config::Config,
+    observe::{Exchange, Observer},
+    server::Server,
+    status::Outcome,
+    store::{
+        memory::MemoryStore,
+        redis::{Health, RedisStore, Settings as RedisSettings},
+        tiers::Tiers,
+    },
+    upstream::{Settings, Upstream},
+};
+use tokio::task::AbortHandle;
+
+use super::{
+    browser::{Answer, Browser, request},
+    origin::Origin,
+    redis::{RedisServer, eventually},
+};
+
+/// Where a story keeps what it stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    Memory,
+    Redis,
+}
+
+/// Both stores.
+pub const STORES: [On; 2] = [On::Memory, On::Redis];
+
+/// What every story has.
+pub struct Story {
+    pub origin: Origin,
+    pub app: Arc<App>,
+    pub clock: ManualClock,
+    pub observed: Observed,
+    /// The Redis, on that store.
+    pub redis: Option<RedisServer>,
+    pub address: SocketAddr,
+    server: AbortHandle,
+}
+
+/// The outcomes that an observer was told, in order, and whether the client got all of it.
+#[derive(Clone, Default)]
+pub struct Observed(Arc<Mutex<Vec<(Outcome, bool)>>>);
+
+impl Observer for Observed {
+    fn observe(&self, exchange: &Exchange<'_>) {
+        self.0.lock().unwrap().push((exchange.outcome, exchange.complete));
+    }
+}
+
+impl Observed {
+    pub fn all(&self) -> Vec<(Outcome, bool)> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Story {
+    /// A sidecar with these lines of configuration before that origin.
+    pub async fn start(on: On, origin: Origin, yaml: &str) -> Self {
+        let redis = (on == On::Redis).then(RedisServer::start);
+        let clock = ManualClock::new(SystemTime::now());
+        let (app, address, server, observed) = sidecar(&origin, redis.as_ref(), &clock, yaml).await;
+        Self { origin, app, clock, observed, redis, address, server }
+    }
+
+    /// The same with nothing but `routes`: a rule `/**` of this `cache`.
+    pub async fn cached(on: On, origin: Origin, cache: &str) -> Self {
+        Self::start(on, origin, &everything(cache)).await
+    }
+
+    /// Puts an edited configuration in force.
+    pub fn edit(&self, yaml: &str) {
+        self.app.swap(live(&config(&self.origin, yaml)));
+    }
+
+    /// Ends the sidecar and starts another.
+    pub async fn restart(&mut self, yaml: &str) {
+        self.server.abort();
+        let started = sidecar(&self.origin, self.redis.as_ref(), &self.clock, yaml).await;
+        (self.app, self.address, self.server, self.observed) = started;
+    }
+
+    /// Lets time pass. Stories end their waits at half a second, so that the millisecond to which
+    /// Redis keeps times does not show.
+    pub fn pass_millis(&self, millis: u64) {
+        self.clock.advance(Duration::from_millis(millis));
+    }
+
+    /// Asks over a connection of its own, and waits until what came is stored.
+    pub async fn ask(&self, line: &str, fields: &[(&str, &str)]) -> Answer {
+        let answer = self.browser().await.ask(line, fields).await;
+        self.settled().await;
+        answer
+    }
+
+    /// Waits until so many resources are stored.
+    pub async fn stores(&self, count: usize) {
+        let stored = async || match &self.app.store {
+            Tiers::Memory(memory) => memory.stats().entries,
+            Tiers::Redis(_) => self.redis.as_ref().map_or(0, |redis| redis.keys().len()),
+        };
+        eventually("that much is stored", async || stored().await == count).await;
+    }
+
+    /// Waits until nothing is being fetched or stored.
+    pub async fn settled(&self) {
+        eventually("all is stored", async || self.app.flights.under_way() == 0).await;
+    }
+
+    pub async fn get(&self, target: &str) -> Answer {
+        self.ask(&format!("GET {target}"), &[]).await
+    }
+
+    pub async fn get_with(&self, target: &str, fields: &[(&str, &str)]) -> Answer {
+        self.ask(&format!("GET {target}"), fields).await
+    }
+
+    /// Sends a request with a body.
+    pub async fn post(&self, line: &str, body: &str) -> Answer {
+        let mut browser = self.browser().await;
+        browser.send(&request(line, &[], body)).await;
+        browser.answer(line).await
+    }
+
+    pub async fn browser(&self) -> Browser {
+        Browser::connect(self.address).await
+    }
+
+    /// Waits until the origin has been asked this often.
+    pub async fn asked(&self, count: usize) {
+        eventually("the origin is asked", async || self.origin.count() >= count).await;
+    }
+}
+
+impl Drop for Story {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// `routes` with one rule for everything.
+pub fn everything(cache: &str) -> String {
+    format!("routes:\n  - match: /**\n    cache: {cache}\n")
+}
+
+fn config(origin: &Origin, yaml: &str) -> Config {
+    let text = format!("listen: 127.0.0.1:0\nupstream: http://{}\n{yaml}", origin.address);
+    Config::parse(&text, "config.yaml", &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn live(config: &Config) -> Live {
+    let settings = Settings::new(config.upstream.clone(), &config.limits, &config.timeouts);
+    Live {
+        rules: config.rules.clone(),
+        upstream: Arc::new(Upstream::new(settings).unwrap()),
+        hosts: config.hosts.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        limits: config.limits.clone(),
+        timeouts: config.timeouts.clone(),
+    }
+}
+
+async fn sidecar(
+    origin: &Origin,
+    redis: Option<&RedisServer>,
+    clock: &ManualClock,
+    yaml: &str,
+) -> (Arc<App>, SocketAddr, AbortHandle, Observed) {
+    let config = config(origin, yaml);
+    let store = match redis {
+        None => Tiers::Memory(MemoryStore::new(64 * 1024 * 1024)),
+        Some(redis) => Tiers::Redis(connected(redis).await),
+    };
+    let app = Arc::new(App::new(live(&config), store, Clock::Manual(clock.clone())));
+    let server = Server::bind(&config.listen).unwrap();
+    let address = server.addresses()[0];
+    let observed = Observed::default();
+    let observer: Arc<dyn Observer> = Arc::new(observed.clone());
+    let running = tokio::spawn(server.run(Arc::clone(&app), observer, std::future::pending()));
+    (app, address, running.abort_handle(), observed)
+}
+
+/// A store that is connected. Its clock is the machine's, as that of Redis: only the difference of
+/// the two counts, and a moved clock would look like one.
+async fn connected(redis: &RedisServer) -> RedisStore {
+    let settings = RedisSettings::new(&redis.url(), "story").unwrap();
+    let store = RedisStore::start(settings.with_budget(Duration::from_secs(5)), Clock::System);
+    eventually("Redis is connected", async || store.health() == Health::Up && store.takes_writes()).await;
+    store
+}
