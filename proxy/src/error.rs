@@ -158,7 +158,7 @@ fn with_sources(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        text = [text, cause.to_string()].join(": ");
         source = cause.source();
     }
     text

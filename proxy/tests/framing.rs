@@ -14,7 +14,13 @@
 //!
 //! The bytes follow: line ends of the file count for nothing, `\r \n \t \0 \\ \xHH` and `\{9*a}`
 //! (nine of them) stand for what they look like.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "this is how a test fails"
+)]
 
 mod support;
 

@@ -1,5 +1,11 @@
 //! What no rule caches: it passes as it came, but for what a gateway must change.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "this is how a test fails"
+)]
 
 mod support;
 

@@ -112,9 +112,9 @@ async fn a_body_that_is_larger_than_allowed() {
 
 #[tokio::test]
 async fn a_body_that_is_malformed_or_stops() {
-    let rig = Rig::new("timeouts: { body: 100ms }").await;
     let head = ["Transfer-Encoding: chunked"];
-    for (status, rest) in [(400, "x\r\n"), (408, "")] {
+    for (rest_of_file, status, rest) in [("", 400, "x\r\n"), ("timeouts: { body: 100ms }", 408, "")] {
+        let rig = Rig::new(rest_of_file).await;
         let (mut client, mut origin, _) = rig.send(&request("POST / HTTP/1.1", &head, "1\r\nx\r\n")).await;
         assert_eq!(origin.chunk().await, b"x");
         client.send(rest).await;
@@ -177,7 +177,7 @@ async fn an_origin_that_is_busy() {
     let (_client, _origin, _) = rig.send(GET).await;
     assert_own(&rig.sidecar.ask(GET).await, 503, "connection_limit_reached");
 
-    let limits = "limits: { upstream_connections: 1, upstream_queue: 1 }\ntimeouts: { first_byte: 100ms }";
+    let limits = "limits: { upstream_connections: 1, upstream_queue: 1 }\ntimeouts: { first_byte: 1s }";
     let rig = Rig::new(limits).await;
     let (_client, mut origin, _) = rig.send(GET).await;
     origin.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart").await;

@@ -17,7 +17,7 @@ async fn a_head_that_does_not_come_to_its_end() {
 
 #[tokio::test]
 async fn a_kept_connection_without_a_request() {
-    let rig = Rig::new("timeouts: { idle: 100ms }").await;
+    let rig = Rig::new("timeouts: { idle: 500ms }").await;
     rig.sidecar.connect().await.is_closed().await;
     let (mut client, mut origin, _) = rig.send(&request("GET / HTTP/1.1", &[], "")).await;
     origin.send(OK).await;
@@ -62,7 +62,7 @@ async fn an_event_stream_that_is_quiet_goes_on() {
 
 #[tokio::test]
 async fn a_tunnel_ends_when_both_ends_are_quiet_for_too_long() {
-    let rig = Rig::new("timeouts: { idle: 300ms }").await;
+    let rig = Rig::new("timeouts: { idle: 1s }").await;
     let upgrade = request("GET / HTTP/1.1", &["Connection: upgrade", "Upgrade: x"], "early");
     let (mut client, mut origin, head) = rig.send(&upgrade).await;
     assert_eq!((head.field("connection"), head.field("upgrade")), (Some("upgrade"), Some("x")));

@@ -18,5 +18,6 @@ pub mod process;
 pub mod redis;
 pub mod rig;
 pub mod sidecar;
+pub mod spawned;
 pub mod story;
 pub mod wire;

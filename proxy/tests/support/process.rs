@@ -1,105 +1,150 @@
-//! The sidecar as it is run: the binary, its file, its log, its admin listener.
+//! The `sidecache` command as a process of its own.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::SocketAddr,
-    os::unix::net::UnixStream,
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
-    thread,
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+    time::{sleep, timeout},
+};
 
-use super::redis::eventually;
+use super::{
+    sidecar::eventually,
+    wire::{Message, PATIENCE, Wire, soon},
+};
 
-/// A running `sidecache`; it ends with this value.
+/// All lines that a process has written so far.
+pub type Lines = Arc<Mutex<Vec<String>>>;
+
+/// Collects lines as they are written.
+pub fn collect(output: impl AsyncRead + Unpin + Send + 'static) -> Lines {
+    let lines = Lines::default();
+    let all = Arc::clone(&lines);
+    tokio::spawn(async move {
+        let mut output = BufReader::new(output).lines();
+        while let Ok(Some(line)) = output.next_line().await {
+            all.lock().unwrap().push(line);
+        }
+    });
+    lines
+}
+
+/// A running command. Killed when dropped.
 pub struct Process {
-    pub address: SocketAddr,
-    folder: TempDir,
     child: Child,
-    log: Arc<Mutex<Vec<Value>>>,
+    folder: TempDir,
+    lines: Lines,
+    /// Where it answers, once it does.
+    pub address: SocketAddr,
 }
 
 impl Process {
-    /// Starts it in a folder of its own, where its file is.
-    pub async fn start(yaml: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("config.yaml"), with_listeners(&folder, yaml)).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sidecache"))
-            .args(["--log-format", "json", "--log", "info,access=off"])
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log: Arc<Mutex<Vec<Value>>> = Arc::default();
-        let (lines, told) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
-        thread::spawn(move || {
-            for line in lines.lines().map_while(Result::ok) {
-                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
-                told.lock().unwrap().push(line);
-            }
-        });
-        let mut process = Self { address: ([127, 0, 0, 1], 0).into(), folder, child, log };
-        let ready = async || {
-            let ended = process.child.try_wait().unwrap();
-            assert!(ended.is_none(), "{ended:?}: {:?}", process.log.lock().unwrap());
-            process.listening().is_some()
-        };
-        eventually("the sidecar is ready", ready).await;
-        process.address = process.listening().unwrap();
+    /// Starts it with this file, and `command` behind `--`, and waits until it is ready.
+    pub async fn ready(yaml: &str, command: &[&str]) -> Self {
+        let mut process = Self::start(yaml, command);
+        process.wait_for_log("ready", 1).await;
+        process.address = process.logged("ready")[0]["listening"].as_str().unwrap().parse().unwrap();
         process
     }
 
-    fn listening(&self) -> Option<SocketAddr> {
-        let log = self.log.lock().unwrap();
-        let ready = log.iter().find(|line| line["message"] == "ready")?;
-        ready["listening"].as_str()?.parse().ok()
+    /// Starts it, and waits for nothing.
+    pub fn start(yaml: &str, command: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yaml");
+        std::fs::write(&file, format!("listen: 127.0.0.1:0\n{yaml}")).unwrap();
+        let mut sidecache = Command::new(env!("CARGO_BIN_EXE_sidecache"));
+        sidecache.args(["--log-format", "json", "--config"]).arg(&file);
+        if !command.is_empty() {
+            sidecache.arg("--").args(command);
+        }
+        sidecache.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = sidecache.spawn().unwrap();
+        let lines = collect(child.stderr.take().unwrap());
+        Self { child, folder, lines, address: SocketAddr::from(([127, 0, 0, 1], 0)) }
     }
 
-    /// The text of a file with these lines and the listeners of this sidecar, on two lines before.
-    pub fn text(&self, yaml: &str) -> String {
-        with_listeners(&self.folder, yaml)
-    }
-
-    /// Its file.
+    /// Its configuration.
     pub fn file(&self) -> PathBuf {
         self.folder.path().join("config.yaml")
     }
 
-    /// The messages of its log so far.
-    pub fn messages(&self) -> Vec<String> {
-        let log = self.log.lock().unwrap();
-        log.iter().map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect()
-    }
-
-    /// What its admin listener answers to `GET path`.
-    pub fn admin(&self, path: &str) -> Value {
-        let mut stream = UnixStream::connect(self.folder.path().join("admin.sock")).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {head} {body}"))
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id().expect("it runs")).unwrap()).unwrap()
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// The log lines whose message begins with `message`.
+    pub fn logged(&self, message: &str) -> Vec<Value> {
+        let lines = self.lines.lock().unwrap();
+        let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["message"].as_str().is_some_and(|said| said.starts_with(message))).collect()
+    }
+
+    /// Waits until it has logged this so often.
+    pub async fn wait_for_log(&self, message: &str, times: usize) {
+        let so_often = timeout(PATIENCE, async {
+            while self.logged(message).len() < times {
+                sleep(Duration::from_millis(2)).await;
+            }
+        });
+        if so_often.await.is_err() {
+            panic!("never logged: {message:?}, but {:#?}", self.lines.lock().unwrap());
+        }
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        soon("the end of the process", self.child.wait()).await.unwrap()
+    }
+
+    pub async fn connect(&self) -> Wire {
+        Wire::tcp(self.address).await
+    }
+
+    /// One request on a connection of its own.
+    pub async fn ask(&self, request: &str) -> Message {
+        let mut wire = self.connect().await;
+        wire.send(request).await;
+        wire.response_to(request.split(' ').next().unwrap_or_default()).await
+    }
+
+    /// One `GET` on a connection of its own.
+    pub async fn get(&self, path: &str) -> Message {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).await
+    }
+
+    /// A figure of `/proc/PID/status`, in bytes.
+    pub fn memory(&self, name: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("such a line");
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A port on which nobody listens: it was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn with_listeners(folder: &TempDir, yaml: &str) -> String {
-    format!("listen: 127.0.0.1:0\nadmin: unix:{}/admin.sock\n{yaml}", folder.path().display())
+/// Whether a process is there.
+pub fn is_alive(pid: Pid) -> bool {
+    rustix::process::test_kill_process(pid).is_ok()
+}
+
+/// Waits until it is not.
+pub async fn gone(pid: Pid) {
+    eventually("the end of the app", || !is_alive(pid)).await;
 }

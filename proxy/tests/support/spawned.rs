@@ -1,0 +1,105 @@
+//! The sidecar as it is run: the binary, its file, its log, its admin listener.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::SocketAddr,
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::redis::eventually;
+
+/// A running `sidecache`; it ends with this value.
+pub struct Spawned {
+    pub address: SocketAddr,
+    folder: TempDir,
+    child: Child,
+    log: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Spawned {
+    /// Starts it in a folder of its own, where its file is.
+    pub async fn start(yaml: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.yaml"), with_listeners(&folder, yaml)).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sidecache"))
+            .args(["--log-format", "json", "--log", "info,access=off"])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let (lines, told) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
+        thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                told.lock().unwrap().push(line);
+            }
+        });
+        let mut spawned = Self { address: ([127, 0, 0, 1], 0).into(), folder, child, log };
+        let ready = async || {
+            let ended = spawned.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{ended:?}: {:?}", spawned.log.lock().unwrap());
+            spawned.listening().is_some()
+        };
+        eventually("the sidecar is ready", ready).await;
+        spawned.address = spawned.listening().unwrap();
+        spawned
+    }
+
+    fn listening(&self) -> Option<SocketAddr> {
+        let log = self.log.lock().unwrap();
+        let ready = log.iter().find(|line| line["message"] == "ready")?;
+        ready["listening"].as_str()?.parse().ok()
+    }
+
+    /// The text of a file with these lines and the listeners of this sidecar, on two lines before.
+    pub fn text(&self, yaml: &str) -> String {
+        with_listeners(&self.folder, yaml)
+    }
+
+    /// Its file.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("config.yaml")
+    }
+
+    /// The messages of its log so far.
+    pub fn messages(&self) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        log.iter().map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// What its admin listener answers to `GET path`.
+    pub fn admin(&self, path: &str) -> Value {
+        let mut stream = UnixStream::connect(self.folder.path().join("admin.sock")).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {head} {body}"))
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn with_listeners(folder: &TempDir, yaml: &str) -> String {
+    format!("listen: 127.0.0.1:0\nadmin: unix:{}/admin.sock\n{yaml}", folder.path().display())
+}
