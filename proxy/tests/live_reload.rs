@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::Signal;
 use serde_json::Value;
-use support::{browser::Browser, instance::Instance, load::Load, origin::Origin, redis::eventually};
+use support::{browser::Browser, load::Load, origin::Origin, redis::eventually, spawned::Spawned};
 
 /// From the edit to the first answer under it.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const SLACK: Duration = Duration::from_secs(1);
 
 struct Trial {
     origin: Origin,
-    sidecar: Instance,
+    sidecar: Spawned,
     load: Load,
 }
 
@@ -37,7 +37,7 @@ fn rules(origin: &Origin, rules: &[(&str, &str)]) -> String {
 impl Trial {
     async fn start() -> Self {
         let origin = Origin::saying("").await;
-        let sidecar = Instance::start(&rules(&origin, &[("/a", "300s")])).await;
+        let sidecar = Spawned::start(&rules(&origin, &[("/a", "300s")])).await;
         let load = Load::start(sidecar.address, 8, &["/a", "/passed", "/edited"]);
         Self { origin, sidecar, load }
     }

@@ -8,10 +8,10 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::{
-    instance::Instance,
     load::Load,
     origin::Origin,
     redis::{RedisServer, eventually},
+    spawned::Spawned,
 };
 
 const CONNECTIONS: usize = 16;
@@ -29,7 +29,7 @@ const RECOVERY: Duration = Duration::from_secs(5);
 struct Trial {
     redis: RedisServer,
     origin: Origin,
-    sidecar: Instance,
+    sidecar: Spawned,
 }
 
 impl Trial {
@@ -40,7 +40,7 @@ impl Trial {
             origin.address,
             redis.url()
         );
-        let sidecar = Instance::start(&yaml).await;
+        let sidecar = Spawned::start(&yaml).await;
         Self { redis, origin, sidecar }
     }
 

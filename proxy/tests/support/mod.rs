@@ -12,12 +12,12 @@
 pub mod browser;
 pub mod echo;
 pub mod entries;
-pub mod instance;
 pub mod load;
 pub mod origin;
 pub mod process;
 pub mod redis;
 pub mod rig;
 pub mod sidecar;
+pub mod spawned;
 pub mod story;
 pub mod wire;

@@ -17,14 +17,14 @@ use tempfile::TempDir;
 use super::redis::eventually;
 
 /// A running `sidecache`; it ends with this value.
-pub struct Instance {
+pub struct Spawned {
     pub address: SocketAddr,
     folder: TempDir,
     child: Child,
     log: Arc<Mutex<Vec<Value>>>,
 }
 
-impl Instance {
+impl Spawned {
     /// Starts it in a folder of its own, where its file is.
     pub async fn start(yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -45,15 +45,15 @@ impl Instance {
                 told.lock().unwrap().push(line);
             }
         });
-        let mut process = Self { address: ([127, 0, 0, 1], 0).into(), folder, child, log };
+        let mut spawned = Self { address: ([127, 0, 0, 1], 0).into(), folder, child, log };
         let ready = async || {
-            let ended = process.child.try_wait().unwrap();
-            assert!(ended.is_none(), "{ended:?}: {:?}", process.log.lock().unwrap());
-            process.listening().is_some()
+            let ended = spawned.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{ended:?}: {:?}", spawned.log.lock().unwrap());
+            spawned.listening().is_some()
         };
         eventually("the sidecar is ready", ready).await;
-        process.address = process.listening().unwrap();
-        process
+        spawned.address = spawned.listening().unwrap();
+        spawned
     }
 
     fn listening(&self) -> Option<SocketAddr> {
@@ -93,7 +93,7 @@ impl Instance {
     }
 }
 
-impl Drop for Instance {
+impl Drop for Spawned {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
