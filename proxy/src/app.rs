@@ -46,6 +46,8 @@ pub struct Live {
     pub limits: Limits,
     /// `timeouts:`
     pub timeouts: Timeouts,
+    /// The name of this very process in `Via`: two sidecars in a row are no loop.
+    pub pseudonym: Arc<str>,
 }
 
 impl App {

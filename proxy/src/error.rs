@@ -6,7 +6,7 @@ use std::error::Error;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, DATE, RETRY_AFTER},
+    header::{CACHE_CONTROL, CONTENT_TYPE, DATE, RETRY_AFTER},
 };
 
 use crate::{
@@ -79,7 +79,9 @@ impl Failure {
     /// As an answer.
     #[must_use]
     pub fn reply(&self) -> Reply {
-        let mut fields = HeaderMap::with_capacity(4);
+        let mut fields = HeaderMap::with_capacity(8);
+        // Some statuses are cacheable by default (RFC 9110 §15.1), and a cache in front would keep ours.
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(std::time::SystemTime::now())) {
             fields.insert(DATE, date);

@@ -8,11 +8,11 @@ use std::{mem, slice, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap,
-    header::{AGE, CONTENT_LENGTH, SET_COOKIE},
+    HeaderMap, HeaderName, StatusCode,
+    header::{AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, SET_COOKIE},
 };
 use http_body_util::BodyExt;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     app::{App, Live},
@@ -24,7 +24,7 @@ use crate::{
         facts::ResponseFacts,
         freshness::Exchange,
         request::Admission,
-        rule::{CacheRule, SetCookie},
+        rule::{CacheRule, Credentials, SetCookie},
         storable, vary,
     },
     spool::{Spool, SpoolWriter},
@@ -56,6 +56,10 @@ pub struct Fill {
     pub flight: Arc<Flight>,
 }
 
+/// How long a body may take to come. One that takes longer may have no end; it belongs to the one
+/// who asked for it, and ends with that client.
+const LONGEST: Duration = Duration::from_secs(300);
+
 /// An answer that is being stored.
 struct Storing {
     shared: Arc<Shared>,
@@ -79,7 +83,7 @@ impl Fill {
         let exchange = Exchange { request_time, response_time: self.app.clock.now() };
         match fetched {
             Err(error) => self.end(Phase::Failed(Arc::new(error))),
-            Ok(fetched) => match self.admit(&fetched, exchange) {
+            Ok(fetched) => match self.admitted(&fetched, exchange) {
                 Ok((shared, keep)) => self.relay(Storing { shared, generation, keep }, fetched.body).await,
                 Err(detail) => {
                     // A leader that has gone has no use for it, and it closes its connection.
@@ -90,13 +94,26 @@ impl Fill {
         }
     }
 
+    /// The same, remembered for those who would wait for the next one in vain.
+    fn admitted(&self, fetched: &Fetched, exchange: Exchange) -> Result<(Arc<Shared>, Duration), Detail> {
+        let admitted = self.admit(fetched, exchange);
+        // What a request with credentials or conditions gets says nothing of what others get.
+        if !self.admission.has_credentials() && fetched.head.status != StatusCode::NOT_MODIFIED {
+            self.app.flights.note(&self.key, self.fingerprint, admitted.is_ok());
+        }
+        admitted
+    }
+
     /// Whether the answer may be stored, by its head.
     fn admit(&self, fetched: &Fetched, exchange: Exchange) -> Result<(Arc<Shared>, Duration), Detail> {
         let mut headers = fetched.head.headers.clone();
         remove_hop_by_hop(&mut headers);
         ensure_date(&mut headers, exchange.response_time);
         let facts = ResponseFacts::of(fetched.head.status, &headers);
-        let nominated = vary::nominated(&headers)?;
+        if is_event_stream(&headers) {
+            return Err(Detail::EventStream);
+        }
+        let nominated = self.selecting(vary::nominated(&headers)?);
         let keep = storable::check(&self.admission, &facts, exchange, &self.rule)?;
         let length = provable_length(fetched.ends, self.rule.max_body)?;
         headers.remove(CONTENT_LENGTH); // Stated anew with each answer, as is the age.
@@ -110,11 +127,21 @@ impl Fill {
         Ok((Arc::new(Shared { lines, facts, exchange, nominated, variant, body }), keep))
     }
 
+    /// The nominated fields that the origin was sent. Credentials that the rule keeps from it select
+    /// nothing, whatever it says.
+    fn selecting(&self, nominated: Box<[HeaderName]>) -> Box<[HeaderName]> {
+        if self.rule.credentials != Credentials::Ignore {
+            return nominated;
+        }
+        nominated.into_iter().filter(|name| *name != COOKIE && *name != AUTHORIZATION).collect()
+    }
+
     /// Passes the body on as it comes, and stores it when it is whole.
     async fn relay(&self, storing: Storing, mut body: UpstreamBody) {
         let spool = SpoolWriter::new(&storing.shared.body);
         self.flight.tell(Phase::Shared(Arc::clone(&storing.shared)));
         let mut trailers = HeaderMap::new();
+        let started = Instant::now();
         while let Some(frame) = body.frame().await {
             let bytes = match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(data)) => spool.push(data),
@@ -123,11 +150,13 @@ impl Fill {
                     continue;
                 }
                 Err(error) => {
-                    let url = self.key.readable().escape_ascii();
-                    return tracing::warn!(%error, %url, "a response was cut short and is not stored");
+                    // Without the query: tokens travel there.
+                    let path = self.key.readable().split(|&b| b == b'?').next().unwrap_or_default();
+                    let path = path.escape_ascii();
+                    return tracing::warn!(%error, %path, "a response was cut short and is not stored");
                 }
             };
-            if bytes > self.rule.max_body {
+            if bytes > self.rule.max_body || started.elapsed() > LONGEST {
                 self.app.flights.close(&self.flight);
                 return spool.overflow(Box::pin(body.map_err(Into::into)));
             }
@@ -183,6 +212,13 @@ impl Drop for Fill {
         self.app.flights.close(&self.flight);
         self.flight.abandon();
     }
+}
+
+/// Such a body ends when somebody has had enough of it.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let essence = media_type.split(|&b| b == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
 /// The announced length, if the body's end can be proven and it is not too long to keep.

@@ -8,9 +8,11 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use quick_cache::sync::Cache;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     headers::Lines,
@@ -27,6 +29,22 @@ use crate::{
 pub struct Flights {
     open: Mutex<HashMap<FlightKey, Arc<Flight>>>,
     landings: Tally,
+    unshared: Unshared,
+}
+
+/// The resources whose last answer was for one request only, and when that was: nobody needs to
+/// wait for the next one, which most likely is so too.
+struct Unshared(Cache<(Box<[u8]>, u64), Instant>);
+
+/// Resources that are remembered at most.
+const UNSHARED: usize = 8 * 1024;
+/// How long one is remembered.
+const UNSHARED_FOR: Duration = Duration::from_secs(10);
+
+impl Default for Unshared {
+    fn default() -> Self {
+        Self(Cache::new(UNSHARED))
+    }
 }
 
 /// Requests with the same one may share an answer, as far as is known before it comes.
@@ -119,6 +137,23 @@ impl Flights {
         Role::Leader(flight, ticket)
     }
 
+    /// Whether an answer for this resource under this rule was lately for one request only.
+    #[must_use]
+    pub fn lately_unshared(&self, resource: &ResourceKey, fingerprint: u64) -> bool {
+        let key = (resource.as_bytes().into(), fingerprint);
+        self.unshared.0.get(&key).is_some_and(|since| since.elapsed() < UNSHARED_FOR)
+    }
+
+    /// Remembers whether an answer could be shared.
+    pub fn note(&self, resource: &ResourceKey, fingerprint: u64, shared: bool) {
+        let key = (resource.as_bytes().into(), fingerprint);
+        if shared {
+            self.unshared.0.remove(&key);
+        } else {
+            self.unshared.0.insert(key, Instant::now());
+        }
+    }
+
     /// How many are under way.
     #[must_use]
     pub fn under_way(&self) -> usize {
@@ -187,6 +222,12 @@ impl Flight {
         let flight = Arc::new(Self { phase: watch::Sender::new(Phase::Waiting), key: None });
         let ticket = Ticket(flight.phase.subscribe());
         (flight, ticket)
+    }
+
+    /// Whether others may wait for it.
+    #[must_use]
+    pub fn can_be_joined(&self) -> bool {
+        self.key.is_some()
     }
 
     /// Tells all who wait.

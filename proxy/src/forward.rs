@@ -6,7 +6,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Uri, Version,
     header::{
         AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-        TRAILER, UPGRADE,
+        TE, TRAILER, UPGRADE,
     },
 };
 
@@ -16,16 +16,25 @@ use crate::{
     headers::{append_via, rebuild_forwarded, remove_hop_by_hop},
     key::{KeyPolicy, cookies},
     message::Request,
-    policy::{
-        request::Admission,
-        rule::{CacheRule, Credentials},
-    },
+    policy::rule::{CacheRule, Credentials},
     upstream::OnContinue,
 };
 
-/// Fields by which some apps let a request be another one than it says. On a fill they are dropped
-/// where the rule does not key them: what they change would be served to everybody.
-static REWRITING: [HeaderName; 5] = [
+/// Fields by which some apps let a request be another one than it says, or say where they are. On a
+/// fill they are dropped where the rule does not key them: what they change would be served to
+/// everybody.
+static REWRITING: [HeaderName; 16] = [
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-path"),
+    HeaderName::from_static("x-forwarded-ssl"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-original-host"),
+    HeaderName::from_static("x_forwarded_host"),
+    HeaderName::from_static("x_forwarded_proto"),
+    HeaderName::from_static("x_forwarded_for"),
     HeaderName::from_static("x-original-url"),
     HeaderName::from_static("x-rewrite-url"),
     HeaderName::from_static("x-http-method"),
@@ -66,18 +75,18 @@ fn announced_trailers(request: &Request) -> Option<HeaderValue> {
 }
 
 /// A request whose answer is to be stored: without the credentials that the rule neither keys nor
-/// lets through, and without the client's own conditions, which others do not share. Where
-/// credentials are let through the answer is most likely for one user, and the conditions stay.
+/// lets through, and, where others may share it (`collapsing`), without the client's own conditions.
+/// A request that goes alone most likely gets an answer for itself, and keeps them.
 #[must_use]
 pub fn filling<B: Default>(
     request: &Request,
     live: &Live,
     rule: &CacheRule,
-    admission: &Admission,
+    collapsing: bool,
 ) -> http::Request<B> {
     let mut headers = request.head.headers.clone();
     remove_hop_by_hop(&mut headers);
-    if !admission.has_credentials() {
+    if collapsing {
         headers.remove(IF_NONE_MATCH);
         headers.remove(IF_MODIFIED_SINCE);
     }
@@ -96,7 +105,11 @@ fn outgoing<B>(request: &Request, live: &Live, mut headers: HeaderMap, body: B) 
     headers.remove(CONTENT_LENGTH); // Stated anew from the body.
     headers.insert(HOST, host(request, live));
     rebuild_forwarded(&mut headers, &head.target, request.peer, &live.trusted_proxies);
-    append_via(&mut headers, head.version);
+    append_via(&mut headers, head.version, &live.pseudonym);
+    if headers.contains_key(TE) {
+        // RFC 9110 §10.1.4: it is for the next hop alone.
+        headers.append(CONNECTION, HeaderValue::from_static("te"));
+    }
     let mut outgoing = http::Request::new(body);
     *outgoing.method_mut() = head.method.clone();
     *outgoing.uri_mut() = Uri::from(head.target.path_and_query().clone());

@@ -35,7 +35,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
     if !live.serves(&head.target) {
         return Failure::misdirected().reply();
     }
-    if has_passed_here(&head.headers) {
+    if has_passed_here(&head.headers, &live.pseudonym) {
         return Failure::looped().reply();
     }
     let (rule, cache) = match live.rules.find(&head.method, &head.target, &head.headers) {
@@ -47,6 +47,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
         headers: &head.headers,
         has_body: body.is_some(),
         wants_upgrade: head.connection.wants_upgrade,
+        hides_fields: head.connection.hides_fields,
     };
     let admission = match admit(&inquiry, cache) {
         Ok(admission) => admission,
@@ -155,7 +156,8 @@ async fn invalidate(app: &App, live: &Live, request: &Request) {
     keys.iter().for_each(|key| app.generations.advance(key));
     app.flights.close_all(&keys);
     if let Err(error) = app.store.remove(&keys).await {
-        tracing::warn!(%error, target = ?request.head.target, "what is stored could not be invalidated");
+        let path = request.head.target.path();
+        tracing::warn!(%error, path, "what is stored could not be invalidated");
     }
 }
 
@@ -204,7 +206,7 @@ impl Miss<'_> {
         mut nominated: Box<[HeaderName]>,
         landings: Option<u64>,
     ) -> Option<Reply> {
-        if !collapse {
+        if !collapse || self.app.flights.lately_unshared(self.key, self.rule.fingerprint) {
             return Some(self.lead(Flight::alone()).await);
         }
         let (mut rejoins, mut reselections) = (0, 0);
@@ -218,7 +220,9 @@ impl Miss<'_> {
             };
             let detail = match self.follow(&mut ticket).await {
                 Followed::Answered(reply) => return Some(reply),
-                Followed::Failed(error) if rejoins == REJOINS => return Some(failure(&error).reply()),
+                Followed::Failed(error) if rejoins == REJOINS || !error.may_pass() => {
+                    return Some(failure(&error).reply());
+                }
                 Followed::Cut(reply) if rejoins == REJOINS => return Some(reply),
                 Followed::Failed(_) | Followed::Cut(_) => {
                     rejoins += 1;
@@ -239,11 +243,12 @@ impl Miss<'_> {
 
     /// Starts the fetch, as a task of its own: this client's leaving does not end it.
     async fn lead(mut self, (flight, mut ticket): (Arc<Flight>, Ticket)) -> Reply {
+        let collapsing = flight.can_be_joined();
         let (sender, unshared) = oneshot::channel();
         let fill = Fill {
             app: Arc::clone(self.app),
             live: Arc::clone(self.live),
-            request: forward::filling(self.request, self.live, self.cache, self.admission),
+            request: forward::filling(self.request, self.live, self.cache, collapsing),
             asked: self.request.head.headers.clone(),
             admission: self.admission.clone(),
             rule: Arc::clone(self.cache),

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 
 use crate::admit::Target;
 
-/// The name by which this proxy shows in `Via`, `Cache-Status` and `Proxy-Status`.
+/// The name of every sidecar in `Cache-Status` and `Proxy-Status`.
 pub const PSEUDONYM: &str = "sidecache";
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -85,22 +85,25 @@ pub fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 }
 
 /// RFC 9110 §7.6.3: appends this proxy to `Via`, as one line.
-pub fn append_via(headers: &mut HeaderMap, received: Version) {
-    let own = match received {
-        Version::HTTP_10 => "1.0 sidecache",
-        Version::HTTP_2 => "2 sidecache",
-        _ => "1.1 sidecache",
+pub fn append_via(headers: &mut HeaderMap, received: Version, pseudonym: &str) {
+    let version = match received {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
     };
-    append_to_list(headers, VIA, own);
+    append_to_list(headers, VIA, &format!("{version} {pseudonym}"));
 }
 
 /// Whether a `Via` member names this proxy: the request went round in a circle.
 #[must_use]
-pub fn has_passed_here(headers: &HeaderMap) -> bool {
+pub fn has_passed_here(headers: &HeaderMap, pseudonym: &str) -> bool {
+    if !headers.contains_key(VIA) {
+        return false;
+    }
     let members = headers.get_all(VIA).iter().flat_map(|line| line.as_bytes().split(|&b| b == b','));
     members
         .filter_map(|member| member.trim_ascii().split(u8::is_ascii_whitespace).nth(1))
-        .any(|by| by == PSEUDONYM.as_bytes())
+        .any(|by| by == pseudonym.as_bytes())
 }
 
 fn append_to_list(headers: &mut HeaderMap, name: HeaderName, member: &str) {
@@ -136,7 +139,9 @@ pub enum Peer {
 }
 
 impl Peer {
-    fn is_trusted(self, proxies: &[IpNet]) -> bool {
+    /// Whether it is one of the operator's own proxies.
+    #[must_use]
+    pub fn is_trusted(self, proxies: &[IpNet]) -> bool {
         match self {
             Self::Ip(address) => proxies.iter().any(|net| net.contains(&address)),
             Self::Local => false,
@@ -319,10 +324,10 @@ mod tests {
     #[test]
     fn via_is_one_line_and_names_us_once_for_each_pass() {
         let mut headers = map(&[("via", "1.0 a"), ("via", "1.1 b (x)")]);
-        assert!(!has_passed_here(&headers));
-        append_via(&mut headers, Version::HTTP_11);
-        assert_eq!(headers.get_all(VIA).iter().collect::<Vec<_>>(), ["1.0 a, 1.1 b (x), 1.1 sidecache"]);
-        assert!(has_passed_here(&headers));
+        assert!(!has_passed_here(&headers, "me"));
+        append_via(&mut headers, Version::HTTP_11, "me");
+        assert_eq!(headers.get_all(VIA).iter().collect::<Vec<_>>(), ["1.0 a, 1.1 b (x), 1.1 me"]);
+        assert!(has_passed_here(&headers, "me"));
     }
 
     #[test]

@@ -120,6 +120,15 @@ impl ResourceKey {
         });
         bytes.extend_from_slice(&length_bytes(authority.len()));
         bytes.extend_from_slice(authority);
+        let forwarded = target.forwarded();
+        for (mark, value) in [(u32::MAX, &forwarded.scheme), (u32::MAX - 1, &forwarded.host)] {
+            if let Some(value) = value {
+                // A length that no path has, so that this part cannot be taken for the next one.
+                bytes.extend_from_slice(&mark.to_le_bytes());
+                bytes.extend_from_slice(&length_bytes(value.len()));
+                bytes.extend_from_slice(value.as_bytes());
+            }
+        }
         let path = target.path().as_bytes();
         bytes.extend_from_slice(&length_bytes(path.len()));
         let path_at = bytes.len();

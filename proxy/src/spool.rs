@@ -43,7 +43,23 @@ struct State {
     chunks: Vec<Bytes>,
     bytes: u64,
     end: Option<End>,
+    /// Those to be woken, and how often that has been done: who has waited since is in the list.
     waiting: Vec<Waker>,
+    wakes: u64,
+}
+
+impl State {
+    /// Has `waker` woken at the next change. `place`: where it was put before, if it was.
+    fn wait(&mut self, waker: &Waker, place: &mut Option<(u64, usize)>) {
+        let known = place.filter(|(wakes, _)| *wakes == self.wakes).map(|(_, index)| index);
+        match known.and_then(|index| self.waiting.get_mut(index)) {
+            Some(known) => known.clone_from(waker),
+            None => {
+                *place = Some((self.wakes, self.waiting.len()));
+                self.waiting.push(waker.clone());
+            }
+        }
+    }
 }
 
 enum End {
@@ -152,6 +168,7 @@ impl Drop for SpoolWriter {
 /// Wakes the readers, after the lock is gone.
 fn wake(mut state: MutexGuard<'_, State>) {
     let waiting = std::mem::take(&mut state.waiting);
+    state.wakes += 1;
     drop(state);
     waiting.into_iter().for_each(Waker::wake);
 }
@@ -162,13 +179,15 @@ pub struct SpoolReader {
     next: usize,
     rest: Option<StreamBody>,
     done: bool,
+    /// Where it is among those to be woken.
+    waits: Option<(u64, usize)>,
 }
 
 impl SpoolReader {
     /// A reader at the beginning.
     #[must_use]
     pub fn new(spool: Arc<Spool>) -> Self {
-        Self { spool, next: 0, rest: None, done: false }
+        Self { spool, next: 0, rest: None, done: false, waits: None }
     }
 
     /// The next frame of what is spooled, or the stream that goes on behind it.
@@ -180,9 +199,7 @@ impl SpoolReader {
         }
         let frame = match &mut state.end {
             None => {
-                if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-                    state.waiting.push(cx.waker().clone());
-                }
+                state.wait(cx.waker(), &mut self.waits);
                 return Poll::Pending;
             }
             Some(End::Whole(trailers)) if trailers.is_empty() => None,

@@ -79,6 +79,10 @@ pub enum Detail {
     RequestBody,
     /// An upgrade of the protocol.
     Upgrade,
+    /// `Connection` names fields that are not passed on.
+    HiddenFields,
+    /// An event stream, which has no end to wait for.
+    EventStream,
     /// `Range`.
     Range,
     /// `If-Match` or `If-Unmodified-Since`.
@@ -139,6 +143,8 @@ impl Detail {
             Self::AmbiguousTarget => "ambiguous-target",
             Self::RequestBody => "request-body",
             Self::Upgrade => "upgrade",
+            Self::HiddenFields => "hidden-fields",
+            Self::EventStream => "event-stream",
             Self::Range => "range",
             Self::Precondition => "precondition",
             Self::Cookie => "cookie",

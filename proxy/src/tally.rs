@@ -15,7 +15,7 @@ use crate::key::ResourceKey;
 /// cost work that could have been spared.
 pub struct Tally(Box<[AtomicU64]>);
 
-const COUNTERS: usize = 1024;
+const COUNTERS: usize = 16 * 1024;
 
 impl Default for Tally {
     fn default() -> Self {

@@ -260,7 +260,7 @@ fn impatient(cache: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_origin_that_hangs_is_waited_for_twice_at_most() {
+async fn an_origin_that_hangs_is_waited_for_once_by_all() {
     for on in STORES {
         let story = Story::start(on, Origin::start(|_| vec![Step::Hang]).await, &impatient("10s")).await;
         let started = Instant::now();
@@ -271,8 +271,8 @@ async fn an_origin_that_hangs_is_waited_for_twice_at_most() {
             assert_eq!(answer.field("proxy-status"), "sidecache; error=http_response_timeout");
         }
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
-        // The first leader's and one more; a third only on a very busy machine.
-        assert!((2..5).contains(&story.origin.count()), "{}", story.origin.count());
+        // The first leader's; one more only if somebody came after it had failed.
+        assert!((1..3).contains(&story.origin.count()), "{}", story.origin.count());
     }
 }
 

@@ -93,7 +93,9 @@ mod pooling {
             "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
         ] {
             until(&upstream, |stats| stats.idle == 1).await;
-            let (answered, ()) = join!(fetch(&upstream, get("/2")), async {
+            let mut asked = get("/2");
+            asked.headers_mut().insert("if-none-match", "\"a\"".parse().unwrap());
+            let (answered, ()) = join!(fetch(&upstream, asked), async {
                 peer.head().await;
                 peer.send(answer).await;
             });

@@ -85,6 +85,7 @@ pub struct Head {
 
 /// What a request asks of its own connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option, asked or not")]
 pub struct ConnectionOptions {
     /// The client waits for `100 Continue` (RFC 9110 §10.1.1).
     pub expects_continue: bool,
@@ -92,6 +93,8 @@ pub struct ConnectionOptions {
     pub keep_alive: bool,
     /// The client asks for another protocol (RFC 9110 §7.8).
     pub wants_upgrade: bool,
+    /// `Connection` names fields of the request, which go no further (RFC 9110 §7.6.1).
+    pub hides_fields: bool,
 }
 
 impl Head {
@@ -183,15 +186,24 @@ impl ConnectionOptions {
         let expects_continue = expects_continue(headers, version)?;
         if !headers.contains_key(CONNECTION) {
             let keep_alive = version == Version::HTTP_11;
-            return Ok(Self { expects_continue, keep_alive, wants_upgrade: false });
+            return Ok(Self { expects_continue, keep_alive, wants_upgrade: false, hides_fields: false });
         }
         let said = |token| has_token(headers, &CONNECTION, token);
         Ok(Self {
             expects_continue,
             keep_alive: !said("close") && (version == Version::HTTP_11 || said("keep-alive")),
             wants_upgrade: version == Version::HTTP_11 && headers.contains_key(UPGRADE) && said("upgrade"),
+            hides_fields: hides_fields(headers),
         })
     }
+}
+
+/// Whether `Connection` names anything but what is about connections.
+fn hides_fields(headers: &HeaderMap) -> bool {
+    const KNOWN: [&str; 6] = ["", "close", "keep-alive", "upgrade", "te", "http2-settings"];
+    let lines = headers.get_all(CONNECTION).iter();
+    let mut options = lines.flat_map(|line| line.as_bytes().split(|&b| b == b',')).map(<[u8]>::trim_ascii);
+    options.any(|option| !KNOWN.iter().any(|known| option.eq_ignore_ascii_case(known.as_bytes())))
 }
 
 /// RFC 9110 §10.1.1: an expectation other than `100-continue` cannot be met.
@@ -232,7 +244,12 @@ mod tests {
         assert_eq!((head.method, head.version), (Method::GET, Version::HTTP_11));
         assert_eq!(head.headers.get_all("x").iter().collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(head.headers.get("host").unwrap(), "a");
-        let plain = ConnectionOptions { expects_continue: false, keep_alive: true, wants_upgrade: false };
+        let plain = ConnectionOptions {
+            expects_continue: false,
+            keep_alive: true,
+            wants_upgrade: false,
+            hides_fields: false,
+        };
         assert_eq!(head.connection, plain);
     }
 

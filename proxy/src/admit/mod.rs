@@ -11,7 +11,7 @@ use http::StatusCode;
 
 pub use framing::Framing;
 pub use head::{ConnectionOptions, Head, HeadLimits, Scan, read_trailers, scan};
-pub use target::{Scheme, Target, TargetError, normalise_authority};
+pub use target::{Forwarded, Scheme, Target, TargetError, normalise_authority};
 
 /// Why a request is refused; the connection is closed after the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -42,8 +42,19 @@ impl Scheme {
 pub struct Target {
     scheme: Scheme,
     authority: HeaderValue,
+    /// How a trusted proxy was asked, where it says so.
+    forwarded: Forwarded,
     /// As received, byte for byte; `*` for `OPTIONS *`.
     path_and_query: PathAndQuery,
+}
+
+/// What a trusted proxy says of the request that it passes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forwarded {
+    /// Its `X-Forwarded-Proto`.
+    pub scheme: Option<HeaderValue>,
+    /// Its `X-Forwarded-Host`, where that is another than `Host`.
+    pub host: Option<HeaderValue>,
 }
 
 /// Why a target cannot be forwarded.
@@ -83,7 +94,12 @@ impl Target {
         let host = single_host(headers, scheme, host_required)?;
         if raw.starts_with(b"/") || raw == "*" {
             let authority = host.unwrap_or_else(|| HeaderValue::from_static(""));
-            return Ok(Self { scheme, authority, path_and_query: path(raw.clone())? });
+            return Ok(Self {
+                scheme,
+                authority,
+                forwarded: Forwarded::default(),
+                path_and_query: path(raw.clone())?,
+            });
         }
         let (stated, rest) = absolute_form(raw)?;
         let stated = HeaderValue::from_maybe_shared(stated).map_err(|_| TargetError::Byte)?;
@@ -92,7 +108,22 @@ impl Target {
             return Err(TargetError::HostMismatch);
         }
         let rest = if rest.starts_with(b"/") { rest } else { [b"/", rest.as_ref()].concat().into() };
-        Ok(Self { scheme, authority, path_and_query: path(rest)? })
+        Ok(Self { scheme, authority, forwarded: Forwarded::default(), path_and_query: path(rest)? })
+    }
+
+    /// Believes a trusted proxy about how it was asked: its `X-Forwarded-Proto` and `-Host` reach the
+    /// origin, so what they select must not be shared with others.
+    pub fn trust(&mut self, headers: &HeaderMap) {
+        self.forwarded = Forwarded {
+            scheme: headers.get("x-forwarded-proto").cloned(),
+            host: headers.get("x-forwarded-host").filter(|host| **host != self.authority).cloned(),
+        };
+    }
+
+    /// How a trusted proxy was asked, where it says so.
+    #[must_use]
+    pub fn forwarded(&self) -> &Forwarded {
+        &self.forwarded
     }
 
     /// The scheme under which the client asked.

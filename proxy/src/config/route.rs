@@ -102,14 +102,21 @@ fn rule(reader: &mut Reader<'_>, at: &At<'_>, largest_body: LargestBody) -> Opti
         .require(&entries, "cache", "add cache: 300s, cache: origin or cache: off")
         .and_then(|at| cache(reader, &at, largest_body));
     let name = optional(reader, &entries, "name", |reader, at| reader.scalar(at, "a word, products", name));
-    let fingerprint = cache.as_ref()?.as_ref().map_or(0, CacheRule::fingerprint);
+    let headers = headers?.unwrap_or_default();
+    // What a rule is narrowed by keeps its responses apart from those of its neighbours on the URL.
+    let cache = cache?.map(|mut cache| {
+        cache.key.headers.extend(headers.iter().map(|(name, _)| name.clone()));
+        cache.key.headers.dedup();
+        cache
+    });
+    let fingerprint = cache.as_ref().map_or(0, CacheRule::fingerprint);
     let mut rule = Rule {
         name: "".into(),
         pattern: pattern?,
         methods: methods?,
         host: host?,
-        headers: headers?.unwrap_or_default(),
-        cache: cache?.map(Arc::new),
+        headers,
+        cache: cache.map(Arc::new),
         fingerprint,
     };
     rule.name = name?.unwrap_or_else(|| default_name(&rule));

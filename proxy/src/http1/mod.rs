@@ -27,12 +27,9 @@ use std::{
 use http::{StatusCode, Version, header::TE};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::watch,
-    time::timeout,
-};
+use tokio::{io::AsyncRead, sync::watch, time::timeout};
 
+pub use self::outbound::Socket;
 use self::{
     account::Account,
     inbound::{BodyLimits, Inbound, NoHead, body_channel},
@@ -83,8 +80,10 @@ enum After {
     KeepAlive,
     /// It must be closed; the client may still be sending.
     Close,
-    /// The client has gone, or must be told by a cut that its answer is not whole.
+    /// The client has gone.
     Cut,
+    /// The client must be told that its answer is not whole.
+    Reset,
     /// It is a tunnel now, to this end.
     Tunnel(OnUpgrade),
 }
@@ -93,7 +92,7 @@ enum After {
 pub async fn serve<R, W>(read: R, write: W, connection: Connection)
 where
     R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
+    W: Socket,
 {
     let mut draining = connection.draining.clone();
     let mut drained = pin!(async move { draining.wait_for(|draining| *draining).await.is_ok() });
@@ -113,6 +112,7 @@ where
             After::KeepAlive => {}
             After::Close => return client.close().await,
             After::Cut => return,
+            After::Reset => return client.outbound.reset(),
             After::Tunnel(origin) => return client.tunnel(origin, live.timeouts.idle).await,
         }
     }
@@ -131,7 +131,7 @@ struct Client<R, W> {
 impl<R, W> Client<R, W>
 where
     R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
+    W: Socket,
 {
     /// Waits for the next request to begin. `false`: none will.
     async fn wait(&mut self, live: &Live, drained: impl Future<Output = bool>) -> bool {
@@ -184,7 +184,10 @@ where
     }
 
     /// Lets the story answer, while the body is read and the client watched.
-    async fn exchange(&mut self, head: Head, live: &Arc<Live>, limits: HeadLimits) -> After {
+    async fn exchange(&mut self, mut head: Head, live: &Arc<Live>, limits: HeadLimits) -> After {
+        if self.connection.peer.is_trusted(&live.trusted_proxies) {
+            head.target.trust(&head.headers);
+        }
         let Self { inbound, outbound, reads, writes, connection } = self;
         let framing = head.framing;
         let waits = head.connection.expects_continue && framing.has_body();
@@ -256,7 +259,7 @@ struct Writer<'c, W> {
     connection: &'c Connection,
 }
 
-impl<'c, W: AsyncWrite + Unpin> Writer<'c, W> {
+impl<'c, W: Socket> Writer<'c, W> {
     async fn answer(
         &mut self,
         request: &Request,
@@ -321,6 +324,7 @@ impl<'c, W: AsyncWrite + Unpin> Writer<'c, W> {
             (Ok(_), Some(origin)) => After::Tunnel(origin),
             (Ok(true), None) => After::KeepAlive,
             (Ok(false), None) => After::Close,
+            (Err(SendError::Body(_)), _) => After::Reset,
             (Err(_), _) => After::Cut,
         }
     }

@@ -15,8 +15,12 @@ use std::{
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, StatusCode, Version};
 use http_body::{Body, Frame};
+use socket2::SockRef;
 use thiserror::Error;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    net::{tcp, unix},
+};
 
 use super::watchdog::{Elapsed, Watchdog};
 use crate::{
@@ -24,6 +28,25 @@ use crate::{
     message::{BoxError, Fields, Reply, ReplyBody, StreamBody},
     status::Outcome,
 };
+
+/// The writing half of a client's socket.
+pub trait Socket: AsyncWrite + Unpin {
+    /// Makes the close that follows a reset: to a client that reads up to the close, an orderly one
+    /// would say that the answer is whole.
+    fn reset(&self);
+}
+
+impl Socket for tcp::OwnedWriteHalf {
+    fn reset(&self) {
+        // A socket on which this fails is gone already.
+        let _ = SockRef::from(self.as_ref()).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// A unix socket knows no reset: whatever speaks over one should frame its bodies.
+impl Socket for unix::OwnedWriteHalf {
+    fn reset(&self) {}
+}
 
 /// The writing half of a connection.
 pub(super) struct Outbound<W> {
@@ -74,7 +97,7 @@ enum End {
     Close,
 }
 
-impl<W: AsyncWrite + Unpin> Outbound<W> {
+impl<W: Socket> Outbound<W> {
     pub(super) fn new(io: W) -> Self {
         Self { io, head: Vec::new(), sent: Arc::default() }
     }
@@ -127,6 +150,11 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
     pub(super) async fn finish(&mut self) {
         // The client may be gone already, which is what is wanted.
         let _ = self.io.shutdown().await;
+    }
+
+    /// Closes so that the client can tell that its answer is not whole.
+    pub(super) fn reset(self) {
+        self.io.reset();
     }
 
     pub(super) fn into_inner(self) -> W {

@@ -49,7 +49,8 @@ impl ResponseFacts {
             date: single(headers, &DATE).and_then(http_date),
             expires: expires(headers),
             age: age(headers),
-            etag: headers.get(ETAG).cloned(),
+            // A copy of its own: the field may be a slice of a whole read buffer.
+            etag: headers.get(ETAG).and_then(|tag| HeaderValue::from_bytes(tag.as_bytes()).ok()),
             last_modified: single(headers, &LAST_MODIFIED).and_then(http_date),
             sets_cookie: headers.contains_key(SET_COOKIE),
         }

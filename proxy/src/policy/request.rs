@@ -26,6 +26,8 @@ pub struct Inquiry<'r> {
     pub has_body: bool,
     /// Whether it asks for another protocol.
     pub wants_upgrade: bool,
+    /// Whether it has fields that are not passed on, so that the origin cannot select by them.
+    pub hides_fields: bool,
 }
 
 /// A request for which the store may be asked, and under which conditions it may answer.
@@ -64,6 +66,9 @@ pub fn admit(inquiry: &Inquiry<'_>, rule: &CacheRule) -> Result<Admission, Forwa
     }
     if inquiry.wants_upgrade {
         return refuse(Fwd::Bypass, Detail::Upgrade);
+    }
+    if inquiry.hides_fields {
+        return refuse(Fwd::Bypass, Detail::HiddenFields);
     }
     if headers.contains_key(RANGE) {
         return refuse(Fwd::Request, Detail::Range);
@@ -118,7 +123,16 @@ mod tests {
         for (name, value) in fields {
             headers.append(HeaderName::from_static(name), value.parse().unwrap());
         }
-        admit(&Inquiry { method, headers: &headers, has_body: false, wants_upgrade: false }, rule)
+        admit(
+            &Inquiry {
+                method,
+                headers: &headers,
+                has_body: false,
+                wants_upgrade: false,
+                hides_fields: false,
+            },
+            rule,
+        )
     }
 
     fn rule() -> CacheRule {

@@ -1,12 +1,16 @@
 //! Builds what a request finds out of what the file says.
 
-use std::sync::Arc;
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::Arc,
+};
 
 use super::RunError;
 use crate::{
     app::Live,
     clock::Clock,
     config::{Config, StoreConfig},
+    headers::PSEUDONYM,
     store::{
         memory::MemoryStore,
         redis::{RedisStore, Settings as RedisSettings},
@@ -43,5 +47,12 @@ pub(super) fn live(config: &Config, before: Option<(&Config, &Live)>) -> Result<
         trusted_proxies: config.trusted_proxies.clone(),
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),
+        pseudonym: before.map_or_else(pseudonym, |(_, live)| Arc::clone(&live.pseudonym)),
     })
+}
+
+/// A name that no other process has.
+fn pseudonym() -> Arc<str> {
+    let random = RandomState::new().build_hasher().finish();
+    format!("{PSEUDONYM}-{:08x}", random >> 32).into()
 }

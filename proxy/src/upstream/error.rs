@@ -19,7 +19,7 @@ pub enum FetchError {
     #[error("every connection to the origin is in use, and none became free within {0:?}")]
     QueueTimeout(Duration),
     /// The origin's name did not resolve, now or ever before.
-    #[error("the origin's name `{host}` does not resolve")]
+    #[error("the origin's name does not resolve")]
     Dns {
         /// The name.
         host: String,
@@ -27,7 +27,7 @@ pub enum FetchError {
         source: io::Error,
     },
     /// The resolver did not answer in time.
-    #[error("the origin's name `{host}` did not resolve within {limit:?}")]
+    #[error("the origin's name did not resolve within {limit:?}")]
     DnsTimeout {
         /// The name.
         host: String,
@@ -74,6 +74,9 @@ pub enum FetchError {
     /// The origin switched protocols though the request asked for no other.
     #[error("the origin switched protocols unasked")]
     UnaskedUpgrade,
+    /// The origin says that nothing has changed, to a request that did not ask (RFC 9110 §15.4.5).
+    #[error("the origin answered 304 to a request without conditions")]
+    UnaskedNotModified,
     /// The origin sent more than [`INFORMATIONAL`](super::INFORMATIONAL) interim answers to one request.
     #[error("the origin sent too many 1xx answers")]
     TooManyInformational,
@@ -90,6 +93,13 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// Whether the same request might succeed at once: the fault was the connection's. What took its
+    /// time to fail would take it again.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Terminated(_) | Self::Incomplete(_) | Self::Unparsable(_) | Self::Framing(_))
+    }
+
     /// The error type for `Proxy-Status` (RFC 9209 §2.3).
     #[must_use]
     pub fn proxy_status_error(&self) -> &'static str {
@@ -110,9 +120,11 @@ impl FetchError {
             Self::BetweenBytes(_) => "connection_read_timeout",
             Self::Incomplete(_) => "http_response_incomplete",
             Self::RequestBody(_) => "http_request_error",
-            Self::Unparsable(_) | Self::Framing(_) | Self::UnaskedUpgrade | Self::TooManyInformational => {
-                "http_protocol_error"
-            }
+            Self::Unparsable(_)
+            | Self::Framing(_)
+            | Self::UnaskedUpgrade
+            | Self::UnaskedNotModified
+            | Self::TooManyInformational => "http_protocol_error",
         }
     }
 

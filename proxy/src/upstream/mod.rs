@@ -21,7 +21,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderValue, Request, Response, StatusCode, Version,
-    header::{CONTENT_TYPE, UPGRADE},
+    header::{CONTENT_TYPE, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, UPGRADE},
     response,
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
@@ -157,8 +157,11 @@ impl Upstream {
 
     /// One exchange on one connection, which is closed unless a [`Fetched`] holds it.
     async fn attempt(&self, request: Request<Outgoing>, want: Want) -> Result<Fetched, Ended> {
-        let asked =
-            Asked { method: request.method().clone(), upgrade: request.headers().contains_key(UPGRADE) };
+        let asked = Asked {
+            method: request.method().clone(),
+            upgrade: request.headers().contains_key(UPGRADE),
+            conditional: CONDITIONS.iter().any(|name| request.headers().contains_key(name)),
+        };
         let (mut connection, mut timing) = self.connection(want).await.map_err(Ended::Failed)?;
         let copy = if timing.reused { outgoing::repeat(&request) } else { None };
         let start = Instant::now();
@@ -205,6 +208,9 @@ impl Upstream {
         let upgrade = hyper::upgrade::on(&mut answer);
         let (head, incoming) = answer.into_parts();
         let ends = Framing::of(&asked.method, &head)?;
+        if head.status == StatusCode::NOT_MODIFIED && !asked.conditional {
+            return Err(FetchError::UnaskedNotModified);
+        }
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             if !asked.upgrade {
                 return Err(FetchError::UnaskedUpgrade);
@@ -258,10 +264,15 @@ impl Drop for Upstream {
     }
 }
 
+/// The conditions that a 304 can answer (RFC 9110 §13.1).
+static CONDITIONS: [HeaderName; 2] = [IF_NONE_MATCH, IF_MODIFIED_SINCE];
+
 /// What of the request the answer is read by.
 struct Asked {
     method: http::Method,
     upgrade: bool,
+    /// It has a condition that a 304 can answer.
+    conditional: bool,
 }
 
 /// Why an attempt gave no answer.

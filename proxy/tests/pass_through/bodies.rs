@@ -134,7 +134,8 @@ async fn answers_without_a_body_say_of_it_what_the_origin_said() {
         ("GET / HTTP/1.1", message("HTTP/1.1 200 OK", &["Content-Length: 0"], ""), Some("0")),
     ] {
         let rig = Rig::new("").await;
-        let (mut client, mut origin, _) = rig.send(&request(line, &[], "")).await;
+        let asked = request(line, &["If-None-Match: \"a\""], "");
+        let (mut client, mut origin, _) = rig.send(&asked).await;
         origin.send(&answer).await;
         let head = client.head().await;
         assert_eq!(head.field("content-length"), length, "{line}: {answer:?}");
