@@ -1,14 +1,17 @@
-"""An app on the given port, to be directed from outside.
+"""An app on the given port, to be directed from outside. After the port: what it does when it is
+asked to end, `polite` (status 3) or `stubborn` (nothing); neither: it dies of it.
 
 GET /events   an event stream: one event for each POST /emit
 POST /emit    sends its body as an event to every stream
 GET /pid      the number of this process
+GET /token    the token of the sidecar's admin listener, if it is in the environment
 POST /exit    ends it with the status in its body
 """
 
 import http.server
 import os
 import queue
+import signal
 import sys
 
 streams = []
@@ -20,6 +23,8 @@ class Stage(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/events":
             self.events()
+        elif self.path == "/token":
+            self.answer(os.environ.get("SIDECACHE_ADMIN_TOKEN", "none"))
         else:
             self.answer(str(os.getpid()))
 
@@ -50,6 +55,10 @@ class Stage(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
 
+if "polite" in sys.argv:
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(3))
+if "stubborn" in sys.argv:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Stage)
 print(server.server_address[1], flush=True)
 server.serve_forever()
