@@ -19,7 +19,7 @@ mod store;
 mod suggest;
 mod yaml;
 
-use std::{fs::File, io::Read, path::Path};
+use std::{fs::File, io::Read, path::Path, time::Duration};
 
 use ipnet::IpNet;
 
@@ -101,6 +101,14 @@ const KEYS: Keys = Keys {
         ("logging", "logging is set on the command line"),
     ],
 };
+
+/// A duration as the file writes it, `1m30s`; at most ten years.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    scalar::duration(text).map_err(|Wrong { message, advice }| format!("{message}: {advice}"))
+}
 
 /// Reads the text of a file of at most 1 MiB.
 ///

@@ -8,7 +8,7 @@ mod signals;
 mod state;
 
 use std::{
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -173,27 +173,36 @@ fn listening(server: &Server, listen: &[Listen]) -> String {
 ///
 /// # Errors
 /// What is wrong with it.
-#[allow(clippy::print_stdout, reason = "what the command is for")]
 pub fn check(file: &Path) -> Result<ExitCode, RunError> {
     let config = Config::load(file, &environment)?;
-    print!("{}", config.describe());
-    Ok(ExitCode::SUCCESS)
+    match write!(io::stdout(), "{}", config.describe()) {
+        // Who reads no further, as `head` does, has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
-/// `sidecache healthcheck`: whether a running sidecar is ready.
-///
-/// # Errors
-/// It is not, or cannot be asked.
-pub fn healthcheck(options: &Healthcheck) -> Result<ExitCode, RunError> {
+/// `sidecache healthcheck`: 0 when a running sidecar is ready; 1 when not, or when it cannot be asked,
+/// for whatever reason.
+#[must_use]
+pub fn healthcheck(options: &Healthcheck) -> ExitCode {
+    match ask(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The file is read only where nothing else says whom to ask: an edit that is refused does not make
+/// the sidecar ill.
+fn ask(options: &Healthcheck) -> Result<(), RunError> {
     let address = match &options.admin {
         Some(address) => Listen::parse(address)?,
-        None => {
-            let config = Config::load(&options.config, &environment)?;
-            config.admin.ok_or(RunError::NoAdmin)?
-        }
+        None => Config::load(&options.config, &environment)?.admin.ok_or(RunError::NoAdmin)?,
     };
-    to_the_end(runtime()?, healthcheck::ask(&address))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(to_the_end(runtime()?, healthcheck::ask(&address))?)
 }
 
 /// A variable of this process' environment, for `${NAME}` in the file.
@@ -202,9 +211,9 @@ fn environment(name: &str) -> Option<String> {
 }
 
 /// Says on stderr what kept the command from doing its work.
-#[allow(clippy::print_stderr, reason = "there is no log yet, or none at all")]
 pub fn complain(error: &RunError) {
-    eprintln!("{error}");
+    // There is no log yet, or none at all; and no other place to tell that stderr is closed.
+    let _ = writeln!(io::stderr(), "{error}");
 }
 
 impl RunError {

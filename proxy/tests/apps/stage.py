@@ -4,7 +4,6 @@ asked to end, `polite` (status 3) or `stubborn` (nothing); neither: it dies of i
 GET /events   an event stream: one event for each POST /emit
 POST /emit    sends its body as an event to every stream
 GET /pid      the number of this process
-GET /token    the token of the sidecar's admin listener, if it is in the environment
 POST /exit    ends it with the status in its body
 """
 
@@ -23,8 +22,6 @@ class Stage(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/events":
             self.events()
-        elif self.path == "/token":
-            self.answer(os.environ.get("SIDECACHE_ADMIN_TOKEN", "none"))
         else:
             self.answer(str(os.getpid()))
 
