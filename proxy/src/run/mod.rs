@@ -153,9 +153,11 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
         Ok(child) => child,
         Err(code) => return Ok(code),
     };
+    phase.send_replace(Phase::Serving);
     tracing::info!(listening = listening(&server, &config.listen), "ready");
     let file = options.config.clone();
-    let reloading = Reloading { app: Arc::clone(&app), metrics, status, config };
+    let started = config.clone();
+    let reloading = Reloading { app: Arc::clone(&app), metrics, status, config, started };
     tokio::spawn(async move { reloading.run(reloader, &file).await });
     let (drained, deadline) =
         serving::serve(server, app, telemetry, &phase, &mut child, &mut signals).await?;

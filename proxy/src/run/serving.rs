@@ -45,12 +45,12 @@ pub(super) async fn serve(
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async { drop(stopped.await) };
     let mut serving = tokio::spawn(server.run(Arc::clone(&app), telemetry, stopped));
-    phase.send_replace(Phase::Serving);
-    tokio::select! {
-        () = signals.next() => tracing::info!("stopping: what runs is finished first; a second signal ends it at once"),
-        () = child.ended() => tracing::info!("stopping: the app has ended"),
-    }
+    let why = tokio::select! {
+        () = signals.next() => "what runs is finished first; a second signal ends it at once",
+        () = child.ended() => "the app has ended",
+    };
     phase.send_replace(Phase::Draining);
+    tracing::info!("stopping: {why}");
     // As the file says by now: an edit of it may have acted.
     let deadline = Instant::now() + app.live().timeouts.drain;
     drop(stop);
