@@ -1,10 +1,13 @@
 //! The command line: what may be said, and nothing of what is then done.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
-use crate::telemetry::log::Format;
+use crate::{config, telemetry::log::Format};
 
 /// The file read when none is named.
 pub const DEFAULT_CONFIG: &str = "config.yaml";
@@ -46,13 +49,46 @@ pub enum Action {
     Healthcheck(Healthcheck),
 }
 
-impl Cli {
-    /// The one action that the command line names.
+/// What is no command line, or asks for help.
+#[derive(Debug)]
+pub struct UsageError {
+    error: clap::Error,
+    healthcheck: bool,
+}
+
+impl UsageError {
+    /// Prints it, or the help, to where it belongs. The status to end with: 2 for an error, but 1 for
+    /// a health check, which knows no other than 0 and 1.
     #[must_use]
-    pub fn action(self) -> Action {
+    pub fn print(&self) -> ExitCode {
+        // Nobody is left to be told that nobody reads.
+        let _ = self.error.print();
+        match self.error.exit_code() {
+            0 => ExitCode::SUCCESS,
+            _ if self.healthcheck => ExitCode::FAILURE,
+            _ => ExitCode::from(2),
+        }
+    }
+}
+
+impl Cli {
+    /// Reads a command line, the name of the program first.
+    ///
+    /// # Errors
+    /// It is none, or asks for help or the version.
+    pub fn read(line: impl IntoIterator<Item = OsString>) -> Result<Action, UsageError> {
+        let line: Vec<OsString> = line.into_iter().collect();
+        let healthcheck = line.get(1).is_some_and(|word| word == "healthcheck");
+        Self::try_parse_from(line)
+            .map(Self::action)
+            .map_err(|error| UsageError { error: with_hint(error), healthcheck })
+    }
+
+    /// The one action that the command line names.
+    fn action(self) -> Action {
         match self.command {
             None => Action::Run(self.run),
-            Some(Command::Check { config }) => Action::Check { config },
+            Some(Command::Check { file, config }) => Action::Check { config: config.unwrap_or(file) },
             Some(Command::Healthcheck(healthcheck)) => Action::Healthcheck(healthcheck),
         }
     }
@@ -82,7 +118,7 @@ pub struct Run {
     pub ready: Option<String>,
 
     /// How long the app may take to get ready
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
+    #[arg(long, value_name = "DURATION", value_parser = config::duration, default_value = "60s")]
     pub ready_timeout: Duration,
 
     /// The app to run as a child; the sidecar ends with its exit status
@@ -96,9 +132,12 @@ enum Command {
     Check {
         /// The file to check
         #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
-        config: PathBuf,
+        file: PathBuf,
+        /// The same, as when it runs
+        #[arg(long, short, value_name = "FILE", conflicts_with = "file")]
+        config: Option<PathBuf>,
     },
-    /// Ask a running sidecar's /readyz: exit 0 when it is ready, 1 when not
+    /// Ask a running sidecar's /readyz: exit 0 when it is ready, else 1
     Healthcheck(Healthcheck),
 }
 
@@ -114,29 +153,24 @@ pub struct Healthcheck {
     pub config: PathBuf,
 }
 
+/// Says how a word that stands in the wrong place is meant to be written.
+fn with_hint(mut error: clap::Error) -> clap::Error {
+    let word = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(word)) if error.kind() == ErrorKind::UnknownArgument => word.clone(),
+        _ => return error,
+    };
+    let hint = match word.as_str() {
+        "check" | "healthcheck" => format!("it comes first: sidecache {word} --config FILE"),
+        option if option.starts_with('-') => return error,
+        _ => format!("to run an app behind the sidecar, put -- before it: sidecache -- {word} …"),
+    };
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    error
+}
+
 fn path(text: &str) -> Result<String, String> {
     let fits = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(text.to_owned()) } else { Err("a path begins with / and has no spaces".to_owned()) }
-}
-
-/// A whole number with a unit, as in the configuration file.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| expected())?;
-    let seconds = |each: u64| number.checked_mul(each).map(Duration::from_secs).ok_or_else(expected);
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => seconds(1),
-        "m" => seconds(60),
-        "h" => seconds(60 * 60),
-        "d" => seconds(24 * 60 * 60),
-        _ => Err(expected()),
-    }
-}
-
-fn expected() -> String {
-    "a duration is a number and a unit: ms, s, m, h or d, as in 60s".to_owned()
 }
 
 #[cfg(test)]
@@ -196,7 +230,11 @@ mod tests {
     #[test]
     fn checks_a_file() {
         assert!(matches!(action("sidecache check"), Action::Check { config } if config == *"config.yaml"));
-        assert!(matches!(action("sidecache check a.yaml"), Action::Check { config } if config == *"a.yaml"));
+        for line in ["sidecache check a.yaml", "sidecache check --config a.yaml", "sidecache check -c a.yaml"]
+        {
+            assert!(matches!(action(line), Action::Check { config } if config == *"a.yaml"), "{line}");
+        }
+        assert_eq!(refused("sidecache check a.yaml --config b.yaml"), ErrorKind::ArgumentConflict);
     }
 
     #[test]
@@ -214,15 +252,20 @@ mod tests {
     }
 
     #[test]
-    fn durations_carry_their_unit() {
-        for (text, seconds) in [("60s", 60), ("2m", 120), ("1h", 3600), ("1d", 86_400), ("0s", 0)] {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+    fn durations_are_those_of_the_file() {
+        assert_eq!(run("sidecache --ready-timeout 1m30s -- app").ready_timeout, Duration::from_secs(90));
+        for text in ["60", "-1s", "1.5s", "18446744073709551615s"] {
+            let line = format!("sidecache --ready-timeout={text} -- app");
+            assert_eq!(refused(&line), ErrorKind::ValueValidation, "{text}");
         }
-        for text in
-            ["", "60", "s", "-1s", "1.5s", "1 s", "1w", "99999999999999999999s", "18446744073709551615d"]
-        {
-            assert!(duration(text).is_err(), "{text}");
-        }
+    }
+
+    #[test]
+    fn a_word_in_the_wrong_place_is_told_where_it_belongs() {
+        let hint = |line: &str| Cli::read(line.split(' ').map(OsString::from)).unwrap_err().error.to_string();
+        assert!(hint("sidecache python3 app.py").contains("sidecache -- python3"));
+        assert!(hint("sidecache --config x check").contains("sidecache check --config"));
+        assert!(!hint("sidecache --confg x").contains("behind the sidecar"));
     }
 
     #[test]

@@ -50,7 +50,8 @@ pub struct Timeouts {
     pub first_byte: Duration,
     /// Between two reads of the origin's body.
     pub between_bytes: Duration,
-    /// From SIGTERM to the end, whatever still runs.
+    /// From SIGTERM to the end, whatever still runs. Where requests use it up, a wrapped app gets
+    /// five seconds more.
     pub drain: Duration,
 }
 

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use mimalloc::MiMalloc;
 use sidecache::{
     cli::{Action, Cli},
@@ -14,12 +13,13 @@ use sidecache::{
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    match Cli::parse().action() {
-        Action::Run(options) => run::run(&options),
-        Action::Check { config } => run::check(&config),
-        Action::Healthcheck(options) => run::healthcheck(&options),
-    }
-    .unwrap_or_else(|error| {
+    let done = match Cli::read(std::env::args_os()) {
+        Err(usage) => return usage.print(),
+        Ok(Action::Run(options)) => run::run(&options),
+        Ok(Action::Check { config }) => run::check(&config),
+        Ok(Action::Healthcheck(options)) => return run::healthcheck(&options),
+    };
+    done.unwrap_or_else(|error| {
         run::complain(&error);
         error.exit_code()
     })

@@ -216,12 +216,16 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// A socket that an earlier process left behind is in the way and of no use.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    let left_behind = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
-        && std::os::unix::net::UnixStream::connect(path).is_err();
-    if left_behind {
-        std::fs::remove_file(path)?;
+/// Binds a socket, in place of one that an earlier process left behind. Only a refused connection
+/// shows that nobody answers there: any other error may hide a server that does.
+pub(crate) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    let is_socket = path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket());
+    if is_socket {
+        match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+            Err(error) => return Err(error),
+        }
     }
     UnixListener::bind(path)
 }

@@ -129,16 +129,18 @@ async fn readiness_has_reasons() {
 async fn the_last_reload_is_told_in_full() {
     let rig = rig("127.0.0.1:0", None).await;
     let expected = json!({
-        "file": "/etc/config.yaml", "generation": 1, "loaded": "1970-01-01T00:00:00Z", "last_reload": null
+        "file": "/etc/config.yaml", "generation": 1, "loaded": "1970-01-01T00:00:00Z",
+        "needs_restart": [], "last_reload": null
     });
     assert_eq!(parsed(&rig.get("/config").await), expected);
 
     let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-    rig.config.record(Ok(()), at(60));
+    rig.config.record(Ok(vec!["`listen` changed".to_owned()]), at(60));
     rig.config.record(Err("config.yaml:3:5\n  | tll: 5s\n  = did you mean `ttl`?".to_owned()), at(61));
     let config = parsed(&rig.get("/config").await);
     assert_eq!(config["generation"], 2);
     assert_eq!(config["loaded"], "1970-01-01T00:01:00Z");
+    assert_eq!(config["needs_restart"], json!(["`listen` changed"]));
     assert_eq!(
         config["last_reload"],
         json!({

@@ -5,7 +5,7 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -27,7 +27,7 @@ use super::{
     ACCEPT_PAUSE, AdminError, AdminState, CONNECTION_TIMEOUT, CONNECTIONS, HEAD_BYTES, HEADER_TIMEOUT,
     STOP_GRACE, Token, guard::Guard, routes,
 };
-use crate::{address::Listen, wrap::probe::Connection};
+use crate::{address::Listen, server::bind_unix, wrap::probe::Connection};
 
 /// The admin listener, bound but not yet answering.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Admin {
             }
             Listen::Tcp(tcp) => Listener::Tcp(TcpListener::bind(tcp).await.map_err(failed)?),
             Listen::Unix(path) => {
-                Listener::Unix { listener: bind_unix(path).map_err(failed)?, path: path.clone() }
+                Listener::Unix { listener: bind_private(path).map_err(failed)?, path: path.clone() }
             }
         };
         Ok(Self { listener, token })
@@ -139,17 +139,9 @@ impl Admin {
     }
 }
 
-/// Binds a socket that only this user can open, in place of one that nobody answers on any more.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    let is_socket = path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
-    if is_socket {
-        match std::os::unix::net::UnixStream::connect(path) {
-            Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
-            Err(error) => return Err(error),
-        }
-    }
-    let listener = UnixListener::bind(path)?;
+/// Binds a socket that only this user can open.
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    let listener = bind_unix(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
     Ok(listener)
 }

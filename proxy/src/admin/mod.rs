@@ -20,6 +20,9 @@ pub use token::{Token, TokenError};
 
 use crate::{address::Listen, reload::status::Report};
 
+/// The environment variable with the bearer token. Ours alone: a wrapped app does not see it.
+pub const TOKEN_VARIABLE: &str = "SIDECACHE_ADMIN_TOKEN";
+
 /// Connections held at once; further ones wait in the backlog of the listener.
 const CONNECTIONS: usize = 64;
 

@@ -60,6 +60,7 @@ struct Configuration {
     file: String,
     generation: u64,
     loaded: String,
+    needs_restart: Vec<String>,
     last_reload: Option<LastReload>,
 }
 
@@ -86,6 +87,7 @@ impl From<Report> for Configuration {
             file: report.file.display().to_string(),
             generation: report.generation,
             loaded: rfc3339(report.loaded),
+            needs_restart: report.needs_restart,
             last_reload,
         }
     }

@@ -32,6 +32,9 @@ const LIMITS: Keys = Keys {
     ],
 };
 
+/// The most fields of a head: far above any request, and below where the map of fields ends.
+const MAX_HEADERS: usize = 10_000;
+
 /// Reads `limits`.
 pub(super) fn limits(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Limits> {
     let entries = reader.entries(at, "{ connections: 10000 }", &LIMITS)?;
@@ -57,6 +60,9 @@ pub(super) fn limits(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Limits> {
             at,
             Wrong::new(message, format!("write {} at most", show_size(limits.header_bytes as u64))),
         );
+    }
+    if let Some(at) = entries.get("headers").filter(|_| limits.headers > MAX_HEADERS) {
+        reader.wrong(at, Wrong::new("more than any request has", format!("write {MAX_HEADERS} at most")));
     }
     Some(limits)
 }

@@ -11,20 +11,32 @@ pub(super) struct Shown {
     pub(super) letter: char,
 }
 
-/// A line of the file.
-pub(super) fn mask_line(line: &str) -> Vec<Shown> {
+/// A line of the file, the first being 0.
+pub(super) fn mask_line(source: &str, number: usize) -> Vec<Shown> {
+    let lines: Vec<&str> = source.lines().take(number + 1).collect();
+    let Some((line, before)) = lines.split_last().filter(|_| lines.len() > number) else {
+        return Vec::new();
+    };
     let letters: Vec<char> = line.chars().collect();
+    if is_below_secret(before, line) {
+        let start = letters.iter().position(|c| !c.is_whitespace()).unwrap_or(letters.len());
+        let all = start..letters.len();
+        return mask(&letters, std::slice::from_ref(&all));
+    }
     let mut secrets = url_secrets(&letters);
     if secrets.is_empty() {
         secrets.extend(bare_secret(&letters));
     }
+    secrets.extend(named_secrets(&letters, Text::File));
     mask(&letters, &secrets)
 }
 
-/// A text of ours, which may quote the file.
+/// A text of ours, which may quote the file between backquotes.
 pub(super) fn mask_text(text: &str) -> Vec<Shown> {
     let letters: Vec<char> = text.chars().collect();
-    mask(&letters, &url_secrets(&letters))
+    let mut secrets = url_secrets(&letters);
+    secrets.extend(named_secrets(&letters, Text::Ours));
+    mask(&letters, &secrets)
 }
 
 /// Three stars for each secret, spaces for control characters.
@@ -42,20 +54,113 @@ fn mask(letters: &[char], secrets: &[Range<usize>]) -> Vec<Shown> {
     shown
 }
 
+/// Whose text is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Text {
+    /// The file's: `name: value` is one of its entries.
+    File,
+    /// Ours: it is one only in a quotation; elsewhere a path stands before a colon.
+    Ours,
+}
+
 /// What may be a password in a URL: all from `://` to the last `@`; without an `@`, what follows
-/// a colon and is no port; `pass=…`.
+/// a colon and is no port.
 fn url_secrets(letters: &[char]) -> Vec<Range<usize>> {
+    let Some(start) = after(letters, 0, "://") else { return Vec::new() };
+    let at = letters.iter().rposition(|&c| c == '@').filter(|&at| at >= start);
+    at.map(|at| start..at).or_else(|| misplaced_password(letters, start)).into_iter().collect()
+}
+
+/// What follows a name that promises a secret: of `name=…` a word, of `name: …` all the rest.
+fn named_secrets(letters: &[char], text: Text) -> Vec<Range<usize>> {
     let mut secrets = Vec::new();
-    if let Some(start) = after(letters, 0, "://") {
-        let at = letters.iter().rposition(|&c| c == '@').filter(|&at| at >= start);
-        secrets.extend(at.map(|at| start..at).or_else(|| misplaced_password(letters, start)));
-    }
     let mut from = 0;
-    while let Some(start) = after(letters, from, "pass=") {
-        from = end_of(letters, start, "&");
-        secrets.push(start..from);
+    while let Some(name) = next_word(letters, from) {
+        from = name.end;
+        let secret = is_secret(letters.get(name).unwrap_or_default());
+        if let Some(value) = secret.then(|| value(letters, from, text)).flatten() {
+            from = value.end;
+            secrets.push(value);
+        }
     }
     secrets
+}
+
+fn next_word(letters: &[char], from: usize) -> Option<Range<usize>> {
+    let in_word = |c: &char| c.is_alphanumeric() || "_-".contains(*c);
+    let start = from + letters.get(from..)?.iter().position(in_word)?;
+    let length = letters.get(start..)?.iter().position(|c| !in_word(c));
+    Some(start..length.map_or(letters.len(), |length| start + length))
+}
+
+fn is_secret(name: &[char]) -> bool {
+    const WITHIN: [&str; 7] =
+        ["password", "passwd", "passphrase", "secret", "token", "apikey", "authorization"];
+    const AT_THE_END: [&str; 6] = ["pass", "pwd", "_key", "-key", "_auth", "-auth"];
+    const WHOLE: [&str; 3] = ["pw", "auth", "cookie"];
+    let name: String = name.iter().map(char::to_ascii_lowercase).collect();
+    WITHIN.iter().any(|word| name.contains(word))
+        || AT_THE_END.iter().any(|word| name.ends_with(word))
+        || WHOLE.contains(&name.as_str())
+}
+
+/// The value of a name that ends at `from`; nothing where none follows.
+fn value(letters: &[char], from: usize, text: Text) -> Option<Range<usize>> {
+    let skip = |from: usize, skipped: fn(&char) -> bool| {
+        letters.get(from..)?.iter().position(|c| !skipped(c)).map(|length| from + length)
+    };
+    let sign = skip(from, |c| c.is_whitespace() || "\"'".contains(*c))?;
+    let start = skip(sign + 1, |c| c.is_whitespace())?;
+    let rest = letters.len();
+    let end = match (letters.get(sign)?, letters.get(start)?, text) {
+        ('=', '"' | '\'', _) | (':', _, Text::File) => rest,
+        ('=', ..) => end_of(letters, start, "&"),
+        (':', ..) if is_quoted(letters, sign) => end_of_quotation(letters, start),
+        _ => return None,
+    };
+    (start < end).then_some(start..end)
+}
+
+/// Whether an odd number of backquotes stands before.
+fn is_quoted(letters: &[char], place: usize) -> bool {
+    let before = letters.get(..place).unwrap_or_default();
+    before.iter().filter(|&&c| c == '`').count() % 2 == 1
+}
+
+fn end_of_quotation(letters: &[char], from: usize) -> usize {
+    let rest = letters.get(from..).unwrap_or_default();
+    rest.iter().rposition(|&c| c == '`').map_or(letters.len(), |length| from + length)
+}
+
+/// Whether a line belongs to the value of a secret that begins on an earlier one: one that is less
+/// indented, or of which such a one is.
+fn is_below_secret(before: &[&str], line: &str) -> bool {
+    // An item's dash indents what is in it.
+    let indent = |line: &str| line.find(|c: char| !c.is_whitespace() && c != '-');
+    let Some(mut least) = indent(line) else { return false };
+    let above = before.iter().rev().filter(|line| {
+        let less = indent(line).filter(|indent| *indent < least);
+        least = less.unwrap_or(least);
+        less.is_some()
+    });
+    above.into_iter().any(|line| opens_secret(line))
+}
+
+fn opens_secret(line: &str) -> bool {
+    let letters: Vec<char> = line.chars().collect();
+    let mut from = 0;
+    while let Some(name) = next_word(&letters, from) {
+        from = name.end;
+        let colon = letters
+            .get(from..)
+            .unwrap_or_default()
+            .iter()
+            .find(|c| !c.is_whitespace() && !"\"'".contains(**c));
+        if colon == Some(&':') && is_secret(letters.get(name).unwrap_or_default()) {
+            return true;
+        }
+    }
+    false
 }
 
 /// `redis://user:password`, its host forgotten.

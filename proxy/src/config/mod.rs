@@ -19,7 +19,7 @@ mod store;
 mod suggest;
 mod yaml;
 
-use std::{fs::File, io::Read, path::Path};
+use std::{fs::File, io::Read, path::Path, time::Duration};
 
 use ipnet::IpNet;
 
@@ -102,21 +102,34 @@ const KEYS: Keys = Keys {
     ],
 };
 
+/// A duration as the file writes it, `1m30s`; at most ten years.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    scalar::duration(text).map_err(|Wrong { message, advice }| format!("{message}: {advice}"))
+}
+
+/// Reads the text of a file of at most 1 MiB.
+///
+/// # Errors
+/// It cannot be read, or is no text.
+pub fn read(path: &Path) -> Result<String, ConfigErrors> {
+    let unreadable = |reason: String| ConfigErrors::unreadable(&path.display().to_string(), reason);
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(yaml::MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+    String::from_utf8(bytes).map_err(|error| unreadable(format!("is not UTF-8: {}", error.utf8_error())))
+}
+
 impl Config {
     /// Reads and checks a file of at most 1 MiB.
     ///
     /// # Errors
     /// All that is wrong with it, in its order; nothing of it holds then.
     pub fn load(path: &Path, env: Env<'_>) -> Result<Self, ConfigErrors> {
-        let name = path.display().to_string();
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(yaml::MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
-            .map_err(|error| ConfigErrors::unreadable(&name, format!("cannot be read: {error}")))?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            ConfigErrors::unreadable(&name, format!("is not UTF-8: {}", error.utf8_error()))
-        })?;
-        Self::parse(&text, &name, env)
+        Self::parse(&read(path)?, &path.display().to_string(), env)
     }
 
     /// Checks the text of a file. `file_name` is for the errors, `env` is asked for `${NAME}`.
@@ -130,7 +143,7 @@ impl Config {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let tree = yaml::parse(text).map_err(|problem| ConfigErrors::new(file_name, text, vec![problem]))?;
         let mut reader = Reader::new(env);
-        let config = read(&mut reader, &At::root(&tree));
+        let config = config(&mut reader, &At::root(&tree));
         match config {
             Some(config) if reader.problems.is_empty() => Ok(Self { warnings: reader.warnings, ..config }),
             _ => Err(ConfigErrors::new(file_name, text, reader.problems)),
@@ -138,7 +151,7 @@ impl Config {
     }
 }
 
-fn read(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Config> {
+fn config(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Config> {
     if root.is_null() {
         reader.wrong(root, Wrong::new("the file is empty", "it needs listen, upstream and routes"));
         return None;

@@ -1,6 +1,6 @@
 //! What is wrong with a file, said so that it can be mended at night.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use thiserror::Error;
 
@@ -11,6 +11,8 @@ use super::{snippet, yaml::Span};
 pub struct ConfigErrors {
     /// One text per finding: place, path, message, the line with a caret. Passwords are left out.
     findings: Vec<String>,
+    /// How many there are besides.
+    more: usize,
 }
 
 impl ConfigErrors {
@@ -19,31 +21,25 @@ impl ConfigErrors {
 
     /// The file could not even be read.
     pub(super) fn unreadable(file: &str, reason: impl fmt::Display) -> Self {
-        Self { findings: vec![format!("{}: {reason}", snippet::printable(file))] }
+        Self { findings: vec![format!("{}: {reason}", snippet::printable(file))], more: 0 }
     }
 
     pub(super) fn new(file: &str, source: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| (problem.span.start, problem.path.clone()));
         problems.dedup();
-        let findings = problems.iter().map(|problem| problem.render(file, source)).collect();
-        Self { findings }
-    }
-
-    /// One text per finding.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.findings.iter().map(String::as_str)
+        // Each looks for its line from the top; of thousands, nobody reads them all.
+        let shown = problems.iter().take(Self::MAX_SHOWN);
+        let findings = shown.map(|problem| problem.render(file, source)).collect();
+        Self { findings, more: problems.len().saturating_sub(Self::MAX_SHOWN) }
     }
 }
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, finding) in self.findings.iter().take(Self::MAX_SHOWN).enumerate() {
-            let gap = if at > 0 { "\n\n" } else { "" };
-            write!(f, "{gap}{finding}")?;
-        }
-        match self.findings.len().checked_sub(Self::MAX_SHOWN) {
-            None | Some(0) => Ok(()),
-            Some(more) => write!(f, "\n\nand {more} more"),
+        write!(f, "{}", self.findings.join("\n\n"))?;
+        match self.more {
+            0 => Ok(()),
+            more => write!(f, "\n\nand {more} more"),
         }
     }
 }
@@ -61,12 +57,13 @@ pub(super) struct Problem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wrong {
     pub(super) message: String,
-    /// Stands behind the caret; may be empty.
-    pub(super) advice: String,
+    /// Stands behind the caret; may be empty. A borrowed one is all ours and quotes nothing of the
+    /// file, so that it may show where a password belongs.
+    pub(super) advice: Cow<'static, str>,
 }
 
 impl Wrong {
-    pub(super) fn new(message: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub(super) fn new(message: impl Into<String>, advice: impl Into<Cow<'static, str>>) -> Self {
         Self { message: message.into(), advice: advice.into() }
     }
 }
@@ -76,7 +73,11 @@ impl Problem {
         let Wrong { message, advice } = &self.wrong;
         let path = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
         let head = format!("{file}:{}:{}: {path}{message}", self.span.line, self.span.column);
-        let shown = snippet::with_caret(source, self.span, &snippet::printable(advice));
+        let advice = match advice {
+            Cow::Borrowed(ours) => Cow::Borrowed(*ours),
+            Cow::Owned(quoting) => Cow::Owned(snippet::printable(quoting)),
+        };
+        let shown = snippet::with_caret(source, self.span, &advice);
         format!("{}\n{shown}", snippet::printable(&head))
     }
 }

@@ -1,5 +1,7 @@
 //! Walks the tree and collects every finding, so that one run shows them all.
 
+use std::borrow::Cow;
+
 use super::{
     expand::{Env, expand},
     problem::{Problem, Wrong},
@@ -32,7 +34,7 @@ pub(super) struct Entries<'n> {
     entries: Vec<(&'n str, At<'n>)>,
     map: At<'n>,
     /// What was said about unknown keys.
-    advice: Vec<String>,
+    advice: Vec<Cow<'static, str>>,
 }
 
 /// Findings, and where variables come from.
@@ -101,7 +103,12 @@ impl<'e> Reader<'e> {
     }
 
     /// A key that has to be there.
-    pub(super) fn require<'n>(&mut self, entries: &Entries<'n>, key: &str, advice: &str) -> Option<At<'n>> {
+    pub(super) fn require<'n>(
+        &mut self,
+        entries: &Entries<'n>,
+        key: &str,
+        advice: &'static str,
+    ) -> Option<At<'n>> {
         let found = entries.get(key).cloned();
         // An unknown key that was told to be this one is the same mistake.
         if found.is_none() && !entries.advice.iter().any(|said| said.contains(&format!("`{key}`"))) {

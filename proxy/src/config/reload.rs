@@ -5,7 +5,8 @@ use std::fmt::Display;
 use super::Config;
 use crate::address::Listen;
 
-/// One sentence for each change of `new` that does nothing until a restart.
+/// One sentence for each thing in `new` that does nothing until a restart. `old` is the file of the
+/// start: what is in force may come from several edits since.
 ///
 /// The rest (`upstream`, `hosts`, `trusted_proxies`, `timeouts`, the other limits, `routes`) acts
 /// at once.
@@ -39,7 +40,20 @@ pub fn restart_only_changes(old: &Config, new: &Config) -> Vec<String> {
     let connections = (old.limits.connections, new.limits.connections);
     let differ = connections.0 != connections.1;
     compare("limits.connections", differ, connections.0.to_string(), connections.1.to_string());
+    changes.extend(bodies_beyond_the_store(old, new));
     changes
+}
+
+/// A `max_body` was checked against the store that its own file asks for, not against the one of the
+/// start.
+fn bodies_beyond_the_store(old: &Config, new: &Config) -> Vec<String> {
+    let kept = old.store.largest_body().bytes;
+    let beyond =
+        new.rules.iter().filter(|rule| rule.cache.as_ref().is_some_and(|cache| cache.max_body > kept));
+    let size = super::scalar::show_size(kept);
+    beyond
+        .map(|rule| format!("`max_body` of the rule `{}` stays at {size}, the most that the store of the start keeps: more takes a restart", rule.name))
+        .collect()
 }
 
 fn or_none(value: &Option<impl Display>) -> String {
@@ -82,5 +96,17 @@ mod tests {
                 "`limits.connections` changed from 10000 to 5: this takes a restart",
             ]
         );
+    }
+
+    #[test]
+    fn a_body_that_only_the_store_to_come_could_keep_takes_a_restart() {
+        let listen = "listen: 127.0.0.1:1\nupstream: http://a\n";
+        let parse = |rest: &str| Config::parse(&format!("{listen}{rest}"), "c.yaml", &|_| None).unwrap();
+        let old = parse("store: { memory: 8MiB }\nroutes: []");
+        let rules = "[{ match: /a, cache: { max_body: 16MiB } }, { match: /b, cache: { max_body: 64KiB } }]";
+        let new = parse(&format!("store: {{ memory: 512MiB }}\nroutes: {rules}"));
+        let changes = restart_only_changes(&old, &new);
+        assert_eq!(changes.len(), 2, "{changes:?}");
+        assert!(changes[1].starts_with("`max_body` of the rule `/a` stays at "), "{changes:?}");
     }
 }

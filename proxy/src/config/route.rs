@@ -216,6 +216,10 @@ fn header_value(text: &str) -> Result<Option<HeaderValue>, Wrong> {
 fn name(text: &str) -> Result<Arc<str>, Wrong> {
     let fits =
         !text.is_empty() && text.len() <= 200 && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if text == "-" {
+        let advice = "write a word, products: logs and metrics say - where no rule matches";
+        return Err(Wrong::new("`-` cannot be a name", advice));
+    }
     if !fits || text.trim() != text {
         return Err(Wrong::new(
             format!("`{text}` cannot be a name"),

@@ -12,12 +12,11 @@ const MAX_TEXT: usize = 400;
 
 /// The line of `span`, and under it carets and `advice`.
 pub(super) fn with_caret(source: &str, span: Span, advice: &str) -> String {
-    let line = source.lines().nth(span.line.saturating_sub(1)).unwrap_or_default();
     let start = span.column.saturating_sub(1);
     let width = source
         .get(span.start..span.end)
         .map_or(0, |text| text.lines().next().unwrap_or_default().chars().count());
-    let shown = clip(mask_line(line), start);
+    let shown = clip(mask_line(source, span.line.saturating_sub(1)), start);
     let before = shown.iter().filter(|shown| shown.column < start).count();
     let under = shown.iter().filter(|shown| (start..start + width).contains(&shown.column)).count();
     let text: String = shown.iter().map(|shown| shown.letter).collect();
@@ -28,7 +27,7 @@ pub(super) fn with_caret(source: &str, span: Span, advice: &str) -> String {
     format!("{}\n  {margin} | {}", line.trim_end(), carets.trim_end())
 }
 
-/// A text for people: not too long, no control characters, no passwords of URLs.
+/// A text for people: not too long, no control characters, no passwords.
 pub(super) fn printable(text: &str) -> String {
     let shown = mask_text(text);
     let end = if shown.len() > MAX_TEXT { "…" } else { "" };
@@ -71,6 +70,15 @@ mod tests {
             ("redis: redis+unix:///a?pass=s3&db=1 y", "y", "redis: redis+unix:///a?pass=***&db=1 y", 37),
             ("redis: redis://:s3", "redis", "redis: redis://:***", 0),
             ("redis: redis://u:s3h/0", "redis", "redis: redis://u:***/0", 0),
+            ("password: s3, with, commas", "password", "password: ***", 0),
+            ("{ \"Pass\" : s3 }", "Pass", "{ \"Pass\" : ***", 3),
+            ("x-api-token:s3", "x-api", "x-api-token:***", 0),
+            ("redis: ${REDIS_PASSWORD:-s3}", "redis", "redis: ${REDIS_PASSWORD:***", 0),
+            ("redis: redis://h?password=s3&db=1 y", "y", "redis: redis://h?password=***&db=1 y", 35),
+            ("redis: redis+unix:/a?passwd='s3 s3'", "redis", "redis: redis+unix:/a?passwd=***", 0),
+            ("credentials: ignore", "ignore", "credentials: ignore", 13),
+            ("set_cookie: strip", "strip", "set_cookie: strip", 12),
+            ("key: { query: { except: [token] } }", "token", "key: { query: { except: [token] } }", 25),
             ("redis: redis://h:6379/0", "redis", "redis: redis://h:6379/0", 0),
             ("upstream: http://[::1]:80/a", "http", "upstream: http://[::1]:80/a", 10),
             ("match: /@me/x", "/@me/x", "match: /@me/x", 7),
@@ -80,6 +88,32 @@ mod tests {
             assert_eq!(lines.next(), Some(text));
             assert_eq!(lines.next().unwrap().find('^'), Some(caret), "{line}");
         }
+    }
+
+    #[test]
+    fn what_a_password_goes_on_with_is_left_out_too() {
+        for source in [
+            "store:\n  password:\n    here s3",
+            "- secret: |\n    one\n      here s3",
+            "token: \"a\n\n  here s3\"",
+        ] {
+            let start = source.find("here").unwrap();
+            let line = source[..start].lines().count();
+            let shown = with_caret(source, Span { line, column: 1, start, end: start + 4 }, "");
+            assert!(!shown.contains("s3") && shown.contains("***"), "{shown}");
+        }
+        let source = "- password: s3\n  match: here";
+        assert!(
+            with_caret(source, Span { line: 2, column: 10, start: 24, end: 28 }, "").contains("match: here")
+        );
+    }
+
+    #[test]
+    fn a_text_that_quotes_a_password_is_left_without() {
+        assert_eq!(
+            printable("store.password: `password: s3` at h?token=s3"),
+            "store.password: `password: ***` at h?token=***"
+        );
     }
 
     #[test]

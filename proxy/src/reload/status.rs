@@ -21,6 +21,8 @@ pub struct Report {
     pub generation: u64,
     /// Since when that is in force.
     pub loaded: SystemTime,
+    /// What it says that takes a restart, a sentence each.
+    pub needs_restart: Vec<String>,
     /// The last attempt to replace it; nothing before the first.
     pub last_reload: Option<Attempt>,
 }
@@ -38,16 +40,23 @@ impl Status {
     /// The start, with a configuration in force since `loaded`.
     #[must_use]
     pub fn new(file: &Path, loaded: SystemTime) -> Self {
-        Self(Mutex::new(Report { file: file.to_owned(), generation: 1, loaded, last_reload: None }))
+        Self(Mutex::new(Report {
+            file: file.to_owned(),
+            generation: 1,
+            loaded,
+            needs_restart: Vec::new(),
+            last_reload: None,
+        }))
     }
 
-    /// Remembers an attempt.
-    pub fn record(&self, result: Result<(), String>, at: SystemTime) {
+    /// Remembers an attempt, with what of it takes a restart.
+    pub fn record(&self, result: Result<Vec<String>, String>, at: SystemTime) {
         let mut report = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if result.is_ok() {
+        let result = result.map(|needs_restart| {
             report.generation += 1;
             report.loaded = at;
-        }
+            report.needs_restart = needs_restart;
+        });
         report.last_reload = Some(Attempt { at, result });
     }
 
@@ -103,12 +112,14 @@ mod tests {
         };
         shows("sidecache_config_last_reload_success 1");
 
-        status.record(Ok(()), second(2));
+        let restart = vec!["`listen` changed".to_owned()];
+        status.record(Ok(restart.clone()), second(2));
         assert_eq!((status.report().generation, status.report().loaded), (2, second(2)));
 
         status.record(Err("line 3: no".to_owned()), second(3));
         let report = status.report();
         assert_eq!((report.generation, report.loaded), (2, second(2)));
+        assert_eq!(report.needs_restart, restart);
         assert_eq!(report.last_reload, Some(Attempt { at: second(3), result: Err("line 3: no".to_owned()) }));
         shows("sidecache_config_last_reload_success 0");
         shows("sidecache_config_last_reload_success_timestamp_seconds 2.0");

@@ -1,35 +1,26 @@
 //! What the admin listener shows of a running sidecar.
 
-use std::{
-    future::pending,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::SystemTime,
-};
+use std::{future::pending, path::Path, sync::Arc, time::SystemTime};
 
-use super::RunError;
+use tokio::sync::watch;
+
+use super::{RunError, serving::Phase};
 use crate::{
     address::Listen,
-    admin::{Admin, AdminState, Health, Token},
+    admin::{Admin, AdminState, Health, TOKEN_VARIABLE, Token},
     app::App,
     reload::status::Status,
     store::{redis::Health as RedisHealth, tiers::Tiers},
     telemetry::{log::Log, metrics::Metrics, snapshot},
 };
 
-/// The environment variable with the bearer token, where no file is named.
-const TOKEN_VARIABLE: &str = "SIDECACHE_ADMIN_TOKEN";
-
 /// What the admin listener looks at.
 pub(super) struct Panel {
     pub(super) app: Arc<App>,
     pub(super) status: Arc<Status>,
     pub(super) metrics: Arc<Metrics>,
-    /// Whether requests are taken: the app has answered, and no drain has begun.
-    pub(super) accepting: Arc<AtomicBool>,
+    /// Whether requests are taken.
+    pub(super) phase: watch::Receiver<Phase>,
 }
 
 impl Panel {
@@ -40,10 +31,10 @@ impl Panel {
         if let Some(address) = admin.local_addr() {
             tracing::info!(%address, "the admin listener is open");
         }
-        let (app, accepting) = (Arc::clone(&self.app), Arc::clone(&self.accepting));
+        let (app, phase) = (Arc::clone(&self.app), self.phase.clone());
         let (status, metrics) = (Arc::clone(&self.status), Arc::clone(&self.metrics));
         let state = AdminState {
-            health: Arc::new(move || health(&app, &accepting)),
+            health: Arc::new(move || health(&app, *phase.borrow())),
             config: Arc::new(move || status.report()),
             metrics: Arc::new(move || metrics.render()),
         };
@@ -54,19 +45,20 @@ impl Panel {
 }
 
 fn token(file: Option<&Path>) -> Result<Option<Token>, RunError> {
-    match (file, std::env::var(TOKEN_VARIABLE)) {
+    match (file, std::env::var_os(TOKEN_VARIABLE)) {
         (Some(file), _) => Ok(Some(Token::from_file(file)?)),
-        (None, Ok(secret)) if !secret.is_empty() => Ok(Some(Token::new(&secret)?)),
+        // One that is no text must not open the listener to everybody.
+        (None, Some(secret)) if !secret.is_empty() => Ok(Some(Token::new(&secret.to_string_lossy())?)),
         (None, _) => Ok(None),
     }
 }
 
 /// Redis missing is no reason to send the requests elsewhere: they are answered all the same.
-fn health(app: &App, accepting: &AtomicBool) -> Health {
-    if !accepting.load(Ordering::Relaxed) {
-        return Health::NotReady(vec![
-            "no requests are taken: the app has not answered yet, or a drain has begun".into(),
-        ]);
+fn health(app: &App, phase: Phase) -> Health {
+    match phase {
+        Phase::Starting => return Health::NotReady(vec!["the app has not answered yet".into()]),
+        Phase::Draining => return Health::NotReady(vec!["stopping: no new requests are taken".into()]),
+        Phase::Serving => {}
     }
     match &app.store {
         Tiers::Memory(_) => Health::Ready,

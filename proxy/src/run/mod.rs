@@ -3,23 +3,22 @@
 mod admin;
 mod child;
 mod reloading;
+mod serving;
+mod signals;
 mod state;
 
 use std::{
-    io,
-    path::Path,
+    io::{self, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::SystemTime,
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use thiserror::Error;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{runtime::Runtime, sync::watch};
 
-use self::{admin::Panel, child::Child, reloading::Reloading};
+use self::{admin::Panel, child::Child, reloading::Reloading, serving::Phase, signals::Signals};
 use crate::{
     address::{AddressError, Listen},
     admin::{
@@ -29,8 +28,8 @@ use crate::{
     app::App,
     cli::{Healthcheck, Run},
     clock::Clock,
-    config::{Config, ConfigErrors},
-    reload::{self, Reloader, status::Status},
+    config::{self, Config, ConfigErrors},
+    reload::{Reloader, status::Status},
     server::Server,
     store::redis::SettingsError,
     telemetry::{
@@ -39,6 +38,9 @@ use crate::{
     },
     upstream::SetupError,
 };
+
+/// How long the threads of the runtime may take to close what they hold, sockets among it.
+const SHUTDOWN: Duration = Duration::from_millis(500);
 
 /// Why the sidecar does not run.
 #[derive(Debug, Error)]
@@ -69,6 +71,14 @@ pub enum RunError {
         /// Why it was not.
         source: io::Error,
     },
+    /// The configuration is a pipe, or the like.
+    #[error("{}: not a regular file, so edits of it could not be noticed: write it to one", .0.display())]
+    NotAFile(PathBuf),
+    /// The app speaks TLS, the question whether it is ready does not.
+    #[error(
+        "--ready asks in cleartext, and `upstream` is https: leave it out to wait until the app takes connections"
+    )]
+    ReadyOverTls,
     /// What `--admin` says is no address.
     #[error("--admin: {0}")]
     Address(#[from] AddressError),
@@ -88,16 +98,28 @@ pub enum RunError {
 /// # Errors
 /// What keeps it from starting.
 pub fn run(options: &Run) -> Result<ExitCode, RunError> {
-    let config = Config::load(&options.config, &environment)?;
+    if options.config.metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(RunError::NotAFile(options.config.clone()));
+    }
+    let text = config::read(&options.config)?;
+    let config = Config::parse(&text, &options.config.display().to_string(), &environment)?;
     let log = log::init(options.log_format, &options.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    runtime()?.block_on(sidecar(options, config, &log))
+    to_the_end(runtime()?, sidecar(options, &text, config, &log))
+}
+
+/// Runs to the end of `main`, and no longer: a look-up that the system is still busy with is waited
+/// for by nobody.
+fn to_the_end<T>(runtime: Runtime, main: impl Future<Output = T>) -> T {
+    let done = runtime.block_on(main);
+    runtime.shutdown_timeout(SHUTDOWN);
+    done
 }
 
 /// On one core, threads that hand work to each other only cost.
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
+fn runtime() -> io::Result<Runtime> {
     let alone = std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1);
     let mut builder = if alone {
         tokio::runtime::Builder::new_current_thread()
@@ -107,13 +129,15 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     builder.enable_all().build()
 }
 
-/// Binds, starts the app, answers, drains, ends the app.
-async fn sidecar(options: &Run, config: Config, log: &Log) -> Result<ExitCode, RunError> {
+/// Binds, starts the app, answers, drains, ends the app. `config` is what `text` says.
+async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result<ExitCode, RunError> {
+    // Before anything is there that a signal would have to end.
+    let mut signals = Signals::new()?;
     let server = Server::bind(&config.listen)?;
     let stores = state::stores(&config.store, Clock::System)?;
     let app = Arc::new(App::new(state::live(&config, None)?, stores, Clock::System));
     let status = Arc::new(Status::new(&options.config, SystemTime::now()));
-    let accepting = Arc::new(AtomicBool::new(false));
+    let phase = watch::Sender::new(Phase::Starting);
     let metrics = Arc::new(admin::metrics(&app, &status, log, config.store.memory));
     metrics.follow(&config.rules.names());
     let telemetry = Arc::new(Telemetry(Arc::clone(&metrics)));
@@ -121,107 +145,66 @@ async fn sidecar(options: &Run, config: Config, log: &Log) -> Result<ExitCode, R
         app: Arc::clone(&app),
         status: Arc::clone(&status),
         metrics: Arc::clone(&metrics),
-        accepting,
+        phase: phase.subscribe(),
     };
     panel.open(config.admin.as_ref(), options.admin_token_file.as_deref()).await?;
-    let reloader = Reloader::watch(&options.config, &reload::read(&options.config)?)?;
-    let mut child = match Child::start(options, &config).await? {
+    let reloader = Reloader::watch(&options.config, text)?;
+    let mut child = match Child::start(options, &config, &mut signals).await? {
         Ok(child) => child,
         Err(code) => return Ok(code),
     };
+    phase.send_replace(Phase::Serving);
+    tracing::info!(listening = listening(&server, &config.listen), "ready");
     let file = options.config.clone();
-    let reloading = Reloading { app: Arc::clone(&app), metrics, status, config };
+    let started = config.clone();
+    let reloading = Reloading { app: Arc::clone(&app), metrics, status, config, started };
     tokio::spawn(async move { reloading.run(reloader, &file).await });
-    let drained = serve(server, app, telemetry, &panel, &mut child).await?;
-    Ok(child.finish(drained).await)
+    let (drained, deadline) =
+        serving::serve(server, app, telemetry, &phase, &mut child, &mut signals).await?;
+    Ok(child.finish(drained, deadline, &mut signals).await)
 }
 
-/// How serving ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Drained {
-    /// Every request was answered.
-    Whole,
-    /// The grace was over before, or a second signal came.
-    Cut,
-}
-
-/// Answers until a signal comes or the app ends, then drains; a second signal ends it at once.
-async fn serve(
-    server: Server,
-    app: Arc<App>,
-    telemetry: Arc<Telemetry>,
-    panel: &Panel,
-    child: &mut Child,
-) -> io::Result<Drained> {
-    let listening = server.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    tracing::info!(listening, "ready");
-    panel.accepting.store(true, Ordering::Relaxed);
-    let (mut first, mut second) = (Signals::new()?, Signals::new()?);
-    let stop = async {
-        tokio::select! {
-            () = first.next() => tracing::info!("stopping: what runs is finished first; a second signal ends it at once"),
-            () = child.ended() => tracing::info!("stopping: the app has ended"),
-        }
-        panel.accepting.store(false, Ordering::Relaxed);
-    };
-    let forced = async {
-        second.next().await;
-        second.next().await;
-    };
-    let whole = tokio::select! {
-        whole = server.run(app, telemetry, stop) => whole,
-        () = forced => false,
-    };
-    if !whole {
-        tracing::warn!("some requests were cut off");
-    }
-    Ok(if whole { Drained::Whole } else { Drained::Cut })
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
+/// Where clients connect, with the ports that the system chose.
+fn listening(server: &Server, listen: &[Listen]) -> String {
+    let tcp = server.addresses().into_iter().map(Listen::Tcp);
+    let unix = listen.iter().filter(|listen| matches!(listen, Listen::Unix(_))).cloned();
+    tcp.chain(unix).map(|listen| listen.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// `sidecache check`: prints what the file means.
 ///
 /// # Errors
 /// What is wrong with it.
-#[allow(clippy::print_stdout, reason = "what the command is for")]
 pub fn check(file: &Path) -> Result<ExitCode, RunError> {
     let config = Config::load(file, &environment)?;
-    print!("{}", config.describe());
-    Ok(ExitCode::SUCCESS)
+    match write!(io::stdout(), "{}", config.describe()) {
+        // Who reads no further, as `head` does, has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
-/// `sidecache healthcheck`: whether a running sidecar is ready.
-///
-/// # Errors
-/// It is not, or cannot be asked.
-pub fn healthcheck(options: &Healthcheck) -> Result<ExitCode, RunError> {
+/// `sidecache healthcheck`: 0 when a running sidecar is ready; 1 when not, or when it cannot be asked,
+/// for whatever reason.
+#[must_use]
+pub fn healthcheck(options: &Healthcheck) -> ExitCode {
+    match ask(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The file is read only where nothing else says whom to ask: an edit that is refused does not make
+/// the sidecar ill.
+fn ask(options: &Healthcheck) -> Result<(), RunError> {
     let address = match &options.admin {
         Some(address) => Listen::parse(address)?,
-        None => {
-            let config = Config::load(&options.config, &environment)?;
-            config.admin.ok_or(RunError::NoAdmin)?
-        }
+        None => Config::load(&options.config, &environment)?.admin.ok_or(RunError::NoAdmin)?,
     };
-    runtime()?.block_on(healthcheck::ask(&address))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(to_the_end(runtime()?, healthcheck::ask(&address))?)
 }
 
 /// A variable of this process' environment, for `${NAME}` in the file.
@@ -230,9 +213,9 @@ fn environment(name: &str) -> Option<String> {
 }
 
 /// Says on stderr what kept the command from doing its work.
-#[allow(clippy::print_stderr, reason = "there is no log yet, or none at all")]
 pub fn complain(error: &RunError) {
-    eprintln!("{error}");
+    // There is no log yet, or none at all; and no other place to tell that stderr is closed.
+    let _ = writeln!(io::stderr(), "{error}");
 }
 
 impl RunError {
@@ -243,5 +226,23 @@ impl RunError {
             Self::Config(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_look_up_that_hangs_is_not_waited_for() {
+        let (answer, hangs) = mpsc::channel::<()>();
+        let looked_up = to_the_end(runtime().unwrap(), async {
+            tokio::task::spawn_blocking(move || hangs.recv());
+            7
+        });
+        assert_eq!(looked_up, 7);
+        drop(answer);
     }
 }

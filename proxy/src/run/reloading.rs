@@ -17,6 +17,8 @@ pub(super) struct Reloading {
     pub(super) status: Arc<Status>,
     /// What is in force.
     pub(super) config: Config,
+    /// The configuration of the start, of which some things stay in force until the end.
+    pub(super) started: Config,
 }
 
 impl Reloading {
@@ -25,23 +27,25 @@ impl Reloading {
         loop {
             let change = reloader.next().await;
             let result = self.apply(&change, file);
+            self.status.record(result.clone(), SystemTime::now());
             let (file, rules) = (file.display(), self.config.rules.iter().count());
             match &result {
-                Ok(()) => tracing::info!(%file, rules, "the configuration is in force"),
+                Ok(_) => tracing::info!(%file, rules, "the configuration is in force"),
                 Err(error) => {
                     tracing::error!("the configuration is not taken, the one before stays in force: {error}");
                 }
             }
-            self.status.record(result, SystemTime::now());
         }
     }
 
-    fn apply(&mut self, change: &Change, file: &Path) -> Result<(), String> {
+    /// Gives what of it takes a restart.
+    fn apply(&mut self, change: &Change, file: &Path) -> Result<Vec<String>, String> {
         let text = change.text.as_ref().map_err(|error| format!("{}: {error}", file.display()))?;
         let name = file.display().to_string();
         let config = Config::parse(text, &name, &super::environment).map_err(|errors| errors.to_string())?;
-        for needs_restart in restart_only_changes(&self.config, &config) {
-            tracing::warn!("{needs_restart}");
+        let needs_restart = restart_only_changes(&self.started, &config);
+        for change in &needs_restart {
+            tracing::warn!("{change}");
         }
         for warning in &config.warnings {
             tracing::warn!("{warning}");
@@ -51,6 +55,6 @@ impl Reloading {
         self.metrics.follow(&live.rules.names());
         self.app.swap(live);
         self.config = config;
-        Ok(())
+        Ok(needs_restart)
     }
 }

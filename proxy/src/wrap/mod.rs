@@ -33,6 +33,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
+use crate::admin::TOKEN_VARIABLE;
+
 pub use ended::Ended;
 pub use ready::{Probe, ReadyError};
 
@@ -79,7 +81,9 @@ impl Wrapped {
         // Before the child is there, or its end could pass unnoticed.
         let child_ended = signal(SignalKind::child())?;
         let stdin = if io::stdin().is_terminal() { Stdio::null() } else { Stdio::inherit() };
-        let child = Command::new(program).args(args).stdin(stdin).process_group(0).spawn()?;
+        let mut command = Command::new(program);
+        command.args(args).stdin(stdin).process_group(0).env_remove(TOKEN_VARIABLE);
+        let child = command.spawn()?;
         let group = Pid::from_child(&child);
         let (tell, ended) = watch::channel(None);
         tokio::spawn(reaper(group, reap, child_ended, tell));

@@ -1,4 +1,5 @@
-"""An app on the given port, to be directed from outside.
+"""An app on the given port, to be directed from outside. After the port: what it does when it is
+asked to end, `polite` (status 3) or `stubborn` (nothing); neither: it dies of it.
 
 GET /events   an event stream: one event for each POST /emit
 POST /emit    sends its body as an event to every stream
@@ -9,6 +10,7 @@ POST /exit    ends it with the status in its body
 import http.server
 import os
 import queue
+import signal
 import sys
 
 streams = []
@@ -50,6 +52,10 @@ class Stage(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
 
+if "polite" in sys.argv:
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(3))
+if "stubborn" in sys.argv:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Stage)
 print(server.server_address[1], flush=True)
 server.serve_forever()

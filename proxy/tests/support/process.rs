@@ -60,7 +60,8 @@ impl Process {
     pub fn start(yaml: &str, command: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yaml");
-        std::fs::write(&file, format!("listen: 127.0.0.1:0\n{yaml}")).unwrap();
+        let listen = if yaml.contains("listen:") { "" } else { "listen: 127.0.0.1:0\n" };
+        std::fs::write(&file, format!("{listen}{yaml}")).unwrap();
         let mut sidecache = Command::new(env!("CARGO_BIN_EXE_sidecache"));
         sidecache.args(["--log-format", "json", "--config"]).arg(&file);
         if !command.is_empty() {

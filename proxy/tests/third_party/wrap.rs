@@ -6,15 +6,21 @@ use crate::{
     app::script,
     support::{
         process::{Process, free_port, gone, is_alive},
+        sidecar::eventually,
         wire::Wire,
     },
 };
 
 /// The sidecar with the stage as its child, ready; and the child.
 async fn wrapped(rest: &str) -> (Process, Pid) {
+    wrapped_with(rest, "").await
+}
+
+/// The same, the stage having such manners.
+async fn wrapped_with(rest: &str, manners: &str) -> (Process, Pid) {
     let port = free_port().to_string();
     let yaml = format!("upstream: http://127.0.0.1:{port}\nroutes: []\n{rest}");
-    let sidecar = Process::ready(&yaml, &["python3", &script("stage.py"), &port]).await;
+    let sidecar = Process::ready(&yaml, &["python3", &script("stage.py"), &port, manners]).await;
     let pid = sidecar.get("/pid").await.text().parse().unwrap();
     (sidecar, Pid::from_raw(pid).unwrap())
 }
@@ -68,6 +74,57 @@ async fn a_second_signal_kills_the_app_too() {
     sidecar.wait_for_log("stopping", 1).await;
     sidecar.signal(Signal::TERM);
     assert_eq!(sidecar.ended().await.code(), Some(128 + 9));
+    gone(app).await;
+}
+
+#[tokio::test]
+async fn an_open_stream_costs_the_app_no_asking() {
+    let (mut sidecar, app) = wrapped_with("timeouts: { drain: 100ms }", "polite").await;
+    let mut client = sidecar.connect().await;
+    client.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(client.head().await.status(), 200);
+    sidecar.signal(Signal::TERM);
+    assert_eq!(sidecar.ended().await.code(), Some(3), "the app was asked, not killed");
+    assert_eq!(sidecar.logged("some requests were cut off").len(), 1);
+    gone(app).await;
+}
+
+#[tokio::test]
+async fn a_second_signal_is_heard_while_the_app_takes_its_time_to_end() {
+    let (mut sidecar, app) = wrapped_with("timeouts: { drain: 1h }", "stubborn").await;
+    sidecar.signal(Signal::TERM);
+    sidecar.wait_for_log("the app is asked to end", 1).await;
+    sidecar.signal(Signal::TERM);
+    assert_eq!(sidecar.ended().await.code(), Some(128 + 9));
+    gone(app).await;
+}
+
+#[tokio::test]
+async fn a_signal_before_the_app_is_ready_ends_it_and_a_second_kills_it() {
+    let yaml = format!("upstream: http://127.0.0.1:{}\nroutes: []\ntimeouts: {{ drain: 1h }}", free_port());
+    let folder = tempfile::tempdir().unwrap();
+    let deaf = folder.path().join("deaf");
+    let script = "trap '' TERM; : > \"$0\"; while :; do sleep 1; done";
+    let mut sidecar = Process::start(&yaml, &["sh", "-c", script, deaf.to_str().unwrap()]);
+    eventually("an app that ignores the signal", || deaf.exists()).await;
+    sidecar.signal(Signal::INT);
+    sidecar.wait_for_log("the app is asked to end", 1).await;
+    sidecar.signal(Signal::INT);
+    assert_eq!(sidecar.ended().await.code(), Some(128 + 9));
+    assert!(sidecar.logged("ready").is_empty());
+}
+
+#[tokio::test]
+async fn the_grace_is_the_edited_one() {
+    let (mut sidecar, app) = wrapped_with("timeouts: { drain: 1h }", "polite").await;
+    let mut client = sidecar.connect().await;
+    client.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.head().await;
+    let text = std::fs::read_to_string(sidecar.file()).unwrap();
+    std::fs::write(sidecar.file(), text.replace("drain: 1h", "drain: 10ms")).unwrap();
+    sidecar.wait_for_log("the configuration is in force", 1).await;
+    sidecar.signal(Signal::TERM);
+    assert_eq!(sidecar.ended().await.code(), Some(3));
     gone(app).await;
 }
 
