@@ -5,23 +5,27 @@
 mod support;
 
 use std::{
+    future::{Future, poll_fn},
+    pin::pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use http::{HeaderMap, header::ACCEPT_LANGUAGE};
 use redis::{Connection, Value};
 use sidecache::{
-    clock::Clock,
+    clock::{Clock, ManualClock, Offset},
     key::{KeyPolicy, ResourceKey},
     store::{
         Lookup, Selector, Store, StoreError,
-        redis::{BreakerState, Health, RedisStore, Settings},
+        redis::{BreakerState, Health, LARGEST_BODY, RedisStore, Settings},
     },
+    stored::{MAX_HEAD, Stored},
 };
 use support::{
     entries::{KEEP, body, entry, request, resource},
-    redis::{PATIENCE, RedisServer, eventually},
+    redis::{NarrowLine, PATIENCE, RedisServer, eventually},
 };
 
 /// What a look-up may take: the budget of 50 ms, and as much again thrice for a busy machine.
@@ -363,7 +367,7 @@ async fn full_means_hits_and_no_commits() {
     }
     assert!(commit(&store, &key).await.is_err());
     assert!(is_hit(&store, &key).await, "what was stored stays");
-    assert_eq!(store.stats().write_breaker, BreakerState::Open);
+    assert_eq!(store.stats().write_breaker, BreakerState::Closed, "it answers, and at once");
     assert_eq!((store.stats().read_breaker, store.health()), (BreakerState::Closed, Health::Up));
 
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
@@ -461,11 +465,145 @@ async fn with_the_last_clone_the_connections_go() {
     let clone = store.clone();
     drop(store);
     assert!(is_up_now(&clone).await);
-    assert_eq!(clients(), 2);
+    assert_eq!(clients(), 3);
     drop(clone);
-    eventually("both are closed", async || clients() == 0).await;
+    eventually("all are closed", async || clients() == 0).await;
 }
 
 async fn is_up_now(store: &RedisStore) -> bool {
     matches!(try_lookup(store, &resource("/any")).await, Ok(Lookup::Nothing))
+}
+
+async fn remove(store: &RedisStore, key: &ResourceKey) -> Result<(), StoreError> {
+    let started = Instant::now();
+    let outcome = store.remove(std::slice::from_ref(key)).await;
+    let took = started.elapsed();
+    assert!(took < IN_TIME, "it took {took:?}: {outcome:?}");
+    outcome
+}
+
+fn large(key: &ResourceKey, bytes: usize) -> Arc<Stored> {
+    entry(key, &HeaderMap::new(), &[], &"x".repeat(bytes))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_redis_takes_removals() {
+    let (server, store, key) = with_one_entry().await;
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    for n in 0..5 {
+        let refused = commit(&store, &resource(&format!("/full/{n}"))).await;
+        assert!(matches!(&refused, Err(StoreError::Refused(why)) if why.starts_with("OOM")), "{refused:?}");
+    }
+    remove(&store, &key).await.unwrap();
+    assert!(!is_hit(&store, &key).await);
+    assert!(server.keys().is_empty());
+}
+
+#[tokio::test]
+async fn removals_do_not_wait_for_room_among_commits() {
+    let (_server, store, key) = with_one_entry().await;
+    let other = resource("/other");
+    let mut polled = Poll::Pending;
+    for _ in 0..100 {
+        // Sent, then dropped: it keeps its room until the next beat.
+        let mut commit = pin!(commit(&store, &other));
+        polled = poll_fn(|context| Poll::Ready(commit.as_mut().poll(context))).await;
+    }
+    assert!(matches!(polled, Poll::Ready(Err(StoreError::Overload))), "{polled:?}");
+    remove(&store, &key).await.unwrap();
+    assert!(!is_hit(&store, &key).await);
+    eventually("there is room again", async || commit(&store, &key).await.is_ok()).await;
+    assert!(is_hit(&store, &key).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removals_overtake_a_large_commit() {
+    let (server, _, key) = with_one_entry().await;
+    let line = NarrowLine::to(&server);
+    let store = start(&line.url());
+    is_up(&store).await;
+    assert!(is_hit(&store, &key).await);
+    let (behind, other) = (store.clone(), resource("/large"));
+    let stuck = tokio::spawn(async move { behind.commit(&other, large(&other, 1 << 20), KEEP).await });
+    eventually("the commit is stuck", async || line.is_stuck()).await;
+    remove(&store, &key).await.unwrap();
+    assert!(!stuck.is_finished());
+    assert!(!is_hit(&store, &key).await);
+    assert!(server.keys().is_empty());
+    assert!(matches!(stuck.await.unwrap(), Err(StoreError::Budget)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_frozen_redis_did_not_remove_is_not_served() {
+    let (server, store, key) = with_one_entry().await;
+    let untouched = resource("/untouched");
+    commit(&store, &untouched).await.unwrap();
+    server.freeze();
+    for n in 0..3 {
+        assert!(remove(&store, &resource(&format!("/frozen/{n}"))).await.is_err());
+    }
+    // Not even sent.
+    assert!(matches!(remove(&store, &key).await, Err(StoreError::Unavailable)));
+    server.thaw();
+    eventually("hits come back", async || {
+        assert!(!is_hit(&store, &key).await);
+        is_hit(&store, &untouched).await
+    })
+    .await;
+    eventually("the removal is made up for", async || {
+        assert!(!is_hit(&store, &key).await);
+        server.keys().len() == 1
+    })
+    .await;
+    eventually("and what is stored now is served", async || {
+        commit(&store, &key).await.is_ok() && is_hit(&store, &key).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_more_lost_removals_than_are_noted_nothing_older_is_served() {
+    let server = RedisServer::start();
+    let (key, other) = (resource("/one"), resource("/other"));
+    let mut newer = entry(&other, &HeaderMap::new(), &[], "newer");
+    let clock = ManualClock::new(newer.request_time + KEEP);
+    let store = RedisStore::start(Settings::new(&server.url(), "test").unwrap(), Clock::Manual(clock));
+    is_up(&store).await;
+    commit(&store, &key).await.unwrap();
+    assert!(is_hit(&store, &key).await);
+    server.freeze();
+    assert!(remove(&store, &key).await.is_err());
+    for n in 0..10_000 {
+        assert!(remove(&store, &resource(&format!("/lost/{n}"))).await.is_err());
+    }
+    server.thaw();
+    Arc::get_mut(&mut newer).unwrap().request_time += 2 * KEEP;
+    eventually("what is fetched now is served", async || {
+        assert!(!is_hit(&store, &key).await);
+        let _ = store.commit(&other, Arc::clone(&newer), KEEP).await;
+        is_hit(&store, &other).await
+    })
+    .await;
+    is_up(&store).await;
+    commit(&store, &key).await.unwrap();
+    assert!(!is_hit(&store, &key).await, "it was fetched before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_larger_than_we_write_is_not_served() {
+    let server = RedisServer::start();
+    let settings = Settings::new(&server.url(), "test").unwrap().with_budget(PATIENCE);
+    let store = RedisStore::start(settings, Clock::System);
+    is_up(&store).await;
+    let key = resource("/large");
+    store.commit(&key, large(&key, LARGEST_BODY), KEEP).await.unwrap();
+    assert!(is_hit(&store, &key).await);
+    let larger = large(&key, LARGEST_BODY + MAX_HEAD);
+    let (name, field) = (server.keys().remove(0), format!("v{:032x}", larger.variant.id()));
+    let mut connection = server.connect().unwrap();
+    let bytes = larger.encode(Offset::NONE).unwrap();
+    redis::cmd("HSET").arg(name).arg(field).arg(bytes).exec(&mut connection).unwrap();
+    assert!(matches!(try_lookup(&store, &key).await, Ok(Lookup::Nothing)));
+    assert_eq!(store.stats().corrupt, 1);
+    eventually("it is deleted", async || server.keys().is_empty()).await;
 }

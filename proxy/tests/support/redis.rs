@@ -4,12 +4,20 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use redis::{Client, Connection, RedisResult, Value};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::{
+    io::AsyncReadExt,
+    net::{UnixListener, UnixStream},
+};
 
 /// How long a server may take to come up, and any condition to come true, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -153,6 +161,56 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// A line to a Redis on which a large command gets stuck: what one connection sends beyond the first
+/// 64 KiB stays where it is, and everything behind it with it.
+pub struct NarrowLine {
+    folder: TempDir,
+    stuck: Arc<AtomicBool>,
+}
+
+impl NarrowLine {
+    const FREE: u64 = 64 * 1024;
+
+    /// A line to this server, on the current runtime.
+    pub fn to(server: &RedisServer) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the line");
+        let line = Self { folder, stuck: Arc::default() };
+        let listener = UnixListener::bind(line.socket()).expect("a socket");
+        let (inside, stuck) = (server.socket(), Arc::clone(&line.stuck));
+        tokio::spawn(async move {
+            while let Ok((guest, _)) = listener.accept().await {
+                let redis = UnixStream::connect(&inside).await.expect("a running server");
+                let ((asks, mut hears), (mut answers, mut takes)) = (guest.into_split(), redis.into_split());
+                let stuck = Arc::clone(&stuck);
+                tokio::spawn(async move {
+                    let mut asks = asks.take(Self::FREE);
+                    let outcome = tokio::io::copy(&mut asks, &mut takes).await;
+                    if outcome.is_ok_and(|sent| sent == Self::FREE) {
+                        stuck.store(true, Ordering::Relaxed);
+                        std::future::pending::<()>().await;
+                    }
+                });
+                tokio::spawn(async move { tokio::io::copy(&mut answers, &mut hears).await });
+            }
+        });
+        line
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("line.sock")
+    }
+
+    /// Whether a command is.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed)
+    }
+
+    /// Redis' URL over this line.
+    pub fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket().display())
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
         Arc, Once,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -46,14 +46,16 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// Room beyond the commands of requests, for those of the heart.
 const BEAT_ROOM: usize = 8;
 
-/// What a connection is for. Writes have their own: one that Redis holds back holds back whatever
-/// comes after it on the same connection.
+/// What a connection is for. Commits have their own: one that Redis holds back holds back whatever
+/// comes after it on the same connection. Removals must not wait for them, nor fail as they do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// Look-ups. What happens to it is told in the log and in the health.
     Reads,
-    /// Commits and removals.
+    /// Commits.
     Writes,
+    /// Removals, for which requests wait.
+    Removals,
 }
 
 impl Role {
@@ -62,6 +64,7 @@ impl Role {
         match self {
             Self::Reads => 1024,
             Self::Writes => 64,
+            Self::Removals => 256,
         }
     }
 }
@@ -82,6 +85,8 @@ struct State {
     breaker: Breaker,
     /// Rouses the supervisor when the connection is gone or of no use.
     lost: Arc<Notify>,
+    /// Tells that a beat was answered.
+    beaten: Notify,
     /// How far Redis' clock is from ours.
     offset: ArcSwap<Offset>,
     /// Said once.
@@ -144,6 +149,7 @@ impl Link {
             session: ArcSwapOption::empty(),
             breaker: Breaker::default(),
             lost: Arc::new(Notify::new()),
+            beaten: Notify::new(),
             offset: ArcSwap::from_pointee(Offset::NONE),
             no_time: Once::new(),
             condition,
@@ -199,6 +205,16 @@ impl Link {
         **self.state.offset.load()
     }
 
+    /// The present time by Redis' clock, as far as we know it.
+    pub(super) fn now(&self) -> SystemTime {
+        self.offset().there(self.state.clock.now())
+    }
+
+    /// Waits until a beat is answered that no call before has told of. For one to wait at a time.
+    pub(super) async fn beaten(&self) {
+        self.state.beaten.notified().await;
+    }
+
     /// Whether commands are held back after failures.
     pub(super) fn is_held_back(&self) -> bool {
         self.state.breaker.is_open()
@@ -220,7 +236,10 @@ impl State {
         }
         let failure = Failure::from(error);
         let refused = StoreError::Refused(failure.text().to_owned());
-        self.failed(failure);
+        // A full Redis answers at once, and takes what is smaller.
+        if error.code() != Some("OOM") {
+            self.failed(failure);
+        }
         refused
     }
 
@@ -258,6 +277,7 @@ impl State {
             let why = match self.open().await {
                 Ok(session) => {
                     self.session.store(Some(Arc::clone(&session)));
+                    self.beaten.notify_one();
                     self.keep(&session).await
                 }
                 Err(why) => why,
@@ -314,8 +334,9 @@ impl State {
     async fn keep(&self, session: &Session) -> Failure {
         while !session.is_gone() {
             tokio::select! {
-                () = sleep(BEAT) => if let Err(why) = self.beat(session).await {
-                    return why;
+                () = sleep(BEAT) => match self.beat(session).await {
+                    Ok(()) => self.beaten.notify_one(),
+                    Err(why) => return why,
                 },
                 () = self.lost.notified() => {}
             }
@@ -336,7 +357,7 @@ impl State {
         session.room.add_permits(abandoned);
         self.learn(sample);
         // One that answers later than a request waits would only be held back again.
-        if self.role == Role::Writes || sent.elapsed() <= self.settings.budget {
+        if self.role != Role::Reads || sent.elapsed() <= self.settings.budget {
             self.breaker.close();
         }
         if !self.breaker.is_open() {

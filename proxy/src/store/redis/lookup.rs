@@ -8,11 +8,12 @@ use redis::{RedisResult, Value, aio::MultiplexedConnection, cmd};
 use super::{
     Inner,
     layout::{self, NOMINATED, Nominated, Place},
+    write::MAX_ENTRY,
 };
 use crate::{
     key::{ResourceKey, VariantKey},
     store::{Lookup, Selector, StoreError},
-    stored::Stored,
+    stored::{Corrupt, Stored},
 };
 
 /// What Redis had to say.
@@ -42,6 +43,10 @@ impl Inner {
         selector: &Selector<'_>,
     ) -> Result<Lookup, StoreError> {
         let place = Place::of(&self.settings.prefix, key);
+        // Before Redis is asked: if it is removed while we wait, we may have read it before that.
+        if self.removals.awaits(&place) {
+            return Ok(Lookup::Nothing);
+        }
         let known = self.nominations.get(place.hash);
         let read = self
             .reads
@@ -81,7 +86,13 @@ impl Inner {
         variant: &VariantKey,
         bytes: Bytes,
     ) -> Lookup {
-        match Stored::decode(&bytes, self.reads.offset()) {
+        let offset = self.reads.offset();
+        let decoded = match bytes.len() {
+            0..=MAX_ENTRY => Stored::decode(&bytes, offset),
+            _ => Err(Corrupt::Length),
+        };
+        match decoded {
+            Ok(stored) if self.removals.distrust(offset.there(stored.request_time)) => Lookup::Nothing,
             Ok(stored) if stored.key == key.as_bytes() && stored.variant == *variant => {
                 Lookup::Found(Arc::new(stored))
             }

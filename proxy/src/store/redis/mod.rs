@@ -11,6 +11,7 @@
 //! | `link` | a supervised connection; `probe`, `breaker` and `condition` are its parts |
 //! | `lookup`, `nominations` | reading |
 //! | `write`, `commit.lua`, `discard.lua` | writing |
+//! | `removals` | removing, and what is not served until Redis has done so |
 //! | `counters` | what came of it |
 //!
 //! The least that a Redis user must be allowed, for a prefix `app`: `~app:* +hello +time +hmget`
@@ -24,6 +25,7 @@ mod link;
 mod lookup;
 mod nominations;
 mod probe;
+mod removals;
 mod settings;
 mod write;
 
@@ -44,8 +46,10 @@ pub use self::{
 use self::{
     condition::Throttle,
     counters::Counters,
+    layout::Place,
     link::{Link, Role},
     nominations::Nominations,
+    removals::Removals,
 };
 use super::{Lookup, Selector, Store, StoreError};
 use crate::{clock::Clock, key::ResourceKey, stored::Stored};
@@ -59,6 +63,7 @@ struct Inner {
     settings: Settings,
     reads: Link,
     writes: Link,
+    removals: Removals,
     nominations: Nominations,
     counters: Counters,
     commit_script: Script,
@@ -79,7 +84,8 @@ impl RedisStore {
         install_crypto_provider();
         Self(Arc::new(Inner {
             reads: Link::start(Role::Reads, settings.clone(), clock.clone()),
-            writes: Link::start(Role::Writes, settings.clone(), clock),
+            writes: Link::start(Role::Writes, settings.clone(), clock.clone()),
+            removals: Removals::start(&settings, clock),
             settings,
             nominations: Nominations::new(),
             counters: Counters::default(),
@@ -107,10 +113,10 @@ impl RedisStore {
         self.0.counters.stats(state(&self.0.reads), state(&self.0.writes))
     }
 
-    /// Whether a commit would be tried now.
+    /// Whether a commit and a removal would be tried now.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
-        self.0.writes.is_ready()
+        self.0.writes.is_ready() && self.0.removals.is_ready()
     }
 }
 
@@ -129,8 +135,10 @@ impl Store for RedisStore {
         outcome
     }
 
+    /// Whatever comes of it, look-ups of this store find no more what was there before.
     async fn remove(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
-        let outcome = self.0.remove(keys).await;
+        let places = keys.iter().map(|key| Place::of(&self.0.settings.prefix, key)).collect();
+        let outcome = self.0.removals.remove(places, self.0.reads.now()).await;
         self.0.tell(&outcome);
         outcome
     }

@@ -1,4 +1,4 @@
-//! Commits, removals, and the deletion of what was found damaged. Each is one command or script, so
+//! Commits, and the deletion of what was found damaged. Each is one command or script, so
 //! that no reader sees half of it and no key is ever without a TTL.
 
 use std::{
@@ -56,19 +56,6 @@ impl Inner {
             .await?;
         self.nominations.remember(place.hash, Arc::new(nominated));
         Ok(())
-    }
-
-    pub(super) async fn remove(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let mut unlinks = redis::pipe();
-        for key in keys {
-            unlinks.cmd("UNLINK").arg(Place::of(&self.settings.prefix, key).name).ignore();
-        }
-        self.writes
-            .run(self.settings.budget, async |mut connection| unlinks.query_async(&mut connection).await)
-            .await
     }
 
     /// Deletes what was read, if it is still what is there. Nobody waits for it; if it fails, the
