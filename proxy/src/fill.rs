@@ -22,7 +22,7 @@ use crate::{
     message::RequestBody,
     policy::{
         facts::ResponseFacts,
-        freshness::Exchange,
+        freshness::ExchangeTimes,
         request::Admission,
         rule::{CacheRule, Credentials, SetCookie},
         storable, vary,
@@ -80,7 +80,7 @@ impl Fill {
             fetched = self.live.upstream.send(request) => fetched,
             () = self.app.flights.unwanted(&self.flight) => return,
         };
-        let exchange = Exchange { request_time, response_time: self.app.clock.now() };
+        let exchange = ExchangeTimes { request_time, response_time: self.app.clock.now() };
         match fetched {
             Err(error) => self.end(Phase::Failed(Arc::new(error))),
             Ok(fetched) => match self.admitted(&fetched, exchange) {
@@ -95,7 +95,11 @@ impl Fill {
     }
 
     /// The same, remembered for those who would wait for the next one in vain.
-    fn admitted(&self, fetched: &Fetched, exchange: Exchange) -> Result<(Arc<Shared>, Duration), Detail> {
+    fn admitted(
+        &self,
+        fetched: &Fetched,
+        exchange: ExchangeTimes,
+    ) -> Result<(Arc<Shared>, Duration), Detail> {
         let admitted = self.admit(fetched, exchange);
         // What a request with credentials or conditions gets says nothing of what others get.
         if !self.admission.has_credentials() && fetched.head.status != StatusCode::NOT_MODIFIED {
@@ -105,7 +109,7 @@ impl Fill {
     }
 
     /// Whether the answer may be stored, by its head.
-    fn admit(&self, fetched: &Fetched, exchange: Exchange) -> Result<(Arc<Shared>, Duration), Detail> {
+    fn admit(&self, fetched: &Fetched, exchange: ExchangeTimes) -> Result<(Arc<Shared>, Duration), Detail> {
         let mut headers = fetched.head.headers.clone();
         remove_hop_by_hop(&mut headers);
         ensure_date(&mut headers, exchange.response_time);

@@ -17,7 +17,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     headers::Lines,
     key::{ResourceKey, VariantKey},
-    policy::{facts::ResponseFacts, freshness::Exchange},
+    policy::{facts::ResponseFacts, freshness::ExchangeTimes},
     spool::Spool,
     status::Detail,
     tally::Tally,
@@ -84,7 +84,7 @@ pub struct Shared {
     /// What the policy needs of them.
     pub facts: ResponseFacts,
     /// When it was asked for and came.
-    pub exchange: Exchange,
+    pub exchange: ExchangeTimes,
     /// Which fields its `Vary` nominates.
     pub nominated: Box<[http::HeaderName]>,
     /// What the leader's request selected by them.

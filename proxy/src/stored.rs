@@ -21,7 +21,7 @@ use crate::{
     clock::Offset,
     headers::Lines,
     key::VariantKey,
-    policy::{facts::ResponseFacts, freshness::Exchange},
+    policy::{facts::ResponseFacts, freshness::ExchangeTimes},
 };
 
 /// A response, ready to be served.
@@ -90,8 +90,8 @@ struct Head<'a> {
 impl Stored {
     /// When it was asked for and came.
     #[must_use]
-    pub fn exchange(&self) -> Exchange {
-        Exchange { request_time: self.request_time, response_time: self.response_time }
+    pub fn exchange(&self) -> ExchangeTimes {
+        ExchangeTimes { request_time: self.request_time, response_time: self.response_time }
     }
 
     /// Bytes of memory that this entry really holds.

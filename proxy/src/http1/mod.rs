@@ -33,7 +33,7 @@ pub use self::outbound::Socket;
 use self::{
     account::Account,
     inbound::{BodyLimits, Inbound, NoHead, body_channel},
-    outbound::{Framing, Outbound, SendError},
+    outbound::{Outbound, ReplyFraming, SendError},
     watchdog::Watchdog,
 };
 use crate::{
@@ -171,7 +171,7 @@ where
     /// Answers what must not be forwarded; nothing after it on this connection can be trusted.
     async fn refuse(&mut self, refusal: Refusal, live: &Live) -> After {
         let reply = Failure::from(refusal).reply();
-        let framing = Framing {
+        let framing = ReplyFraming {
             version: Version::HTTP_11,
             head_only: false,
             keep_alive: false,
@@ -277,7 +277,7 @@ impl<'c, W: Socket> Writer<'c, W> {
             },
         };
         let options = &request.head.connection;
-        let framing = Framing {
+        let framing = ReplyFraming {
             version: request.head.version,
             head_only: request.head.method == http::Method::HEAD,
             keep_alive: options.keep_alive
@@ -309,7 +309,7 @@ impl<'c, W: Socket> Writer<'c, W> {
         Some(handling.await)
     }
 
-    async fn send(&mut self, mut account: Account<'_>, mut reply: Reply, framing: Framing) -> After {
+    async fn send(&mut self, mut account: Account<'_>, mut reply: Reply, framing: ReplyFraming) -> After {
         account.answered(&mut reply);
         let tunnel = reply.tunnel.take();
         let sent = self.outbound.send(reply, framing, self.watchdog).await;

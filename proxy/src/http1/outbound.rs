@@ -59,7 +59,7 @@ pub(super) struct Outbound<W> {
 
 /// How an answer is framed, as far as the request decides it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Framing {
+pub(super) struct ReplyFraming {
     /// Of the request.
     pub(super) version: Version,
     /// The request is a `HEAD`.
@@ -106,7 +106,7 @@ impl<W: Socket> Outbound<W> {
     pub(super) async fn send(
         &mut self,
         reply: Reply,
-        framing: Framing,
+        framing: ReplyFraming,
         watchdog: &mut Watchdog,
     ) -> Result<bool, SendError> {
         let bodiless = framing.head_only || has_no_body(reply.status);
@@ -162,7 +162,7 @@ impl<W: Socket> Outbound<W> {
     }
 
     /// Status line and fields, all but those that frame the body.
-    fn put_head(&mut self, reply: &Reply, framing: Framing, keep_alive: bool) {
+    fn put_head(&mut self, reply: &Reply, framing: ReplyFraming, keep_alive: bool) {
         let head = &mut self.head;
         head.clear();
         put_status_line(head, reply.status);
@@ -198,7 +198,7 @@ impl<W: Socket> Outbound<W> {
         &mut self,
         mut body: StreamBody,
         end: End,
-        framing: Framing,
+        framing: ReplyFraming,
         watchdog: &mut Watchdog,
     ) -> Result<(), SendError> {
         let first = poll_fn(|cx| match body.as_mut().poll_frame(cx) {

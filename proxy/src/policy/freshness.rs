@@ -28,7 +28,7 @@ pub enum Source {
 
 /// When a request was sent and its answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exchange {
+pub struct ExchangeTimes {
     /// `request_time` of §4.2.3.
     pub request_time: SystemTime,
     /// `response_time` of §4.2.3.
@@ -77,14 +77,19 @@ fn until(expires: Expires, date: Option<SystemTime>) -> Duration {
 
 /// §4.2.3: `current_age`, by the clock that fits who stated the lifetime.
 #[must_use]
-pub fn current_age(facts: &ResponseFacts, source: Source, exchange: Exchange, now: SystemTime) -> Duration {
+pub fn current_age(
+    facts: &ResponseFacts,
+    source: Source,
+    exchange: ExchangeTimes,
+    now: SystemTime,
+) -> Duration {
     let resident = now.duration_since(exchange.response_time).unwrap_or_default();
     initial_age(facts, source, exchange).saturating_add(resident)
 }
 
 /// §4.2.3: `corrected_initial_age`; without `Date` where the rule states the lifetime.
 #[must_use]
-pub fn initial_age(facts: &ResponseFacts, source: Source, exchange: Exchange) -> Duration {
+pub fn initial_age(facts: &ResponseFacts, source: Source, exchange: ExchangeTimes) -> Duration {
     let delay = exchange.response_time.duration_since(exchange.request_time).unwrap_or_default();
     let corrected = facts.age.saturating_add(delay);
     match source {
@@ -93,7 +98,7 @@ pub fn initial_age(facts: &ResponseFacts, source: Source, exchange: Exchange) ->
     }
 }
 
-fn apparent_age(facts: &ResponseFacts, exchange: Exchange) -> Duration {
+fn apparent_age(facts: &ResponseFacts, exchange: ExchangeTimes) -> Duration {
     facts.date.and_then(|date| exchange.response_time.duration_since(date).ok()).unwrap_or_default()
 }
 
@@ -150,11 +155,11 @@ mod tests {
 
     #[test]
     fn section_4_2_3_age_counts_delay_and_apparent_age_but_a_ttl_counts_from_receipt() {
-        let exchange = Exchange { request_time: at(100), response_time: at(103) };
+        let exchange = ExchangeTimes { request_time: at(100), response_time: at(103) };
         let facts = facts(&[DATE, ("age", "7")]);
         assert_eq!(current_age(&facts, Source::Origin, exchange, at(110)), 17 * SECOND);
         assert_eq!(current_age(&facts, Source::Rule, exchange, at(110)), 14 * SECOND);
-        let late = Exchange { request_time: at(200), response_time: at(200) };
+        let late = ExchangeTimes { request_time: at(200), response_time: at(200) };
         assert_eq!(current_age(&facts, Source::Origin, late, at(200)), 100 * SECOND);
         assert_eq!(current_age(&facts, Source::Rule, late, at(150)), 7 * SECOND);
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::{
     cache_control::CacheControl,
     facts::ResponseFacts,
-    freshness::{Exchange, current_age, lifetime},
+    freshness::{ExchangeTimes, current_age, lifetime},
     request::Admission,
     rule::CacheRule,
     sharing,
@@ -109,7 +109,7 @@ fn reuse(
 /// Why the request goes forward instead.
 pub fn offer(
     facts: &ResponseFacts,
-    exchange: Exchange,
+    exchange: ExchangeTimes,
     asked: &Admission,
     rule: &CacheRule,
     now: SystemTime,

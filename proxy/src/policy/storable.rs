@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     facts::ResponseFacts,
-    freshness::{Exchange, initial_age, lifetime},
+    freshness::{ExchangeTimes, initial_age, lifetime},
     request::Admission,
     rule::{CacheRule, SetCookie},
     sharing,
@@ -24,7 +24,7 @@ const LONGEST_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 pub fn check(
     asked: &Admission,
     facts: &ResponseFacts,
-    exchange: Exchange,
+    exchange: ExchangeTimes,
     rule: &CacheRule,
 ) -> Result<Duration, Detail> {
     if asked.head_only {
@@ -95,7 +95,7 @@ mod tests {
         }
         let facts = ResponseFacts::of(StatusCode::from_u16(status).unwrap(), &headers);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
-        let exchange = Exchange { request_time: now, response_time: now };
+        let exchange = ExchangeTimes { request_time: now, response_time: now };
         check(asked, &facts, exchange, rule).map(|keep| keep.as_secs())
     }
 
