@@ -64,11 +64,30 @@ enum Text {
 }
 
 /// What may be a password in a URL: all from `://` to the last `@`; without an `@`, what follows
-/// a colon and is no port.
+/// a colon and is no port; and whatever an option after `?` is set to, since its name may be
+/// misspelled.
 fn url_secrets(letters: &[char]) -> Vec<Range<usize>> {
-    let Some(start) = after(letters, 0, "://") else { return Vec::new() };
-    let at = letters.iter().rposition(|&c| c == '@').filter(|&at| at >= start);
-    at.map(|at| start..at).or_else(|| misplaced_password(letters, start)).into_iter().collect()
+    let mut secrets = Vec::new();
+    if let Some(start) = after(letters, 0, "://") {
+        let at = letters.iter().rposition(|&c| c == '@').filter(|&at| at >= start);
+        secrets.extend(at.map(|at| start..at).or_else(|| misplaced_password(letters, start)));
+    }
+    let mut from = after(letters, 0, ":/").and_then(|url| after(letters, url, "?"));
+    while let Some(start) = from {
+        let end = end_of(letters, start, "&");
+        secrets.extend(option_secret(letters, start..end));
+        from = (letters.get(end) == Some(&'&')).then_some(end + 1);
+    }
+    secrets
+}
+
+/// The value of an option; all of what has none. The number of a database is no secret.
+fn option_secret(letters: &[char], option: Range<usize>) -> Option<Range<usize>> {
+    let text = letters.get(option.clone())?;
+    let value = text.iter().position(|&c| c == '=').map_or(0, |sign| sign + 1);
+    let is_database =
+        text.strip_prefix(&['d', 'b', '=']).is_some_and(|db| db.iter().all(char::is_ascii_digit));
+    (!is_database && value < text.len()).then_some(option.start + value..option.end)
 }
 
 /// What follows a name that promises a secret: of `name=…` a word, of `name: …` all the rest.

@@ -76,6 +76,7 @@ mod tests {
             ("redis: ${REDIS_PASSWORD:-s3}", "redis", "redis: ${REDIS_PASSWORD:***", 0),
             ("redis: redis://h?password=s3&db=1 y", "y", "redis: redis://h?password=***&db=1 y", 35),
             ("redis: redis+unix:/a?passwd='s3 s3'", "redis", "redis: redis+unix:/a?passwd=***", 0),
+            ("redis: redis+unix:///a?pas=s3&s3", "redis", "redis: redis+unix:///a?pas=***&***", 0),
             ("credentials: ignore", "ignore", "credentials: ignore", 13),
             ("set_cookie: strip", "strip", "set_cookie: strip", 12),
             ("key: { query: { except: [token] } }", "token", "key: { query: { except: [token] } }", 25),

@@ -45,18 +45,27 @@ pub(super) async fn serve(
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async { drop(stopped.await) };
     let mut serving = tokio::spawn(server.run(Arc::clone(&app), telemetry, stopped));
-    let why = tokio::select! {
-        () = signals.next() => "what runs is finished first; a second signal ends it at once",
-        () = child.ended() => "the app has ended",
+    let signalled = tokio::select! {
+        () = signals.next() => true,
+        () = child.ended() => false,
     };
     phase.send_replace(Phase::Draining);
-    tracing::info!("stopping: {why}");
+    match signalled {
+        true => tracing::info!("stopping: what runs is finished first; a second signal ends it at once"),
+        false => tracing::info!("stopping: the app has ended"),
+    }
     // As the file says by now: an edit of it may have acted.
     let deadline = Instant::now() + app.live().timeouts.drain;
     drop(stop);
+    let forced = async {
+        if !signalled {
+            signals.next().await;
+        }
+        signals.next().await;
+    };
     let drained = tokio::select! {
         whole = &mut serving => if whole.map_err(io::Error::other)? { Drained::Whole } else { Drained::Late },
-        () = signals.next() => Drained::Forced,
+        () = forced => Drained::Forced,
     };
     serving.abort();
     if drained != Drained::Whole {

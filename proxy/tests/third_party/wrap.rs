@@ -130,7 +130,7 @@ async fn the_grace_is_the_edited_one() {
 
 #[tokio::test]
 async fn sighup_reads_the_file_again_and_is_not_passed_on() {
-    let (sidecar, app) = wrapped("").await;
+    let (mut sidecar, app) = wrapped("").await;
     sidecar.signal(Signal::HUP);
     sidecar.wait_for_log("the configuration is in force", 1).await;
     assert!(is_alive(app), "the app would have ended");
@@ -140,4 +140,7 @@ async fn sighup_reads_the_file_again_and_is_not_passed_on() {
     sidecar.wait_for_log("the configuration is in force", 2).await;
     assert_eq!(sidecar.get("/pid").await.status(), 421, "the edit is in force");
     assert!(is_alive(app));
+    sidecar.signal(Signal::TERM);
+    sidecar.ended().await;
+    gone(app).await;
 }
