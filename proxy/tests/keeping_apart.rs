@@ -1,20 +1,47 @@
-//! What must not be taken for something else: another sidecar for this one, a client that left for
-//! one that was answered, an old configuration for the one in force.
+//! What must not be taken for something else: a cut answer for a whole one, another sidecar for this
+//! one, a client that left for one that was answered, an old configuration for the one in force.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 #![allow(clippy::indexing_slicing, reason = "likewise")]
 
 mod support;
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr};
 
 use sidecache::app::Live;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::support::{
-    origin::Origin,
+    origin::{Gate, Origin, Step, chunk, chunked_head},
     rig::{Rig, request},
     sidecar::{Sidecar, config, live},
     story::{STORES, Story, everything},
+    wire::soon,
 };
+
+#[tokio::test]
+async fn a_cut_answer_reaches_an_http_1_0_client_as_a_reset() {
+    for cache in ["off", "10s"] {
+        let cut = Gate::shut();
+        let gate = cut.clone();
+        let origin = Origin::start(move |_| {
+            vec![chunked_head(""), chunk("part"), Step::Wait(gate.clone()), Step::Close]
+        });
+        let origin = origin.await;
+        let sidecar = Sidecar::start(origin.address, &everything(cache));
+        let mut client = TcpStream::connect(sidecar.address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut read = Vec::new();
+        while !read.ends_with(b"\r\n\r\npart") {
+            assert_ne!(soon("the first part", client.read_buf(&mut read)).await.unwrap(), 0);
+        }
+        cut.open();
+        let end = soon("the end", client.read_to_end(&mut read)).await;
+        assert_eq!(end.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionReset), "{cache}");
+    }
+}
 
 /// What sends everything to `upstream`, under this name.
 fn named(upstream: SocketAddr, pseudonym: &str) -> Live {
