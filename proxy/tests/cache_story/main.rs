@@ -24,6 +24,7 @@ macro_rules! on_both_stores {
     };
 }
 
+mod apart;
 mod bodies;
 mod bypasses;
 mod credentials;
