@@ -23,7 +23,9 @@ use crate::{
 /// Fields by which some apps let a request be another one than it says, or say where they are. On a
 /// fill they are dropped where the rule does not key them: what they change would be served to
 /// everybody.
-static REWRITING: [HeaderName; 16] = [
+static REWRITING: [HeaderName; 18] = [
+    HeaderName::from_static("forwarded"),
+    HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-forwarded-port"),
     HeaderName::from_static("x-forwarded-scheme"),
     HeaderName::from_static("x-forwarded-server"),

@@ -115,8 +115,8 @@ impl Target {
     /// origin, so what they select must not be shared with others.
     pub fn trust(&mut self, headers: &HeaderMap) {
         self.forwarded = Forwarded {
-            scheme: headers.get("x-forwarded-proto").cloned(),
-            host: headers.get("x-forwarded-host").filter(|host| **host != self.authority).cloned(),
+            scheme: all_lines(headers, "x-forwarded-proto"),
+            host: all_lines(headers, "x-forwarded-host").filter(|host| *host != self.authority),
         };
     }
 
@@ -234,6 +234,12 @@ impl From<TargetError> for Refusal {
             TargetError::HostMismatch => "the request target and the Host field name different authorities",
         })
     }
+}
+
+/// The lines of a field as one list; the origin may read any of them.
+fn all_lines(headers: &HeaderMap, name: &'static str) -> Option<HeaderValue> {
+    let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    HeaderValue::from_bytes(&lines.join(&b", "[..])).ok().filter(|_| !lines.is_empty())
 }
 
 /// What `http` takes as path and query, but no fragment, which it would drop without a word.

@@ -33,19 +33,21 @@ use crate::{
 pub trait Socket: AsyncWrite + Unpin {
     /// Makes the close that follows a reset: to a client that reads up to the close, an orderly one
     /// would say that the answer is whole.
-    fn reset(&self);
+    fn reset(self);
 }
 
 impl Socket for tcp::OwnedWriteHalf {
-    fn reset(&self) {
+    fn reset(self) {
         // A socket on which this fails is gone already.
         let _ = SockRef::from(self.as_ref()).set_linger(Some(Duration::ZERO));
+        // Dropped otherwise, this half would say first that the answer ends here.
+        self.forget();
     }
 }
 
 /// A unix socket knows no reset: whatever speaks over one should frame its bodies.
 impl Socket for unix::OwnedWriteHalf {
-    fn reset(&self) {}
+    fn reset(self) {}
 }
 
 /// The writing half of a connection.
