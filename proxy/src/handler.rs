@@ -259,7 +259,7 @@ impl Miss<'_> {
         tokio::spawn(fill.run(sender));
         match ticket.landed().await {
             Phase::Shared(shared) => {
-                self.forward.stored = true;
+                self.forward.stored = self.app.store.takes_writes();
                 respond::shared(&shared, Outcome::Forward(self.forward), self.request)
             }
             Phase::Failed(error) => failure(&error).reply(),

@@ -63,7 +63,10 @@ fn health(app: &App, phase: Phase) -> Health {
     match &app.store {
         Tiers::Memory(_) => Health::Ready,
         Tiers::Redis(redis) => match redis.health() {
-            RedisHealth::Up => Health::Ready,
+            RedisHealth::Up if redis.takes_writes() => Health::Ready,
+            RedisHealth::Up => {
+                Health::Degraded(vec!["nothing new is stored: Redis takes no writes (is it full?)".into()])
+            }
             RedisHealth::Down { reason, .. } => {
                 Health::Degraded(vec![format!("nothing is cached while Redis is away: {reason}")])
             }

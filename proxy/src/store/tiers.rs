@@ -16,6 +16,17 @@ pub enum Tiers {
     Redis(RedisStore),
 }
 
+impl Tiers {
+    /// Whether a commit would be tried now.
+    #[must_use]
+    pub fn takes_writes(&self) -> bool {
+        match self {
+            Self::Memory(_) => true,
+            Self::Redis(store) => store.takes_writes(),
+        }
+    }
+}
+
 impl Store for Tiers {
     async fn lookup(&self, key: &ResourceKey, selector: &Selector<'_>) -> Result<Lookup, StoreError> {
         match self {

@@ -21,7 +21,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderValue, Request, Response, StatusCode, Version,
-    header::{CONTENT_TYPE, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, UPGRADE},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, UPGRADE},
     response,
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
@@ -220,7 +220,10 @@ impl Upstream {
             return Ok(Fetched { head, body, upgraded: Some(upgrade), ends, timing });
         }
         // To an origin that once answered in HTTP/1.0, hyper would send no chunked body at all.
-        let reusable = ends.proves_end() && head.version == Version::HTTP_11;
+        // What states a length for no body may send one all the same, in front of the next answer.
+        let belies = head.status == StatusCode::NO_CONTENT
+            && head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+        let reusable = ends.proves_end() && head.version == Version::HTTP_11 && !belies;
         let held = Held { connection, pool: Arc::clone(&self.pool), reusable };
         let body = UpstreamBody::new(incoming, ends, self.silence_limit(&head), held);
         Ok(Fetched { head, body, upgraded: None, ends, timing })

@@ -34,6 +34,14 @@ pub enum Probe {
     },
 }
 
+impl Probe {
+    fn address(&self) -> &Address {
+        match self {
+            Self::Connect(address) | Self::Get { address, .. } => address,
+        }
+    }
+}
+
 /// Why the app is not ready.
 #[derive(Debug, Error)]
 pub enum ReadyError {
@@ -41,8 +49,10 @@ pub enum ReadyError {
     #[error("the app ended with {0} before it was ready")]
     Ended(Ended),
     /// It runs, but did not answer in time.
-    #[error("the app did not get ready within {after:?}: {last}")]
+    #[error("the app did not get ready within {after:?}: nothing answers at {at} (`upstream`): {last}")]
     Timeout {
+        /// Where an answer was waited for.
+        at: Address,
         /// How long was waited.
         after: Duration,
         /// What the last attempt met.
@@ -63,7 +73,7 @@ pub(super) async fn wait(probe: &Probe, timeout: Duration) -> Result<(), ReadyEr
         };
         let next = Instant::now() + wait;
         if next >= deadline {
-            return Err(ReadyError::Timeout { after: timeout, last });
+            return Err(ReadyError::Timeout { at: probe.address().clone(), after: timeout, last });
         }
         sleep_until(next).await;
         wait = LONGEST_WAIT.min(wait + wait / 2);
