@@ -3,7 +3,7 @@
 BIN := $${CARGO_TARGET_DIR:-target}/debug
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: demo test bench lint audit redis-server
+.PHONY: demo test bench conformance lint audit redis-server
 
 # The demo shop behind the proxy: in memory, or in Redis when REDIS_URL is set. Ctrl-C ends both.
 demo:
@@ -23,6 +23,10 @@ test: redis-server
 # Side by side with the app alone, nginx and HAProxy; writes bench/RESULTS.md.
 bench:
 	bench/run
+
+# The public test suite for HTTP caches; fails when a score drops below conformance/recorded.json.
+conformance:
+	conformance/run
 
 lint:
 	cargo fmt --check

@@ -1,0 +1,80 @@
+"""Starts and ends what the suite needs, on loopback: its origin server, sidecache, and Redis if asked."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+START_LIMIT = 60  # seconds
+STOP_LIMIT = 40  # longer than sidecache's `timeouts.drain`
+CONFIG = Path(__file__).with_name("config.yaml")
+
+
+@contextmanager
+def origin(package, folder):
+    """The suite's own origin server; gives its URL."""
+    environment = {
+        "npm_config_protocol": "http",
+        "npm_config_port": "0",
+        "npm_config_pidfile": str(folder / "origin.pid"),
+    }
+    ready = r"Listening on http://\S+:(\d+)/"
+    with _running(["node", "server/server.mjs"], ready, folder / "origin.log", environment, package) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def sidecache(binary, folder, upstream, *, set_cookie, redis=""):
+    """The proxy with config.yaml, on a store of its own; gives its URL."""
+    environment = {"LISTEN": "127.0.0.1:0", "UPSTREAM": upstream, "SET_COOKIE": set_cookie, "REDIS_URL": redis}
+    command = [binary, "--config", CONFIG, "--log-format", "json", "--log", "info,access=off"]
+    ready = r'"listening":"[^"]*?127\.0\.0\.1:(\d+)"'
+    with _running(command, ready, folder / f"sidecache-{set_cookie}.log", environment) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def redis(folder, name):
+    """An empty Redis that keeps nothing on disk; gives its URL."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+    with _running([*command, "--dir", folder], "(Ready to accept connections)", folder / f"redis-{name}.log"):
+        yield f"redis://127.0.0.1:{port}"
+
+
+@contextmanager
+def _running(command, ready, log, environment=None, folder=None):
+    """Runs a command until the block is left; enters it when `ready` is in its log, and gives the group of that."""
+    with open(log, "wb") as sink:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+        )
+    try:
+        yield _wait_for(process, ready, log)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(process, ready, log):
+    limit = time.monotonic() + START_LIMIT
+    while process.poll() is None and time.monotonic() < limit:
+        if found := re.search(ready, log.read_text()):
+            return found[1]
+        time.sleep(0.02)
+    raise SystemExit(f"{process.args[0]} does not start:\n{log.read_text()}")
