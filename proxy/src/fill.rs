@@ -94,7 +94,8 @@ impl Fill {
         }
     }
 
-    /// The same, remembered for those who would wait for the next one in vain.
+    /// Whether the answer may be stored, by its head; remembered, so that nobody waits for the next
+    /// one in vain.
     fn admitted(
         &self,
         fetched: &Fetched,
@@ -108,7 +109,7 @@ impl Fill {
         admitted
     }
 
-    /// Whether the answer may be stored, by its head.
+    /// Each condition in turn, and what is then stored and shared.
     fn admit(&self, fetched: &Fetched, exchange: ExchangeTimes) -> Result<(Arc<Shared>, Duration), Detail> {
         let mut headers = fetched.head.headers.clone();
         remove_hop_by_hop(&mut headers);

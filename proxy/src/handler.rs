@@ -55,9 +55,13 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
     };
     let key = ResourceKey::new(&head.target, &cache.key.query);
     let selector = Selector { headers: &head.headers, keyed: &cache.key };
+    let patience = app.store.patience();
     let mut landings = Some(app.flights.landings(&key));
     let mut reply = loop {
-        let lookup = app.store.lookup(&key, &selector).await;
+        let lookup = match landings {
+            Some(_) => app.store.lookup(&key, &selector).await,
+            None => app.store.look_again(patience, &key, &selector).await,
+        };
         let now = app.clock.now();
         match decide(found(&lookup), &admission, cache, rule.fingerprint, now) {
             Decision::Serve(freshness) => match &lookup {

@@ -20,6 +20,7 @@ use sidecache::{
     store::{
         Lookup, Selector, Store, StoreError,
         redis::{BreakerState, Health, LARGEST_BODY, RedisStore, Settings},
+        tiers::Tiers,
     },
     stored::{MAX_HEAD, Stored},
 };
@@ -68,6 +69,23 @@ async fn fails_in_time(store: &RedisStore, key: &ResourceKey) {
     let took = started.elapsed();
     assert!(outcome.is_err(), "{outcome:?}");
     assert!(took < IN_TIME, "it took {took:?}: {outcome:?}");
+}
+
+#[tokio::test]
+async fn a_second_look_has_only_what_the_first_one_left() {
+    let (server, store, key) = with_one_entry().await;
+    let tiers = Tiers::Redis(store);
+    let (headers, keyed) = (HeaderMap::new(), KeyPolicy::default());
+    let selector = Selector { headers: &headers, keyed: &keyed };
+    let patience = tiers.patience();
+    assert!(patience.is_some());
+    server.freeze();
+    assert!(matches!(tiers.look_again(patience, &key, &selector).await, Err(StoreError::Budget)));
+    let started = Instant::now();
+    // The patience of the first look is used up: nothing is left to wait.
+    assert!(tiers.look_again(patience, &key, &selector).await.is_err());
+    assert!(started.elapsed() < Duration::from_millis(50), "{:?}", started.elapsed());
+    server.thaw();
 }
 
 fn why_down(store: &RedisStore) -> String {

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::{Instant, timeout_at};
+
 use super::{Lookup, Selector, Store, StoreError, memory::MemoryStore, redis::RedisStore};
 use crate::{key::ResourceKey, stored::Stored};
 
@@ -23,6 +25,32 @@ impl Tiers {
         match self {
             Self::Memory(_) => true,
             Self::Redis(store) => store.takes_writes(),
+        }
+    }
+
+    /// Until when a request that comes now may wait for a shared store, all its look-ups together.
+    /// Memory is not waited for.
+    #[must_use]
+    pub fn patience(&self) -> Option<Instant> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(store) => Some(Instant::now() + store.budget()),
+        }
+    }
+
+    /// A second look-up of one request, in what is left of its patience.
+    ///
+    /// # Errors
+    /// As the first one.
+    pub async fn look_again(
+        &self,
+        patience: Option<Instant>,
+        key: &ResourceKey,
+        selector: &Selector<'_>,
+    ) -> Result<Lookup, StoreError> {
+        match patience {
+            None => self.lookup(key, selector).await,
+            Some(end) => timeout_at(end, self.lookup(key, selector)).await.unwrap_or(Err(StoreError::Budget)),
         }
     }
 }

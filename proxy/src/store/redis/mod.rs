@@ -113,6 +113,12 @@ impl RedisStore {
         self.0.counters.stats(state(&self.0.reads), state(&self.0.writes))
     }
 
+    /// What a request waits for Redis in all.
+    #[must_use]
+    pub fn budget(&self) -> Duration {
+        self.0.settings.budget
+    }
+
     /// Whether a commit and a removal would be tried now.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
