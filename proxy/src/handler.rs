@@ -25,7 +25,7 @@ use crate::{
     routes::Rule,
     spool::Ended,
     status::{Detail, Forward, Fwd, Outcome},
-    store::{Lookup, Selector, Store, StoreError},
+    store::{Lookup, Selector, Store as _, StoreError},
     upstream::{FetchError, Fetched},
 };
 
@@ -55,13 +55,10 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
     };
     let key = ResourceKey::new(&head.target, &cache.key.query);
     let selector = Selector { headers: &head.headers, keyed: &cache.key };
-    let patience = app.store.patience();
+    let mut visit = app.store.visit();
     let mut landings = Some(app.flights.landings(&key));
     let mut reply = loop {
-        let lookup = match landings {
-            Some(_) => app.store.lookup(&key, &selector).await,
-            None => app.store.look_again(patience, &key, &selector).await,
-        };
+        let lookup = visit.lookup(&key, &selector).await;
         let now = app.clock.now();
         match decide(found(&lookup), &admission, cache, rule.fingerprint, now) {
             Decision::Serve(freshness) => match &lookup {

@@ -19,7 +19,7 @@ use sidecache::{
     key::{KeyPolicy, ResourceKey},
     store::{
         Lookup, Selector, Store, StoreError,
-        redis::{BreakerState, Health, LARGEST_BODY, RedisStore, Settings},
+        redis::{BreakerState, Health, LARGEST_BODY, RedisStore, Settings, Waits},
         tiers::Tiers,
     },
     stored::{MAX_HEAD, Stored},
@@ -77,14 +77,18 @@ async fn a_second_look_has_only_what_the_first_one_left() {
     let tiers = Tiers::Redis(store);
     let (headers, keyed) = (HeaderMap::new(), KeyPolicy::default());
     let selector = Selector { headers: &headers, keyed: &keyed };
-    let patience = tiers.patience();
-    assert!(patience.is_some());
+    let mut visit = tiers.visit();
     server.freeze();
-    assert!(matches!(tiers.look_again(patience, &key, &selector).await, Err(StoreError::Budget)));
+    assert!(matches!(visit.lookup(&key, &selector).await, Err(StoreError::Budget)));
     let started = Instant::now();
-    // The patience of the first look is used up: nothing is left to wait.
-    assert!(tiers.look_again(patience, &key, &selector).await.is_err());
+    // The first look has used up the budget: nothing is left to wait.
+    assert!(matches!(visit.lookup(&key, &selector).await, Err(StoreError::Budget)));
     assert!(started.elapsed() < Duration::from_millis(50), "{:?}", started.elapsed());
+    drop(visit);
+    let Tiers::Redis(store) = &tiers else { panic!("it is in Redis") };
+    let Waits { requests, sum } = store.stats().waits;
+    assert_eq!(requests.iter().sum::<u64>(), 1, "one request, two look-ups: {requests:?}");
+    assert!(sum >= Duration::from_millis(50), "{sum:?}");
     server.thaw();
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{Lookup, Selector, Store, StoreError, memory::MemoryStore, redis::RedisStore};
 use crate::{key::ResourceKey, stored::Stored};
@@ -28,29 +28,46 @@ impl Tiers {
         }
     }
 
-    /// Until when a request that comes now may wait for a shared store, all its look-ups together.
-    /// Memory is not waited for.
+    /// The look-ups of one request.
     #[must_use]
-    pub fn patience(&self) -> Option<Instant> {
-        match self {
-            Self::Memory(_) => None,
-            Self::Redis(store) => Some(Instant::now() + store.budget()),
-        }
+    pub fn visit(&self) -> Visit<'_> {
+        Visit { tiers: self, waited: Duration::ZERO }
     }
+}
 
-    /// A second look-up of one request, in what is left of its patience.
+/// One request at the stores. Memory is not waited for; a shared store has one budget for all that
+/// a request asks of it.
+pub struct Visit<'t> {
+    tiers: &'t Tiers,
+    waited: Duration,
+}
+
+impl Visit<'_> {
+    /// What is stored, from what is left of the budget.
     ///
     /// # Errors
-    /// As the first one.
-    pub async fn look_again(
-        &self,
-        patience: Option<Instant>,
-        key: &ResourceKey,
-        selector: &Selector<'_>,
-    ) -> Result<Lookup, StoreError> {
-        match patience {
-            None => self.lookup(key, selector).await,
-            Some(end) => timeout_at(end, self.lookup(key, selector)).await.unwrap_or(Err(StoreError::Budget)),
+    /// As [`Store::lookup`].
+    pub async fn lookup(&mut self, key: &ResourceKey, selector: &Selector<'_>) -> Result<Lookup, StoreError> {
+        match self.tiers {
+            Tiers::Memory(store) => Ok(store.lookup_now(key, selector)),
+            Tiers::Redis(store) => {
+                let (begun, left) = (Instant::now(), store.budget().saturating_sub(self.waited));
+                if left.is_zero() {
+                    return Err(StoreError::Budget);
+                }
+                // Its state is large, and every request would carry it along for the memory tier's sake.
+                let outcome = Box::pin(store.lookup_within(left, key, selector)).await;
+                self.waited += begun.elapsed();
+                outcome
+            }
+        }
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        if let Tiers::Redis(store) = self.tiers {
+            store.waited_for(self.waited);
         }
     }
 }
@@ -59,8 +76,7 @@ impl Store for Tiers {
     async fn lookup(&self, key: &ResourceKey, selector: &Selector<'_>) -> Result<Lookup, StoreError> {
         match self {
             Self::Memory(store) => Ok(store.lookup_now(key, selector)),
-            // Its state is large, and every request would carry it along for the memory tier's sake.
-            Self::Redis(store) => Box::pin(store.lookup(key, selector)).await,
+            Self::Redis(store) => store.lookup(key, selector).await,
         }
     }
 

@@ -6,7 +6,7 @@
 use std::{
     fmt,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use prometheus_client::{
@@ -120,6 +120,23 @@ impl Scrape<'_> {
         self.family(name, help, MetricType::Gauge, series, |encoder, value| encoder.encode_gauge(&value));
     }
 
+    /// How many fell between each end (in seconds, the last one `f64::MAX`) and the one before it.
+    pub fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        buckets: impl IntoIterator<Item = (f64, u64)>,
+        sum: Duration,
+    ) {
+        let buckets: Vec<_> = buckets.into_iter().collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let encoder = &mut self.encoder;
+        self.result = self.result.and_then(|()| {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            family.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), count, &buckets, None)
+        });
+    }
+
     fn family<'l, const N: usize, V>(
         &mut self,
         name: &str,
@@ -160,8 +177,6 @@ impl<F> fmt::Debug for Writer<F> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::StatusCode;
 
     use super::*;

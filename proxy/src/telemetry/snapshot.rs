@@ -1,11 +1,13 @@
 //! What the stores and the client to the origin tell about themselves, and the names under which
 //! it is shown.
 
+use std::time::Duration;
+
 use super::metrics::Scrape;
 use crate::{
     store::{
         memory::MemoryStats,
-        redis::{BreakerState, Stats as RedisStats},
+        redis::{BreakerState, Stats as RedisStats, Waits},
     },
     upstream::Stats as UpstreamStats,
 };
@@ -37,6 +39,13 @@ pub fn redis(scrape: &mut Scrape<'_>, stats: RedisStats, up: bool) {
             ([("result", "error")], stats.errors),
             ([("result", "refused")], stats.refused),
         ],
+    );
+    let up_to = Waits::UP_TO.map(|micros| Duration::from_micros(micros).as_secs_f64());
+    scrape.histogram(
+        "sidecache_store_redis_wait_seconds",
+        "Requests by what they waited for Redis, all their look-ups together",
+        up_to.into_iter().chain([f64::MAX]).zip(stats.waits.requests),
+        stats.waits.sum,
     );
     scrape.counter(
         "sidecache_store_redis_corrupt",

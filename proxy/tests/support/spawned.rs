@@ -80,12 +80,17 @@ impl Spawned {
 
     /// What its admin listener answers to `GET path`.
     pub fn admin(&self, path: &str) -> Value {
+        let body = self.admin_text(path);
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
+    }
+
+    /// The body of that answer.
+    pub fn admin_text(&self, path: &str) -> String {
         let mut stream = UnixStream::connect(self.folder.path().join("admin.sock")).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {head} {body}"))
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
     pub fn signal(&self, signal: Signal) {

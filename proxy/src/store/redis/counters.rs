@@ -1,6 +1,9 @@
 //! What has come of look-ups and writes since the start.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use crate::store::{Lookup, StoreError};
 
@@ -13,8 +16,24 @@ pub enum BreakerState {
     Open,
 }
 
+/// Requests by what they waited for Redis in all their look-ups.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Waits {
+    /// Requests that waited up to each of [`Waits::UP_TO`], and longer than all of them.
+    pub requests: [u64; Waits::UP_TO.len() + 1],
+    /// The sum of their waits.
+    pub sum: Duration,
+}
+
+impl Waits {
+    /// Upper ends, in microseconds. The usual budget is among them: what lies beyond has waited for
+    /// a turn on a core.
+    pub const UP_TO: [u64; 10] =
+        [500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 250_000, 1_000_000];
+}
+
 /// Counts since the start, of the store as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stats {
     /// Look-ups that found the response.
     pub hits: u64,
@@ -32,6 +51,8 @@ pub struct Stats {
     pub writes: u64,
     /// Responses not written, for whatever reason.
     pub dropped_writes: u64,
+    /// What requests waited.
+    pub waits: Waits,
     /// Whether look-ups are let through.
     pub read_breaker: BreakerState,
     /// Whether writes are let through.
@@ -48,6 +69,9 @@ pub(super) struct Counters {
     corrupt: AtomicU64,
     writes: AtomicU64,
     dropped_writes: AtomicU64,
+    waits: [AtomicU64; Waits::UP_TO.len() + 1],
+    /// Microseconds.
+    waited: AtomicU64,
 }
 
 fn one(counter: &AtomicU64) {
@@ -73,6 +97,13 @@ impl Counters {
         one(&self.corrupt);
     }
 
+    pub(super) fn waited(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let place = Waits::UP_TO.partition_point(|&most| most < micros);
+        self.waits.get(place).into_iter().for_each(one);
+        self.waited.fetch_add(micros, Ordering::Relaxed);
+    }
+
     pub(super) fn stats(&self, read_breaker: BreakerState, write_breaker: BreakerState) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
@@ -84,6 +115,10 @@ impl Counters {
             corrupt: read(&self.corrupt),
             writes: read(&self.writes),
             dropped_writes: read(&self.dropped_writes),
+            waits: Waits {
+                requests: self.waits.each_ref().map(read),
+                sum: Duration::from_micros(read(&self.waited)),
+            },
             read_breaker,
             write_breaker,
         }

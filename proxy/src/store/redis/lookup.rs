@@ -1,6 +1,6 @@
 //! One look-up: one round trip as a rule, two when other fields are nominated than we knew of.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use redis::{RedisResult, Value, aio::MultiplexedConnection, cmd};
@@ -39,6 +39,7 @@ enum Fields {
 impl Inner {
     pub(super) async fn look_up(
         self: &Arc<Self>,
+        budget: Duration,
         key: &ResourceKey,
         selector: &Selector<'_>,
     ) -> Result<Lookup, StoreError> {
@@ -50,7 +51,7 @@ impl Inner {
         let known = self.nominations.get(place.hash);
         let read = self
             .reads
-            .run(self.settings.budget, |connection| read(connection, &place.name, selector, known))
+            .run(budget, |connection| read(connection, &place.name, selector, known))
             .await
             .map_err(|error| match error {
                 StoreError::Overload => StoreError::Unavailable,

@@ -40,7 +40,7 @@ use tokio::sync::Semaphore;
 pub use self::write::LARGEST_BODY;
 pub use self::{
     condition::Health,
-    counters::{BreakerState, Stats},
+    counters::{BreakerState, Stats, Waits},
     settings::{Settings, SettingsError, install_crypto_provider},
 };
 use self::{
@@ -119,6 +119,26 @@ impl RedisStore {
         self.0.settings.budget
     }
 
+    /// [`Store::lookup`], in what is left of a request's budget.
+    ///
+    /// # Errors
+    /// [`StoreError`], after `budget` at the latest.
+    pub async fn lookup_within(
+        &self,
+        budget: Duration,
+        key: &ResourceKey,
+        selector: &Selector<'_>,
+    ) -> Result<Lookup, StoreError> {
+        let outcome = self.0.look_up(budget, key, selector).await;
+        self.0.counters.looked_up(&outcome);
+        outcome
+    }
+
+    /// Counts what one request has waited for Redis in all.
+    pub fn waited_for(&self, time: Duration) {
+        self.0.counters.waited(time);
+    }
+
     /// Whether a commit and a removal would be tried now.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
@@ -128,9 +148,7 @@ impl RedisStore {
 
 impl Store for RedisStore {
     async fn lookup(&self, key: &ResourceKey, selector: &Selector<'_>) -> Result<Lookup, StoreError> {
-        let outcome = self.0.look_up(key, selector).await;
-        self.0.counters.looked_up(&outcome);
-        outcome
+        self.lookup_within(self.budget(), key, selector).await
     }
 
     /// Takes up to a second when Redis is slow: to be spawned, not awaited, by whoever serves.
