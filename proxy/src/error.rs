@@ -64,6 +64,19 @@ impl Failure {
         }
     }
 
+    /// A fetch fails for the origin's reasons or for those of the client's body.
+    #[must_use]
+    pub fn of_fetch(error: &FetchError) -> Self {
+        let mut source = error.source();
+        while let Some(cause) = source {
+            if let Some(body) = cause.downcast_ref::<RequestBodyError>() {
+                return Self::from(*body);
+            }
+            source = cause.source();
+        }
+        Self::from(error)
+    }
+
     /// A defect of the proxy's own.
     #[must_use]
     pub fn internal() -> Self {

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use http::StatusCode;
 use quick_cache::sync::Cache;
 use tokio::{sync::watch, time::Instant};
 
@@ -81,6 +82,12 @@ pub enum Phase {
 pub struct Shared {
     /// Its fields, those of a stored response.
     pub lines: Lines,
+    /// Fields for caches like this one alone.
+    pub hidden: Lines,
+    /// Fields for the leader alone.
+    pub withheld: Lines,
+    /// The status of the origin's answer, where that is not this one's: a 304 that renewed it.
+    pub renewed_by: Option<StatusCode>,
     /// What the policy needs of them.
     pub facts: ResponseFacts,
     /// When it was asked for and came.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Uri, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
     header::{
         AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH,
         TE, TRAILER, UPGRADE,
@@ -16,7 +16,10 @@ use crate::{
     headers::{append_via, rebuild_forwarded, remove_hop_by_hop},
     key::{KeyPolicy, cookies},
     message::Request,
-    policy::rule::{CacheRule, Credentials},
+    policy::{
+        freshening::ask,
+        rule::{CacheRule, Credentials},
+    },
     upstream::OnContinue,
 };
 
@@ -76,21 +79,70 @@ fn announced_trailers(request: &Request) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&lines.join(&b", "[..])).ok().filter(|names| !names.is_empty())
 }
 
+/// Which conditions a request carries whose answer is to be stored.
+#[derive(Clone, Copy, Debug)]
+pub enum Conditions<'s> {
+    /// The client's: it goes alone, and most likely gets an answer for itself.
+    Clients,
+    /// None: others may share the answer.
+    None,
+    /// Those of a stored response with these fields, which is renewed if they hold.
+    Stored(&'s HeaderMap),
+}
+
 /// A request whose answer is to be stored: without the credentials that the rule neither keys nor
-/// lets through, and, where others may share it (`collapsing`), without the client's own conditions.
-/// A request that goes alone most likely gets an answer for itself, and keeps them.
+/// lets through.
 #[must_use]
 pub fn filling<B: Default>(
     request: &Request,
     live: &Live,
     rule: &CacheRule,
-    collapsing: bool,
+    conditions: Conditions<'_>,
 ) -> http::Request<B> {
-    let mut headers = request.head.headers.clone();
+    fill_with(request.head.headers.clone(), request, live, rule, conditions)
+}
+
+/// A request of the proxy's own, which no client waits for: with the fields that select the response
+/// and no others, so that nobody's cookies or cache directives reach the origin in it.
+#[must_use]
+pub fn refreshing<B: Default>(
+    request: &Request,
+    live: &Live,
+    rule: &CacheRule,
+    nominated: &[HeaderName],
+    conditions: Conditions<'_>,
+) -> http::Request<B> {
+    let mut headers = HeaderMap::new();
+    let cookies = Some(COOKIE).filter(|_| !rule.key.cookies.is_empty());
+    for name in rule.key.headers.iter().chain(nominated).chain(&cookies) {
+        if !headers.contains_key(name) {
+            let values = request.head.headers.get_all(name).iter().cloned();
+            headers.extend(values.map(|value| (name.clone(), value)));
+        }
+    }
+    remove_unkeyed_credentials(&mut headers, &rule.key);
+    let mut refresh = fill_with(headers, request, live, rule, conditions);
+    *refresh.method_mut() = Method::GET;
+    refresh
+}
+
+fn fill_with<B: Default>(
+    mut headers: HeaderMap,
+    request: &Request,
+    live: &Live,
+    rule: &CacheRule,
+    conditions: Conditions<'_>,
+) -> http::Request<B> {
     remove_hop_by_hop(&mut headers);
-    if collapsing {
-        headers.remove(IF_NONE_MATCH);
-        headers.remove(IF_MODIFIED_SINCE);
+    match conditions {
+        Conditions::Clients => {}
+        Conditions::None => {
+            headers.remove(IF_NONE_MATCH);
+            headers.remove(IF_MODIFIED_SINCE);
+        }
+        Conditions::Stored(stored) => {
+            ask(&mut headers, stored);
+        }
     }
     for name in REWRITING.iter().filter(|name| !rule.key.headers.contains(name)) {
         headers.remove(name);

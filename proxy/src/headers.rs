@@ -189,6 +189,26 @@ fn forwarded_element(target: &Target, peer: Peer) -> String {
     format!("for={node}{host};proto={}", target.scheme().as_str())
 }
 
+/// What the names of the fields begin with that are for sidecaches alone (RFC 9213 §2.1).
+const OWN: &str = "sidecache-";
+
+/// Takes out the fields that are for sidecaches alone: no client gets them.
+pub fn take_own(headers: &mut HeaderMap) -> HeaderMap {
+    let names: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with(OWN)).cloned().collect();
+    take(headers, &names)
+}
+
+/// Takes out the fields of these names, repeated lines in their order.
+pub fn take(headers: &mut HeaderMap, names: &[HeaderName]) -> HeaderMap {
+    let mut taken = HeaderMap::new();
+    for name in names {
+        let values = headers.get_all(name).iter().cloned();
+        taken.extend(values.map(|value| (name.clone(), value)));
+        headers.remove(name);
+    }
+    taken
+}
+
 /// Fields as lines ready for the wire: `name: value` and CRLF each, without the empty last line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lines(Bytes);
@@ -215,6 +235,15 @@ impl Lines {
             Some(length + name.len() + value.len() + 4)
         });
         (well_formed? == bytes.len()).then_some(Self(bytes))
+    }
+
+    /// These lines, then those.
+    #[must_use]
+    pub fn followed_by(&self, others: &Self) -> Self {
+        match others.0.is_empty() {
+            true => self.clone(),
+            false => Self([&*self.0, &*others.0].concat().into()),
+        }
     }
 
     /// The bytes.

@@ -11,6 +11,7 @@
 //! | 5 lookup | [`store`] | what is stored for it |
 //! | 6 decide | [`policy`] | RFC 9111, as pure functions |
 //! | – the story | [`handler`] | one `match` on the decision |
+//! | – | [`pass`], [`miss`] | the ways of what the store has no part in, and of what it could not answer |
 //! | 7 serve | [`respond`] | a stored response becomes an answer |
 //! | 8 fetch | [`forward`], [`upstream`] | the origin is asked |
 //! | 9 collapse | [`flight`], [`spool`] | one asks, the others wait |
@@ -38,7 +39,9 @@ pub mod http1;
 pub mod key;
 pub mod limits;
 pub mod message;
+pub mod miss;
 pub mod observe;
+pub mod pass;
 pub mod policy;
 pub mod reload;
 pub mod respond;

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
@@ -12,15 +13,17 @@ use http::{
         TRANSFER_ENCODING, UPGRADE,
     },
 };
+use http_body::Body;
 use http_body_util::BodyExt;
 
 use crate::{
+    fill::Answer,
     flight::Shared,
-    headers::{Lines, ensure_date, remove_hop_by_hop},
-    message::{Fields, Reply, ReplyBody, Request},
+    headers::{Lines, ensure_date, remove_hop_by_hop, take_own},
+    message::{BoxError, Fields, Reply, ReplyBody, Request},
     policy::{facts::ResponseFacts, reuse::Freshness, validation::is_not_modified},
     spool::SpoolReader,
-    status::Outcome,
+    status::{Forward, Outcome},
     stored::Stored,
     upstream::{Fetched, Framing},
 };
@@ -38,11 +41,29 @@ pub fn just_stored(shared: &Shared, freshness: Freshness, request: &Request) -> 
     answer(&shared.lines, &shared.facts, spooled(shared), request, hit(freshness), Some(freshness.age))
 }
 
-/// A response that is being stored, as it comes.
+/// A response that is being stored, as it comes, for another one than asked for it.
 #[must_use]
 pub fn shared(shared: &Shared, outcome: Outcome, request: &Request) -> Reply {
+    coming(shared, &shared.lines, outcome, request)
+}
+
+/// The same for the one who asked for it, who gets also what is not stored of it.
+#[must_use]
+pub fn leading(shared: &Shared, outcome: Outcome, request: &Request) -> Reply {
+    coming(shared, &shared.lines.followed_by(&shared.withheld), outcome, request)
+}
+
+fn coming(shared: &Shared, lines: &Lines, outcome: Outcome, request: &Request) -> Reply {
     let age = Some(shared.facts.age).filter(|age| !age.is_zero());
-    answer(&shared.lines, &shared.facts, spooled(shared), request, outcome, age)
+    answer(lines, &shared.facts, spooled(shared), request, outcome, age)
+}
+
+/// A stale response, because the origin failed.
+#[must_use]
+pub fn stale(stored: &Stored, freshness: Freshness, forward: Forward, request: &Request) -> Reply {
+    let body = ReplyBody::Whole(stored.body.clone());
+    let outcome = Outcome::Forward(forward);
+    answer(&stored.lines, &stored.facts, body, request, outcome, Some(freshness.age))
 }
 
 fn spooled(shared: &Shared) -> ReplyBody {
@@ -50,7 +71,8 @@ fn spooled(shared: &Shared) -> ReplyBody {
 }
 
 fn hit(freshness: Freshness) -> Outcome {
-    Outcome::Hit { ttl: i64::try_from(freshness.left.as_secs()).unwrap_or(i64::MAX) }
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    Outcome::Hit { ttl: seconds(freshness.left) - seconds(freshness.stale), detail: freshness.allowed }
 }
 
 /// The answer to a request with or without conditions of its own.
@@ -89,7 +111,7 @@ fn remove_representation(headers: &mut HeaderMap) {
 /// The origin's answer to a fill that could not be stored. The client's conditions were not sent
 /// along; they are met here.
 #[must_use]
-pub fn filled(fetched: Fetched, outcome: Outcome, now: SystemTime, request: &Request) -> Reply {
+pub fn filled(fetched: Answer, outcome: Outcome, now: SystemTime, request: &Request) -> Reply {
     let facts = ResponseFacts::of(fetched.head.status, &fetched.head.headers);
     let not_modified = is_not_modified(&request.head.headers, &facts);
     let mut reply = self::fetched(fetched, outcome, now);
@@ -103,12 +125,16 @@ pub fn filled(fetched: Fetched, outcome: Outcome, now: SystemTime, request: &Req
 
 /// The origin's answer to this very request.
 #[must_use]
-pub fn fetched(fetched: Fetched, outcome: Outcome, now: SystemTime) -> Reply {
+pub fn fetched<B>(fetched: Fetched<B>, outcome: Outcome, now: SystemTime) -> Reply
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     let Fetched { head, body, upgraded, ends, .. } = fetched;
     let mut headers = head.headers;
     let protocol = headers.get(UPGRADE).filter(|_| upgraded.is_some()).cloned();
     let framed = headers.contains_key(TRANSFER_ENCODING) || ends != Framing::Empty;
     remove_hop_by_hop(&mut headers);
+    take_own(&mut headers);
     if let Some(protocol) = protocol {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);

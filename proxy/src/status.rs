@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use http::StatusCode;
+
 use crate::headers::PSEUDONYM;
 
 /// What became of one request. Every request has exactly one.
@@ -12,6 +14,8 @@ pub enum Outcome {
     Hit {
         /// Seconds that the response stays fresh; below zero: for how long it has been stale.
         ttl: i64,
+        /// Why a stale one may answer.
+        detail: Option<Detail>,
     },
     /// Answered by the origin.
     Forward(Forward),
@@ -24,6 +28,8 @@ pub enum Outcome {
 pub struct Forward {
     /// Why the store did not answer.
     pub fwd: Fwd,
+    /// The status of the origin's answer, where another one is sent (RFC 9211 §2.3).
+    pub status: Option<StatusCode>,
     /// Whether storing the answer began.
     pub stored: bool,
     /// Whether another request's fetch served this one too.
@@ -131,6 +137,12 @@ pub enum Detail {
     CollapseFailed,
     /// The store did not answer in time.
     StoreDown,
+    /// Served stale, while it is refreshed (RFC 5861 §3).
+    StaleWhileRevalidate,
+    /// Served stale, because the origin failed (RFC 5861 §4).
+    StaleIfError,
+    /// Served stale, because the client takes it (`max-stale`).
+    MaxStale,
 }
 
 impl Detail {
@@ -169,6 +181,9 @@ impl Detail {
             Self::CollapseTimeout => "collapse-timeout",
             Self::CollapseFailed => "collapse-failed",
             Self::StoreDown => "store-down",
+            Self::StaleWhileRevalidate => "stale-while-revalidate",
+            Self::StaleIfError => "stale-if-error",
+            Self::MaxStale => "max-stale",
         }
     }
 }
@@ -225,8 +240,8 @@ impl Outcome {
     #[must_use]
     pub fn detail(self) -> Option<Detail> {
         match self {
-            Self::Forward(forward) => forward.detail,
-            Self::Hit { .. } | Self::Own(_) => None,
+            Self::Forward(Forward { detail, .. }) | Self::Hit { detail, .. } => detail,
+            Self::Own(_) => None,
         }
     }
 }
@@ -235,7 +250,7 @@ impl Forward {
     /// Forwarded for `fwd`, and no more known yet.
     #[must_use]
     pub fn because(fwd: Fwd, detail: Option<Detail>) -> Self {
-        Self { fwd, stored: false, collapsed: false, detail }
+        Self { fwd, status: None, stored: false, collapsed: false, detail }
     }
 }
 
@@ -243,7 +258,10 @@ impl Forward {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Hit { ttl } => write!(f, "{PSEUDONYM}; hit; ttl={ttl}"),
+            Self::Hit { ttl, detail } => {
+                write!(f, "{PSEUDONYM}; hit; ttl={ttl}")?;
+                write_detail(f, *detail)
+            }
             Self::Forward(forward) => forward.fmt(f),
             Self::Own(_) => Ok(()),
         }
@@ -253,16 +271,23 @@ impl fmt::Display for Outcome {
 impl fmt::Display for Forward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{PSEUDONYM}; fwd={}", self.fwd.as_str())?;
+        if let Some(status) = self.status {
+            write!(f, "; fwd-status={}", status.as_str())?;
+        }
         if self.stored {
             f.write_str("; stored")?;
         }
         if self.collapsed {
             f.write_str("; collapsed")?;
         }
-        match self.detail {
-            Some(detail) => write!(f, "; detail={}", detail.as_str()),
-            None => Ok(()),
-        }
+        write_detail(f, self.detail)
+    }
+}
+
+fn write_detail(f: &mut fmt::Formatter<'_>, detail: Option<Detail>) -> fmt::Result {
+    match detail {
+        Some(detail) => write!(f, "; detail={}", detail.as_str()),
+        None => Ok(()),
     }
 }
 
@@ -272,7 +297,7 @@ mod tests {
 
     #[test]
     fn reads_as_rfc_9211_has_it() {
-        assert_eq!(Outcome::Hit { ttl: 7 }.to_string(), "sidecache; hit; ttl=7");
+        assert_eq!(Outcome::Hit { ttl: 7, detail: None }.to_string(), "sidecache; hit; ttl=7");
         let mut forward = Forward::because(Fwd::UriMiss, None);
         forward.stored = true;
         forward.collapsed = true;

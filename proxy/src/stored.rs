@@ -12,7 +12,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
@@ -41,6 +41,8 @@ pub struct Stored {
     pub response_time: SystemTime,
     /// Its end-to-end fields, as lines ready for the wire.
     pub lines: Lines,
+    /// Those that are for caches like this one alone, and reach no client.
+    pub hidden: Lines,
     /// What the policy needs of them.
     pub facts: ResponseFacts,
     /// The whole body.
@@ -67,7 +69,7 @@ pub enum Corrupt {
     Fields,
 }
 
-const MAGIC: [u8; 4] = *b"SCE\x01";
+const MAGIC: [u8; 4] = *b"SCE\x02";
 const PREAMBLE: usize = 24;
 /// The longest head that is written or read: what the field limits allow, and the key.
 pub const MAX_HEAD: usize = 256 * 1024;
@@ -85,6 +87,7 @@ struct Head<'a> {
     /// Seconds. `Age` is not among the lines: it is written anew with each answer.
     age: u64,
     lines: &'a [u8],
+    hidden: &'a [u8],
 }
 
 impl Stored {
@@ -92,6 +95,12 @@ impl Stored {
     #[must_use]
     pub fn exchange(&self) -> ExchangeTimes {
         ExchangeTimes { request_time: self.request_time, response_time: self.response_time }
+    }
+
+    /// All its fields, as the origin sent them.
+    #[must_use]
+    pub fn fields(&self) -> HeaderMap {
+        fields(&self.lines, &self.hidden)
     }
 
     /// Bytes of memory that this entry really holds.
@@ -105,6 +114,7 @@ impl Stored {
             + names
             + etag
             + self.lines.as_bytes().len()
+            + self.hidden.as_bytes().len()
             + self.body.len()
     }
 
@@ -124,6 +134,7 @@ impl Stored {
             status: self.facts.status.as_u16(),
             age: self.facts.age.as_secs(),
             lines: self.lines.as_bytes(),
+            hidden: self.hidden.as_bytes(),
         };
         let head = postcard::to_allocvec(&head).map_err(|_| Corrupt::Head)?;
         let head_length = u32::try_from(head.len()).ok().filter(|_| head.len() <= MAX_HEAD);
@@ -148,6 +159,7 @@ impl Stored {
             return Err(Corrupt::Head);
         }
         let lines = Lines::checked(head.slice_ref(read.lines)).ok_or(Corrupt::Fields)?;
+        let hidden = Lines::checked(head.slice_ref(read.hidden)).ok_or(Corrupt::Fields)?;
         let status = StatusCode::from_u16(read.status).map_err(|_| Corrupt::Head)?;
         let names = read.nominated.split(',').filter(|name| !name.is_empty());
         Ok(Self {
@@ -159,12 +171,19 @@ impl Stored {
             response_time: store.here(from_millis(read.response_time)?),
             facts: ResponseFacts {
                 age: Duration::from_secs(read.age),
-                ..ResponseFacts::of(status, &lines.to_map())
+                ..ResponseFacts::of(status, &fields(&lines, &hidden))
             },
             lines,
+            hidden,
             body,
         })
     }
+}
+
+fn fields(lines: &Lines, hidden: &Lines) -> HeaderMap {
+    let mut fields = lines.to_map();
+    fields.extend(hidden.to_map());
+    fields
 }
 
 /// Head and body, their lengths and checksum proven.

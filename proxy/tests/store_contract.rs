@@ -88,6 +88,7 @@ async fn keyed_fields_select_too(store: &impl Store) {
     let keyed_entry = Stored {
         variant: VariantKey::new(&one, &keyed, &[]),
         key: plain.key.clone(),
+        hidden: plain.hidden.clone(),
         nominated: Box::default(),
         lines: plain.lines.clone(),
         facts: plain.facts.clone(),

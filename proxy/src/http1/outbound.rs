@@ -306,8 +306,8 @@ fn announced_length(body: &ReplyBody) -> Option<u64> {
 /// The same words as [`Outcome`]'s `Display`; a hit without the machinery of formatting.
 fn put_cache_status(head: &mut Vec<u8>, outcome: Outcome) {
     match outcome {
-        Outcome::Hit { ttl } => put_number(head, b"cache-status: sidecache; hit; ttl=", ttl),
-        Outcome::Forward(_) => {
+        Outcome::Hit { ttl, detail: None } => put_number(head, b"cache-status: sidecache; hit; ttl=", ttl),
+        Outcome::Forward(_) | Outcome::Hit { .. } => {
             // A vector takes everything.
             let _ = write!(head, "cache-status: {outcome}\r\n");
         }

@@ -29,6 +29,20 @@ pub struct CacheControl {
     pub must_revalidate: bool,
     /// §5.2.1.7.
     pub only_if_cached: bool,
+    /// §5.2.1.2: for how long beyond its lifetime a response may be stale; without an argument, for
+    /// ever.
+    pub max_stale: Option<Duration>,
+    /// §5.2.2.8.
+    pub proxy_revalidate: bool,
+    /// §5.2.2.3.
+    pub must_understand: bool,
+    /// RFC 5861 §3.
+    pub stale_while_revalidate: Option<Duration>,
+    /// RFC 5861 §4.
+    pub stale_if_error: Option<Duration>,
+    /// The fields that the qualified forms of `no-cache` (§5.2.2.4) and `private` (§5.2.2.7) name:
+    /// not stored, so that nobody is served them without asking the origin.
+    pub withheld: Vec<HeaderName>,
 }
 
 /// Delta-seconds are clamped here (RFC 9111 §1.2.2): 2^31 seconds, 68 years.
@@ -51,11 +65,18 @@ impl CacheControl {
             () if is("max-age") => shortest(&mut self.max_age, value),
             () if is("s-maxage") => shortest(&mut self.s_maxage, value),
             () if is("min-fresh") => shortest(&mut self.min_fresh, value),
+            () if is("max-stale") => {
+                self.max_stale = value.map_or(Some(Duration::MAX), delta_seconds);
+            }
+            () if is("stale-while-revalidate") => shortest(&mut self.stale_while_revalidate, value),
+            () if is("stale-if-error") => shortest(&mut self.stale_if_error, value),
             () if is("no-cache") => self.no_cache = true,
             () if is("no-store") => self.no_store = true,
             () if is("private") => self.private = true,
             () if is("public") => self.public = true,
             () if is("must-revalidate") => self.must_revalidate = true,
+            () if is("proxy-revalidate") => self.proxy_revalidate = true,
+            () if is("must-understand") => self.must_understand = true,
             () if is("only-if-cached") => self.only_if_cached = true,
             () => {} // §5.2.3: a cache ignores directives that it does not recognise.
         }

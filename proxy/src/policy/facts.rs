@@ -7,7 +7,10 @@ use http::{
     header::{AGE, CACHE_CONTROL, DATE, ETAG, EXPIRES, LAST_MODIFIED, PRAGMA, SET_COOKIE},
 };
 
-use super::cache_control::{CacheControl, delta_seconds};
+use super::{
+    cache_control::{CacheControl, delta_seconds},
+    rule::CacheRule,
+};
 
 /// A response as the policy sees it.
 #[derive(Clone, Debug)]
@@ -15,11 +18,11 @@ pub struct ResponseFacts {
     /// Its status code.
     pub status: StatusCode,
     /// Its `Cache-Control`.
-    pub control: CacheControl,
+    pub cache_control: CacheControl,
     /// When it was made, by its own `Date`.
     pub date: Option<SystemTime>,
     /// `Expires`, where there is one.
-    pub expires: Option<Expires>,
+    pub expires_field: Option<Expires>,
     /// Seconds it spent in caches before it came here (RFC 9111 §5.1).
     pub age: Duration,
     /// `ETag`, as sent.
@@ -45,15 +48,27 @@ impl ResponseFacts {
     pub fn of(status: StatusCode, headers: &HeaderMap) -> Self {
         Self {
             status,
-            control: response_control(headers),
+            cache_control: response_control(headers),
             date: single(headers, &DATE).and_then(http_date),
-            expires: expires(headers),
+            expires_field: expires(headers),
             age: age(headers),
             // A copy of its own: the field may be a slice of a whole read buffer.
             etag: headers.get(ETAG).and_then(|tag| HeaderValue::from_bytes(tag.as_bytes()).ok()),
             last_modified: single(headers, &LAST_MODIFIED).and_then(http_date),
             sets_cookie: headers.contains_key(SET_COOKIE),
         }
+    }
+
+    /// The directives of the field that governs under this rule.
+    #[must_use]
+    pub fn control(&self, _rule: &CacheRule) -> &CacheControl {
+        &self.cache_control
+    }
+
+    /// `Expires`, unless another field governs that rules it out.
+    #[must_use]
+    pub fn expires(&self, _rule: &CacheRule) -> Option<Expires> {
+        self.expires_field
     }
 }
 
@@ -121,18 +136,18 @@ mod tests {
 
     #[test]
     fn section_5_3_expires_that_is_no_date_is_in_the_past() {
-        assert_eq!(facts(&[]).expires, None);
+        assert_eq!(facts(&[]).expires_field, None);
         for bad in ["0", "-1", "soon", "Thu, 18 Aug 2050 02:01:18 PST"] {
-            assert_eq!(facts(&[("expires", bad)]).expires, Some(Expires::Invalid), "{bad}");
+            assert_eq!(facts(&[("expires", bad)]).expires_field, Some(Expires::Invalid), "{bad}");
         }
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
-        assert!(matches!(facts(&[("expires", date)]).expires, Some(Expires::At(_))));
-        assert_eq!(facts(&[("expires", date), ("expires", date)]).expires, Some(Expires::Invalid));
+        assert!(matches!(facts(&[("expires", date)]).expires_field, Some(Expires::At(_))));
+        assert_eq!(facts(&[("expires", date), ("expires", date)]).expires_field, Some(Expires::Invalid));
     }
 
     #[test]
     fn section_5_4_pragma_counts_only_without_cache_control() {
-        assert!(facts(&[("pragma", "no-cache")]).control.no_cache);
-        assert!(!facts(&[("pragma", "no-cache"), ("cache-control", "max-age=1")]).control.no_cache);
+        assert!(facts(&[("pragma", "no-cache")]).cache_control.no_cache);
+        assert!(!facts(&[("pragma", "no-cache"), ("cache-control", "max-age=1")]).cache_control.no_cache);
     }
 }

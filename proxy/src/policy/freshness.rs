@@ -42,7 +42,7 @@ pub fn lifetime(facts: &ResponseFacts, rule: &CacheRule) -> Option<Lifetime> {
     if rule.override_origin && by_rule.is_some() {
         return by_rule;
     }
-    let by_origin = origin_lifetime(facts).map(|length| Lifetime { length, source: Source::Origin });
+    let by_origin = origin_lifetime(facts, rule).map(|length| Lifetime { length, source: Source::Origin });
     by_origin.or(by_rule)
 }
 
@@ -55,14 +55,14 @@ fn rule_lifetime(facts: &ResponseFacts, rule: &CacheRule) -> Option<Duration> {
 /// "If the cache is shared and the s-maxage response directive is present, use its value, or if
 /// the max-age response directive is present, use its value, or if the Expires response header
 /// field is present, use its value minus the value of the Date response header field."
-fn origin_lifetime(facts: &ResponseFacts) -> Option<Duration> {
-    let control = &facts.control;
+fn origin_lifetime(facts: &ResponseFacts, rule: &CacheRule) -> Option<Duration> {
+    let control = facts.control(rule);
     if control.no_cache {
         return Some(Duration::ZERO);
     }
     let by_directive = control.s_maxage.or(control.max_age);
     by_directive
-        .or_else(|| facts.expires.map(|expires| until(expires, facts.date)))
+        .or_else(|| facts.expires(rule).map(|expires| until(expires, facts.date)))
         .or_else(|| control.states_lifetime().then_some(Duration::ZERO))
 }
 

@@ -7,21 +7,25 @@
 //! | [`request`] | §4, §5.2.1 | may the store be asked for this request? |
 //! | [`vary`] | §4.1 | which fields select? |
 //! | [`freshness`] | §4.2 | how long is it fresh, and how old is it? |
+//! | [`stale`] | §4.2.4 | for how long may it be served after its lifetime? |
 //! | [`reuse`] | §4 | may what was found answer? |
 //! | [`sharing`] | §3.5 | may credentials meet it? |
 //! | [`storable`] | §3 | may the answer be stored? |
 //! | [`validation`] | §4.3.2 | does the client have it already? |
+//! | [`freshening`] | §4.3.1, §4.3.4 | how is the origin asked whether it still holds, and what does a 304 change? |
 //! | [`invalidation`] | §4.4 | what does a success make obsolete? |
 //! | [`rule`] | – | what does the operator say? |
 
 pub mod cache_control;
 pub mod facts;
+pub mod freshening;
 pub mod freshness;
 pub mod invalidation;
 pub mod request;
 pub mod reuse;
 pub mod rule;
 pub mod sharing;
+pub mod stale;
 pub mod storable;
 pub mod validation;
 pub mod vary;

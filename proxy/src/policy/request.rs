@@ -31,7 +31,7 @@ pub struct Inquiry<'r> {
 }
 
 /// A request for which the store may be asked, and under which conditions it may answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admission {
     /// Only the head is wanted: served from a stored `GET`, never filling.
     pub head_only: bool,

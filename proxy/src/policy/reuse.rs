@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 use super::{
     cache_control::CacheControl,
     facts::ResponseFacts,
-    freshness::{ExchangeTimes, current_age, lifetime},
+    freshness::{ExchangeTimes, Source, current_age, lifetime},
     request::Admission,
     rule::CacheRule,
-    sharing,
+    sharing, stale,
 };
 use crate::{
     status::{Detail, Forward, Fwd},
@@ -33,15 +33,23 @@ pub enum Found<'s> {
 pub enum Decision {
     /// Serve what was found.
     Serve(Freshness),
+    /// Serve what was found, and refresh it for those who come later (RFC 5861 §3).
+    ServeAndRefresh(Freshness),
     /// Ask the origin.
-    Fetch {
-        /// Why, as far as it is known now.
-        forward: Forward,
-        /// Whether others may wait for this fetch, and this request for theirs.
-        collapse: bool,
-    },
+    Fetch(Fetch),
     /// The client wants only what is stored, and nothing is (§5.2.1.7).
     NotCached,
+}
+
+/// How the origin is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// Why, as far as it is known now.
+    pub forward: Forward,
+    /// Whether others may wait for this fetch, and this request for theirs.
+    pub collapse: bool,
+    /// Whether what was found may be renewed by a 304 (§4.3.1).
+    pub validate: bool,
 }
 
 /// The age of a stored response and what is left of its lifetime.
@@ -49,8 +57,12 @@ pub enum Decision {
 pub struct Freshness {
     /// §4.2.3, for `Age`.
     pub age: Duration,
-    /// What is left.
+    /// What is left; nothing of a stale one.
     pub left: Duration,
+    /// For how long it has been stale.
+    pub stale: Duration,
+    /// Why a stale one may answer.
+    pub allowed: Option<Detail>,
 }
 
 /// §4: "a cache MUST NOT reuse a stored response unless": each clause in turn.
@@ -67,6 +79,9 @@ pub fn decide(
         Found::Nothing => Forward::because(Fwd::UriMiss, None),
         Found::OtherVariants => Forward::because(Fwd::VaryMiss, None),
         Found::Stored(stored) => match reuse(stored, asked, rule, fingerprint, now) {
+            Ok(freshness) if freshness.allowed == Some(Detail::StaleWhileRevalidate) => {
+                return Decision::ServeAndRefresh(freshness);
+            }
             Ok(freshness) => return Decision::Serve(freshness),
             Err(forward) => forward,
         },
@@ -74,12 +89,13 @@ pub fn decide(
     if asked.control.as_ref().is_some_and(|control| control.only_if_cached) {
         return Decision::NotCached;
     }
-    fetch(forward, asked, rule)
+    let validate = matches!(found, Found::Stored(stored) if stored.fingerprint == fingerprint);
+    Decision::Fetch(fetch(forward, asked, rule, validate))
 }
 
 /// Requests with credentials that are not keyed go alone: what they get may be for one user only.
 /// So do those that ask for more than is stored: a fetch under way began before they asked.
-fn fetch(mut forward: Forward, asked: &Admission, rule: &CacheRule) -> Decision {
+fn fetch(mut forward: Forward, asked: &Admission, rule: &CacheRule, validate: bool) -> Fetch {
     let alone = sharing::goes_alone(asked, rule);
     if let Some(detail) = alone {
         forward = Forward::because(Fwd::Bypass, Some(detail));
@@ -87,7 +103,7 @@ fn fetch(mut forward: Forward, asked: &Admission, rule: &CacheRule) -> Decision 
         forward.detail = forward.detail.or(Some(Detail::Head));
     }
     let collapse = alone.is_none() && !asked.head_only && forward.fwd != Fwd::Request;
-    Decision::Fetch { forward, collapse }
+    Fetch { forward, collapse, validate: validate && alone.is_none() }
 }
 
 fn reuse(
@@ -103,7 +119,8 @@ fn reuse(
     offer(&stored.facts, stored.exchange(), asked, rule, now)
 }
 
-/// Whether a response is fresh, may meet these credentials, and is what the client asks for.
+/// Whether a response is fresh, or may be stale, may meet these credentials, and is what the client
+/// asks for.
 ///
 /// # Errors
 /// Why the request goes forward instead.
@@ -114,19 +131,68 @@ pub fn offer(
     rule: &CacheRule,
     now: SystemTime,
 ) -> Result<Freshness, Forward> {
-    let stale = Forward::because(Fwd::Stale, None);
-    let lifetime = lifetime(facts, rule).ok_or(stale)?;
+    let (mut freshness, source) = standing(facts, exchange, asked, rule, now)?;
+    if freshness.stale.is_zero() && !freshness.left.is_zero() {
+        return Ok(freshness);
+    }
+    freshness.allowed = allowed_stale(freshness, facts, source, asked, rule);
+    freshness.allowed.map(|_| freshness).ok_or(Forward::because(Fwd::Stale, None))
+}
+
+/// How old it is, and how long it lives, if credentials and client let it answer at all.
+fn standing(
+    facts: &ResponseFacts,
+    exchange: ExchangeTimes,
+    asked: &Admission,
+    rule: &CacheRule,
+    now: SystemTime,
+) -> Result<(Freshness, Source), Forward> {
+    let lifetime = lifetime(facts, rule).ok_or(Forward::because(Fwd::Stale, None))?;
     sharing::check(asked, facts, lifetime.source, rule)
         .map_err(|detail| Forward::because(Fwd::Bypass, Some(detail)))?;
     let age = current_age(facts, lifetime.source, exchange, now);
-    let left = lifetime.length.checked_sub(age).filter(|left| !left.is_zero()).ok_or(stale)?;
-    let freshness = Freshness { age, left };
+    let left = lifetime.length.saturating_sub(age);
+    let stale = age.saturating_sub(lifetime.length);
+    let freshness = Freshness { age, left, stale, allowed: None };
     match &asked.control {
         Some(control) if !freshness.satisfies(control) => {
             Err(Forward::because(Fwd::Request, Some(Detail::ClientControl)))
         }
-        _ => Ok(freshness),
+        _ => Ok((freshness, lifetime.source)),
     }
+}
+
+/// Who lets a stale response answer, if anybody does.
+fn allowed_stale(
+    freshness: Freshness,
+    facts: &ResponseFacts,
+    source: Source,
+    asked: &Admission,
+    rule: &CacheRule,
+) -> Option<Detail> {
+    if freshness.stale < stale::while_revalidate(facts, source, rule) {
+        return Some(Detail::StaleWhileRevalidate);
+    }
+    let by_client = asked.control.as_ref().map(|control| stale::by_client(facts, source, control, rule));
+    by_client.is_some_and(|window| freshness.stale < window).then_some(Detail::MaxStale)
+}
+
+/// RFC 5861 §4: whether what was found may answer because the origin failed.
+#[must_use]
+pub fn instead_of_error(
+    stored: &Stored,
+    asked: &Admission,
+    rule: &CacheRule,
+    fingerprint: u64,
+    now: SystemTime,
+) -> Option<Freshness> {
+    if stored.fingerprint != fingerprint {
+        return None;
+    }
+    let (freshness, source) = standing(&stored.facts, stored.exchange(), asked, rule, now).ok()?;
+    let window = stale::if_error(&stored.facts, source, asked.control.as_ref(), rule);
+    let allowed = Some(Detail::StaleIfError);
+    (freshness.stale < window).then_some(Freshness { allowed, ..freshness })
 }
 
 impl Freshness {
@@ -162,6 +228,7 @@ mod tests {
             response_time: at(1000),
             facts: ResponseFacts::of(StatusCode::OK, &headers),
             lines: Lines::from_map(&headers),
+            hidden: Lines::default(),
             body: Bytes::new(),
         }
     }
@@ -176,7 +243,7 @@ mod tests {
 
     fn forwarded(decision: Decision) -> (Fwd, Option<Detail>) {
         match decision {
-            Decision::Fetch { forward, .. } => (forward.fwd, forward.detail),
+            Decision::Fetch(Fetch { forward, .. }) => (forward.fwd, forward.detail),
             other => panic!("{other:?}"),
         }
     }
@@ -184,7 +251,12 @@ mod tests {
     #[test]
     fn section_4_fresh_is_served_and_stale_is_not() {
         let rule = CacheRule::new(Some(Duration::from_secs(10)));
-        let wanted = Freshness { age: Duration::from_secs(9), left: Duration::from_secs(1) };
+        let wanted = Freshness {
+            age: Duration::from_secs(9),
+            left: Duration::from_secs(1),
+            stale: Duration::ZERO,
+            allowed: None,
+        };
         assert_eq!(after("", &plain(), &rule, 9), Decision::Serve(wanted));
         assert_eq!(forwarded(after("", &plain(), &rule, 10)), (Fwd::Stale, None));
         assert_eq!(forwarded(after("max-age=3", &plain(), &rule, 5)), (Fwd::Stale, None));

@@ -29,6 +29,10 @@ pub struct CacheRule {
     pub set_cookie: SetCookie,
     /// Whether a client's `Cache-Control` and `Pragma` count.
     pub client_control: ClientControl,
+    /// RFC 5861 §3, where the origin says nothing.
+    pub stale_while_revalidate: Duration,
+    /// RFC 5861 §4, where the origin says nothing.
+    pub stale_if_error: Duration,
     /// Bodies longer than this, in bytes, stream through and are not stored.
     pub max_body: u64,
 }
@@ -89,6 +93,8 @@ impl CacheRule {
             credentials: Credentials::default(),
             set_cookie: SetCookie::default(),
             client_control: if ttl.is_some() { ClientControl::Ignore } else { ClientControl::Honour },
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
             max_body: Self::DEFAULT_MAX_BODY,
         }
     }

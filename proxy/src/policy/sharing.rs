@@ -19,7 +19,7 @@ pub fn check(
     source: Source,
     rule: &CacheRule,
 ) -> Result<(), Detail> {
-    let control = &facts.control;
+    let control = facts.control(rule);
     let shared = control.public || control.must_revalidate || control.s_maxage.is_some();
     if asked.authorization && !shared {
         return Err(Detail::Authorization);

@@ -16,6 +16,15 @@ const KEPT_STALE: Duration = Duration::from_secs(60);
 /// No response is kept longer, whatever it says.
 const LONGEST_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// What to do with a response that may be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Storable {
+    /// For how long its bytes are worth keeping.
+    pub keep: Duration,
+    /// Whether it could answer another request now.
+    pub fresh: bool,
+}
+
 /// §3: "a cache MUST NOT store a response to a request unless": each clause in turn. For how long
 /// the bytes are worth keeping; freshness is decided anew on each read.
 ///
@@ -26,7 +35,7 @@ pub fn check(
     facts: &ResponseFacts,
     exchange: ExchangeTimes,
     rule: &CacheRule,
-) -> Result<Duration, Detail> {
+) -> Result<Storable, Detail> {
     if asked.head_only {
         return Err(Detail::Head);
     }
@@ -41,14 +50,14 @@ pub fn check(
     sharing::check(asked, facts, lifetime.source, rule)?;
     let left = lifetime.length.checked_sub(initial_age(facts, lifetime.source, exchange));
     let left = left.filter(|left| !left.is_zero()).ok_or(Detail::NotFresh)?;
-    Ok(left.saturating_add(KEPT_STALE).min(LONGEST_KEPT))
+    Ok(Storable { keep: left.saturating_add(KEPT_STALE).min(LONGEST_KEPT), fresh: true })
 }
 
 /// "the no-store cache directive is not present in the response" and "if the cache is shared, the
 /// private response directive is either not present or allows a shared cache to store a modified
 /// response"; a rule beats them only by `ignore`. `no-cache` would need validation on each use.
 fn check_directives(facts: &ResponseFacts, rule: &CacheRule) -> Result<(), Detail> {
-    let control = &facts.control;
+    let control = facts.control(rule);
     if control.no_store && !rule.ignore.no_store {
         return Err(Detail::NoStore);
     }
@@ -96,7 +105,7 @@ mod tests {
         let facts = ResponseFacts::of(StatusCode::from_u16(status).unwrap(), &headers);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
         let exchange = ExchangeTimes { request_time: now, response_time: now };
-        check(asked, &facts, exchange, rule).map(|keep| keep.as_secs())
+        check(asked, &facts, exchange, rule).map(|storable| storable.keep.as_secs())
     }
 
     #[test]

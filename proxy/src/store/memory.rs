@@ -257,6 +257,7 @@ mod tests {
             request_time: SystemTime::UNIX_EPOCH,
             response_time: SystemTime::UNIX_EPOCH,
             lines: Lines::from_map(&headers),
+            hidden: Lines::default(),
             facts: ResponseFacts::of(StatusCode::OK, &headers),
             body: vec![b'x'; body].into(),
         })

@@ -214,9 +214,14 @@ mod tests {
         }
     }
 
-    const HIT: Outcome = Outcome::Hit { ttl: 9 };
-    const MISS: Outcome =
-        Outcome::Forward(Forward { fwd: Fwd::UriMiss, stored: true, collapsed: false, detail: None });
+    const HIT: Outcome = Outcome::Hit { ttl: 9, detail: None };
+    const MISS: Outcome = Outcome::Forward(Forward {
+        fwd: Fwd::UriMiss,
+        status: None,
+        stored: true,
+        collapsed: false,
+        detail: None,
+    });
 
     #[test]
     fn counts_requests_by_rule_outcome_and_class() {

@@ -136,7 +136,7 @@ mod tests {
         let forwards =
             [Fwd::Bypass, Fwd::Method, Fwd::UriMiss, Fwd::VaryMiss, Fwd::Miss, Fwd::Request, Fwd::Stale];
         let owns = [Own::Refused, Own::OriginFailed, Own::NotCached, Own::Failed, Own::ClientGone];
-        let all: Vec<_> = [Outcome::Hit { ttl: 0 }]
+        let all: Vec<_> = [Outcome::Hit { ttl: 0, detail: None }]
             .into_iter()
             .chain(forwards.map(|fwd| Outcome::Forward(Forward::because(fwd, None))))
             .chain(owns.map(Outcome::Own))

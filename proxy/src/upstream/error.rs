@@ -77,6 +77,9 @@ pub enum FetchError {
     /// The origin says that nothing has changed, to a request that did not ask (RFC 9110 §15.4.5).
     #[error("the origin answered 304 to a request without conditions")]
     UnaskedNotModified,
+    /// The origin failed, and the proxy has a stored response that may stand in (RFC 5861 §4).
+    #[error("the origin answered {0}")]
+    ServerError(StatusCode),
     /// The origin sent more than [`INFORMATIONAL`](super::INFORMATIONAL) interim answers to one request.
     #[error("the origin sent too many 1xx answers")]
     TooManyInformational,
@@ -98,6 +101,15 @@ impl FetchError {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Terminated(_) | Self::Incomplete(_) | Self::Unparsable(_) | Self::Framing(_))
+    }
+
+    /// The status that the origin answered with, if it is that which failed.
+    #[must_use]
+    pub fn answered(&self) -> Option<StatusCode> {
+        match self {
+            Self::ServerError(status) => Some(*status),
+            _ => None,
+        }
     }
 
     /// The error type for `Proxy-Status` (RFC 9209 §2.3).
@@ -124,6 +136,7 @@ impl FetchError {
             | Self::Framing(_)
             | Self::UnaskedUpgrade
             | Self::UnaskedNotModified
+            | Self::ServerError(_)
             | Self::TooManyInformational => "http_protocol_error",
         }
     }

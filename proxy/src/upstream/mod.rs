@@ -65,11 +65,11 @@ pub struct OnContinue(pub Arc<Notify>);
 
 /// The answer to a request: its head is here, its body still coming.
 #[derive(Debug)]
-pub struct Fetched {
+pub struct Fetched<B = UpstreamBody> {
     /// Status and fields as the origin sent them, hop-by-hop fields included.
     pub head: response::Parts,
     /// The body. It holds the connection.
-    pub body: UpstreamBody,
+    pub body: B,
     /// The tunnel, when the origin agreed to the upgrade the request asked for (101). It still counts as one of
     /// the pool's connections, until it is closed.
     pub upgraded: Option<OnUpgrade>,
@@ -77,6 +77,14 @@ pub struct Fetched {
     pub ends: Framing,
     /// Where the time went.
     pub timing: Timing,
+}
+
+impl<B> Fetched<B> {
+    /// The same with another body.
+    pub fn map_body<C>(self, change: impl FnOnce(B) -> C) -> Fetched<C> {
+        let Self { head, body, upgraded, ends, timing } = self;
+        Fetched { head, body: change(body), upgraded, ends, timing }
+    }
 }
 
 /// Where the time of a fetch went.

@@ -45,6 +45,7 @@ pub fn entry(key: &ResourceKey, headers: &HeaderMap, nominated: &[HeaderName], b
         request_time: now,
         response_time: now + Duration::from_millis(5),
         lines: Lines::from_map(&fields),
+        hidden: Lines::default(),
         facts: ResponseFacts { age: Duration::from_secs(7), ..ResponseFacts::of(StatusCode::OK, &fields) },
         body: Bytes::copy_from_slice(body.as_bytes()),
     })

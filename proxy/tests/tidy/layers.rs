@@ -41,7 +41,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
         Layer::Adapter,
         &["flight", "spool", "store::memory", "store::redis", "store::tiers", "tally", "upstream"],
     ),
-    (Layer::Story, &["app", "error", "fill", "forward", "handler", "respond"]),
+    (Layer::Story, &["app", "error", "fill", "forward", "handler", "miss", "pass", "respond"]),
     (
         Layer::Edge,
         &["admin", "cli", "config", "http1", "lib", "main", "reload", "run", "server", "telemetry", "wrap"],

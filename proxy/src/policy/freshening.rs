@@ -1,0 +1,124 @@
+//! How the origin is asked whether a stored response still holds (RFC 9111 §4.3.1), and what its 304
+//! changes in it (§4.3.4, §3.2).
+
+use http::{
+    HeaderMap, HeaderName,
+    header::{
+        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+        LAST_MODIFIED,
+    },
+};
+
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+
+/// §3.2: fields that describe the stored body, which a 304 does not bring: they stay as they are.
+/// `ETag` is among them, because the 304 answers for the one that was asked about.
+static OF_THE_BODY: [HeaderName; 5] = [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_MD5, CONTENT_RANGE, ETAG];
+
+/// Whether a response with these fields can be asked about.
+#[must_use]
+pub fn has_validator(headers: &HeaderMap) -> bool {
+    headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED)
+}
+
+/// §4.3.1: "a cache MUST send the relevant entity tags (using If-Match, If-None-Match, or If-Range) if
+/// the entity tags were provided in the stored response(s) being validated" and "SHOULD send the
+/// Last-Modified value (using If-Modified-Since)". In the place of the client's own conditions. Whether
+/// there is anything to ask by.
+pub fn ask(request: &mut HeaderMap, stored: &HeaderMap) -> bool {
+    request.remove(IF_NONE_MATCH);
+    request.remove(IF_MODIFIED_SINCE);
+    for (condition, validator) in [(IF_NONE_MATCH, ETAG), (IF_MODIFIED_SINCE, LAST_MODIFIED)] {
+        if let Some(value) = stored.get(validator) {
+            request.insert(condition, value.clone());
+        }
+    }
+    has_validator(stored)
+}
+
+/// §3.2: "the cache MUST add each header field in the provided response to the stored response,
+/// replacing field values that are already present", but for [`OF_THE_BODY`]. `told` are the fields of
+/// the 304 that may be stored.
+pub fn freshen(stored: &mut HeaderMap, told: &HeaderMap) {
+    for name in told.keys().filter(|name| !OF_THE_BODY.contains(name)) {
+        let mut values = told.get_all(name).iter();
+        if let Some(first) = values.next() {
+            stored.insert(name, first.clone());
+        }
+        values.for_each(|value| {
+            stored.append(name, value.clone());
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn section_4_3_1_the_stored_validators_take_the_place_of_the_clients() {
+        let client = [("if-none-match", "\"mine\""), ("if-modified-since", "yesterday"), ("accept", "*/*")];
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        for (stored, wanted) in [
+            (map(&[("etag", "W/\"a\"")]), map(&[("accept", "*/*"), ("if-none-match", "W/\"a\"")])),
+            (map(&[("last-modified", date)]), map(&[("accept", "*/*"), ("if-modified-since", date)])),
+            (
+                map(&[("etag", "\"a\""), ("last-modified", date)]),
+                map(&[("accept", "*/*"), ("if-none-match", "\"a\""), ("if-modified-since", date)]),
+            ),
+        ] {
+            let mut request = map(&client);
+            assert!(ask(&mut request, &stored));
+            assert_eq!(request, wanted);
+        }
+        let mut request = map(&client);
+        assert!(!ask(&mut request, &map(&[("content-type", "a/b")])));
+        assert_eq!(request, map(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn section_3_2_fields_are_replaced_by_name_and_the_others_stay() {
+        let mut stored = map(&[
+            ("x", "1"),
+            ("link", "<a>"),
+            ("link", "<b>"),
+            ("etag", "\"a\""),
+            ("content-encoding", "gzip"),
+            ("cache-control", "max-age=1"),
+        ]);
+        freshen(
+            &mut stored,
+            &map(&[
+                ("link", "<c>"),
+                ("link", "<d>"),
+                ("link", "<e>"),
+                ("etag", "\"b\""),
+                ("content-length", "0"),
+                ("content-encoding", "br"),
+                ("cache-control", "max-age=9"),
+                ("new", "2"),
+            ]),
+        );
+        assert_eq!(
+            stored,
+            map(&[
+                ("x", "1"),
+                ("link", "<c>"),
+                ("link", "<d>"),
+                ("link", "<e>"),
+                ("etag", "\"a\""),
+                ("content-encoding", "gzip"),
+                ("cache-control", "max-age=9"),
+                ("new", "2"),
+            ])
+        );
+    }
+}
