@@ -15,7 +15,7 @@ use http::{
     HeaderMap, HeaderName, StatusCode,
     header::{AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, SET_COOKIE},
 };
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Empty, Full};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
@@ -37,7 +37,7 @@ use crate::{
     status::Detail,
     store::Store,
     stored::Stored,
-    upstream::{FetchError, Fetched, Framing, UpstreamBody},
+    upstream::{FetchError, Fetched, Framing, Timing, UpstreamBody},
 };
 
 /// All that a fill needs to run by itself.
@@ -115,6 +115,25 @@ impl Fill {
             }
             Ok(fetched) => self.settle(fetched.map_body(boxed), begun, leader).await,
         }
+    }
+
+    /// Stores an answer that is here already.
+    pub async fn adopt(self, fetched: Fetched, sent: SystemTime, leader: oneshot::Sender<Answer>) {
+        let begun = Begun { generation: self.app.generations.of(&self.key), at: sent };
+        self.settle(fetched.map_body(boxed), begun, leader).await;
+    }
+
+    /// Renews what is stored by what the answer to a HEAD says of it, or forgets it.
+    pub async fn learn(self, told: HeaderMap, sent: SystemTime) {
+        if self.before.renews.is_none() {
+            return self.forget_superseded(StatusCode::OK).await;
+        }
+        let begun = Begun { generation: self.app.generations.of(&self.key), at: sent };
+        let mut head = http::Response::new(()).into_parts().0;
+        (head.status, head.headers) = (StatusCode::NOT_MODIFIED, told);
+        let body: StreamBody = Box::pin(Empty::new().map_err(Into::into));
+        let told = Fetched { head, body, upgraded: None, ends: Framing::Empty, timing: Timing::default() };
+        self.settle(told, begun, oneshot::channel().0).await;
     }
 
     /// Stores an answer and shares it, or hands it to the one who asked.

@@ -63,7 +63,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
             }
             Decision::NotCached => break Failure::not_cached().reply(),
             Decision::Fetch(fetch) if admission.head_only => {
-                return Box::pin(pass(app, live, request, body, fetch.forward, Some(rule))).await;
+                break Box::pin(Miss::new(ask, fetch, lookup.ok(), now).head(body)).await;
             }
             Decision::Fetch(fetch) => {
                 // What the store did not answer in time is not asked again.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     key::ResourceKey,
     message::{Reply, Request, RequestBody},
     policy::{
-        freshening::has_validator,
+        freshening::{describes, has_validator},
         request::Admission,
         reuse::{Fetch, Freshness, instead_of_error, offer},
         rule::CacheRule,
@@ -25,7 +25,7 @@ use crate::{
     status::{Detail, Forward, Outcome},
     store::{Lookup, Selector},
     stored::Stored,
-    upstream::FetchError,
+    upstream::{FetchError, Fetched},
 };
 
 /// A request for which the store may be asked, and all that is known of it.
@@ -53,9 +53,7 @@ impl Ask<'_> {
     /// Refreshes what was served stale: once at a time, for no client, and not if that has been done
     /// since `seen` (RFC 5861 §3).
     pub fn refresh(self, stored: &Arc<Stored>, seen: Option<u64>) {
-        let variant = self.selector.variant(&stored.nominated);
-        let joined = self.app.flights.join(self.key, &variant, self.rule.fingerprint, seen);
-        let Role::Leader(flight, ticket) = joined else { return };
+        let Role::Leader(flight, ticket) = self.join(stored, seen) else { return };
         let fields = stored.fields();
         let (conditions, renews) = asking_about(stored, &fields);
         let request = forward::refreshing(self.request, self.live, self.cache, &stored.nominated, conditions);
@@ -66,6 +64,22 @@ impl Ask<'_> {
             fill.run(oneshot::channel().0).await;
             drop(ticket); // Without it nobody would wait for the answer.
         });
+    }
+
+    /// The flight that brings another response in the place of `stored`.
+    fn join(self, stored: &Stored, seen: Option<u64>) -> Role {
+        let variant = self.selector.variant(&stored.nominated);
+        self.app.flights.join(self.key, &variant, self.rule.fingerprint, seen)
+    }
+
+    /// Stores an answer that came for another request than a GET, and passes it on.
+    pub async fn keep(self, forward: Forward, fetched: Fetched, sent: SystemTime) -> Reply {
+        let (flight, ticket) = Flight::alone();
+        let fill = self.fill(http::Request::default(), self.admission.clone(), flight, Before::default());
+        let (sender, unshared) = oneshot::channel();
+        tokio::spawn(fill.adopt(fetched, sent, sender));
+        let fetch = Fetch { forward, collapse: false, validate: false };
+        Miss::new(self, fetch, None, sent).landed(ticket, unshared).await
     }
 
     fn fill(
@@ -176,8 +190,8 @@ impl<'r> Miss<'r> {
     }
 
     /// Starts the fetch, as a task of its own: this client's leaving does not end it.
-    async fn lead(mut self, (flight, mut ticket): (Arc<Flight>, Ticket)) -> Reply {
-        let Ask { app, live, request, cache, admission, .. } = self.ask;
+    async fn lead(self, (flight, ticket): (Arc<Flight>, Ticket)) -> Reply {
+        let Ask { live, request, cache, admission, .. } = self.ask;
         let fields = self.found.as_ref().filter(|_| self.validate).map(|stored| (stored, stored.fields()));
         let (conditions, renews) = match &fields {
             Some((stored, fields)) => asking_about(stored, fields),
@@ -190,6 +204,12 @@ impl<'r> Miss<'r> {
         let fill = self.ask.fill(filling, admission.clone(), flight, before);
         let (sender, unshared) = oneshot::channel();
         tokio::spawn(fill.run(sender));
+        self.landed(ticket, unshared).await
+    }
+
+    /// What becomes of the one who started a fetch.
+    async fn landed(mut self, mut ticket: Ticket, unshared: oneshot::Receiver<Answer>) -> Reply {
+        let Ask { app, request, .. } = self.ask;
         match ticket.landed().await {
             Phase::Shared(shared) => {
                 self.forward.stored = app.store.takes_writes();
@@ -200,6 +220,40 @@ impl<'r> Miss<'r> {
             Phase::Alone(detail) => self.unshared(detail, unshared.await),
             Phase::Waiting | Phase::Lost => Failure::internal().reply(),
         }
+    }
+
+    /// A HEAD goes to the origin itself. What its answer says of the representation is learnt.
+    pub async fn head(self, body: RequestBody) -> Reply {
+        let Ask { app, live, request, .. } = self.ask;
+        let sent = app.clock.now();
+        match live.upstream.send(forward::passed(request, live, body)).await {
+            Err(error) => self.failed(&error),
+            Ok(fetched) => {
+                self.learn(&fetched.head, sent);
+                respond::fetched(fetched, Outcome::Forward(self.forward), app.clock.now())
+            }
+        }
+    }
+
+    /// RFC 9111 §4.3.5: renews the stored response that the origin describes; one that it does not
+    /// describe is obsolete.
+    fn learn(&self, told: &http::response::Parts, sent: SystemTime) {
+        let Some(stored) = self.found.as_ref().filter(|_| self.validate && told.status == StatusCode::OK)
+        else {
+            return;
+        };
+        let described = describes(&told.headers, &stored.fields(), stored.body.len());
+        let renews = Some(Arc::clone(stored)).filter(|_| described);
+        // Who is fetching it learns no less.
+        let Role::Leader(flight, ticket) = self.ask.join(stored, None) else { return };
+        let before = Before { renews, supersedes: true, spares: false };
+        let admission = Admission { head_only: false, ..self.ask.admission.clone() };
+        let fill = self.ask.fill(http::Request::default(), admission, flight, before);
+        let told = told.headers.clone();
+        tokio::spawn(async move {
+            fill.learn(told, sent).await;
+            drop(ticket);
+        });
     }
 
     /// The stored response that answers if the origin fails.

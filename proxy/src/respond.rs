@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{
         CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
         TRANSFER_ENCODING, UPGRADE,
@@ -84,7 +84,8 @@ fn answer(
     outcome: Outcome,
     age: Option<Duration>,
 ) -> Reply {
-    let (status, fields, body) = if is_not_modified(&request.head.headers, facts) {
+    let reads = matches!(request.head.method, Method::GET | Method::HEAD);
+    let (status, fields, body) = if reads && is_not_modified(&request.head.headers, facts) {
         (StatusCode::NOT_MODIFIED, Fields::Map(without_representation(lines)), ReplyBody::None)
     } else {
         (facts.status, Fields::Lines(lines.clone()), body)

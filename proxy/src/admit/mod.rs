@@ -5,6 +5,7 @@
 
 mod framing;
 mod head;
+mod reference;
 mod target;
 
 use http::StatusCode;

@@ -45,7 +45,7 @@ pub struct Target {
     /// How a trusted proxy was asked, where it says so.
     forwarded: Forwarded,
     /// As received, byte for byte; `*` for `OPTIONS *`.
-    path_and_query: PathAndQuery,
+    pub(super) path_and_query: PathAndQuery,
 }
 
 /// What a trusted proxy says of the request that it passes on.
@@ -243,7 +243,7 @@ fn all_lines(headers: &HeaderMap, name: &'static str) -> Option<HeaderValue> {
 }
 
 /// What `http` takes as path and query, but no fragment, which it would drop without a word.
-fn path(raw: Bytes) -> Result<PathAndQuery, TargetError> {
+pub(super) fn path(raw: Bytes) -> Result<PathAndQuery, TargetError> {
     if raw.iter().any(|b| matches!(b, b'#' | b' ') || b.is_ascii_control()) {
         return Err(TargetError::Byte);
     }
@@ -252,7 +252,7 @@ fn path(raw: Bytes) -> Result<PathAndQuery, TargetError> {
 
 /// `http://authority/path`: the authority and the rest. The scheme stated does not matter: which
 /// one it was is known from the connection.
-fn absolute_form(raw: &Bytes) -> Result<(Bytes, Bytes), TargetError> {
+pub(super) fn absolute_form(raw: &Bytes) -> Result<(Bytes, Bytes), TargetError> {
     let colon = memchr::memmem::find(raw, b"://").ok_or(TargetError::Form)?;
     let (scheme, rest) = (raw.slice(..colon), raw.slice(colon + 3..));
     if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
@@ -281,7 +281,7 @@ fn single_host(
 
 /// `host[:port]` in one spelling: lower case, one trailing dot and the scheme's own port dropped.
 /// `None` for anything else (RFC 3986 §3.2.2: no userinfo, no empty host).
-fn normalise_field(raw: &HeaderValue, scheme: Scheme) -> Option<HeaderValue> {
+pub(super) fn normalise_field(raw: &HeaderValue, scheme: Scheme) -> Option<HeaderValue> {
     if is_plain_name(raw.as_bytes()) {
         return Some(raw.clone());
     }

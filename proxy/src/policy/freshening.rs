@@ -51,6 +51,17 @@ pub fn freshen(stored: &mut HeaderMap, told: &HeaderMap) {
     }
 }
 
+/// §4.3.5: whether the answer to a HEAD describes the stored response: "matching values for any
+/// received validator fields (ETag and Last-Modified) and, if the HEAD response has a Content-Length
+/// header field, the value of Content-Length matches that of the stored response".
+#[must_use]
+pub fn describes(told: &HeaderMap, stored: &HeaderMap, length: usize) -> bool {
+    let same = |name| told.get(&name).is_none_or(|value| stored.get(&name) == Some(value));
+    let length = length.to_string();
+    let fits = told.get(CONTENT_LENGTH).is_none_or(|value| value.as_bytes() == length.as_bytes());
+    same(ETAG) && same(LAST_MODIFIED) && fits
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +93,20 @@ mod tests {
         let mut request = map(&client);
         assert!(!ask(&mut request, &map(&[("content-type", "a/b")])));
         assert_eq!(request, map(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn section_4_3_5_a_head_describes_what_it_does_not_contradict() {
+        let stored = map(&[("etag", "\"a\""), ("x", "1")]);
+        for (told, same) in [
+            (map(&[]), true),
+            (map(&[("etag", "\"a\""), ("content-length", "7"), ("x", "2")]), true),
+            (map(&[("etag", "\"b\"")]), false),
+            (map(&[("content-length", "8")]), false),
+            (map(&[("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT")]), false),
+        ] {
+            assert_eq!(describes(&told, &stored, 7), same, "{told:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | [`validation`] | §4.3.2 | does the client have it already? |
 //! | [`freshening`] | §4.3.1, §4.3.4 | how is the origin asked whether it still holds, and what does a 304 change? |
 //! | [`invalidation`] | §4.4 | what does a success make obsolete? |
+//! | [`posted`] | RFC 9110 §9.3.3 | may a POST's answer serve a GET? |
 //! | [`rule`] | – | what does the operator say? |
 
 pub mod cache_control;
@@ -21,6 +22,7 @@ pub mod facts;
 pub mod freshening;
 pub mod freshness;
 pub mod invalidation;
+pub mod posted;
 pub mod request;
 pub mod reuse;
 pub mod rule;

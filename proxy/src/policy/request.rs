@@ -44,6 +44,17 @@ pub struct Admission {
 }
 
 impl Admission {
+    /// The admission of a request with these fields, of which only the credentials matter.
+    #[must_use]
+    pub fn with_credentials(headers: &HeaderMap, rule: &CacheRule) -> Self {
+        let kept = rule.credentials == Credentials::Bypass;
+        Self {
+            cookie: kept && has_unkeyed_cookie(headers, rule),
+            authorization: kept && has_unkeyed_authorization(headers, rule),
+            ..Self::default()
+        }
+    }
+
     /// Whether it carries credentials of one user.
     #[must_use]
     pub fn has_credentials(&self) -> bool {
@@ -80,13 +91,8 @@ pub fn admit(inquiry: &Inquiry<'_>, rule: &CacheRule) -> Result<Admission, Forwa
     if control.as_ref().is_some_and(|control| control.no_store) {
         return refuse(Fwd::Request, Detail::ClientNoStore);
     }
-    let kept = rule.credentials == Credentials::Bypass;
-    Ok(Admission {
-        head_only: inquiry.method == Method::HEAD,
-        cookie: kept && has_unkeyed_cookie(headers, rule),
-        authorization: kept && has_unkeyed_authorization(headers, rule),
-        control,
-    })
+    let head_only = inquiry.method == Method::HEAD;
+    Ok(Admission { head_only, control, ..Admission::with_credentials(headers, rule) })
 }
 
 /// §5.2.1 and, without `Cache-Control`, §5.4.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use http::header::{AUTHORIZATION, COOKIE};
+
 use super::{
     cache_control::CacheControl,
     facts::ResponseFacts,
@@ -116,7 +118,18 @@ fn reuse(
     if stored.fingerprint != fingerprint {
         return Err(Forward::because(Fwd::Miss, Some(Detail::RuleChanged)));
     }
-    offer(&stored.facts, stored.exchange(), asked, rule, now)
+    let freshness = offer(&stored.facts, stored.exchange(), asked, rule, now)?;
+    let refreshed = freshness.allowed == Some(Detail::StaleWhileRevalidate);
+    if refreshed && selects_by_credentials(stored, asked) {
+        return Err(Forward::because(Fwd::Stale, None));
+    }
+    Ok(freshness)
+}
+
+/// Whether the response was selected by credentials of one user, which a refresh does not carry.
+fn selects_by_credentials(stored: &Stored, asked: &Admission) -> bool {
+    let nominates = |name| stored.nominated.contains(&name);
+    asked.cookie && nominates(COOKIE) || asked.authorization && nominates(AUTHORIZATION)
 }
 
 /// Whether a response is fresh, or may be stale, may meet these credentials, and is what the client

@@ -8,7 +8,8 @@ use http::{
 use super::facts::{ResponseFacts, http_date};
 
 /// Whether a request's own condition makes the answer 304. Only for a 200; `If-None-Match` goes
-/// before `If-Modified-Since` (RFC 9110 §13.2.2).
+/// before `If-Modified-Since` (RFC 9110 §13.2.2). Without `Last-Modified`, "a cache SHOULD use the
+/// stored response's Date field value" (RFC 9111 §4.3.2).
 #[must_use]
 pub fn is_not_modified(asked: &HeaderMap, facts: &ResponseFacts) -> bool {
     if facts.status != StatusCode::OK {
@@ -18,7 +19,7 @@ pub fn is_not_modified(asked: &HeaderMap, facts: &ResponseFacts) -> bool {
         return none_match_fails(asked, facts);
     }
     let since = asked.get(IF_MODIFIED_SINCE).and_then(http_date);
-    match (since, facts.last_modified) {
+    match (since, facts.last_modified.or(facts.date)) {
         (Some(since), Some(modified)) => modified <= since,
         _ => false,
     }
@@ -96,6 +97,8 @@ mod tests {
         assert!(!not_modified(&[("if-modified-since", "yesterday")], &stored));
         assert!(!not_modified(&[same, ("if-none-match", "\"b\"")], &stored));
         assert!(!not_modified(&[same], &[]));
+        assert!(not_modified(&[same], &[("date", "Sun, 06 Nov 1994 08:49:37 GMT")]));
+        assert!(!not_modified(&[same], &[("date", "Sun, 06 Nov 1994 08:49:38 GMT")]));
     }
 
     #[test]

@@ -12,11 +12,36 @@ on_both_stores![
     all_variants_go,
     a_fill_begun_before_is_neither_stored_nor_joined,
     a_rule_without_a_cache_invalidates_too,
+    the_places_that_the_answer_names_are_obsolete_too,
 ];
+
+/// RFC 9111 §4.4.
+async fn the_places_that_the_answer_names_are_obsolete_too(on: On) {
+    let origin = Origin::start(|asked| match asked.method.as_str() {
+        "POST" => answer("201 Created", "Location: /list/5\r\nContent-Location: ?page=1\r\n", ""),
+        "PUT" => answer("200 OK", "Location: http://other.example/list/5\r\n", ""),
+        _ => ok("", "answer"),
+    });
+    let story = Story::cached(on, origin.await, "10s").await;
+    let all = ["/list", "/list/5", "/list?page=1"];
+    for target in all {
+        story.get(target).await;
+    }
+    story.post("PUT /other", "x").await;
+    for target in all {
+        assert!(story.get(target).await.is_hit(), "{target}");
+    }
+    story.post("POST /list", "x").await;
+    for target in all {
+        assert_eq!(story.get(target).await.fine(), "fwd=uri-miss; stored", "{target}");
+    }
+}
 
 async fn a_success_makes_the_target_obsolete(on: On) {
     let origin = Origin::start(|asked| match asked.target.as_str() {
-        "/moved" if asked.method != "GET" => answer("303 See Other", "Location: /a\r\n", ""),
+        "/moved" if asked.method != "GET" => {
+            answer("303 See Other", "Location: http://other.example/\r\n", "")
+        }
         _ => ok("", &format!("answer {}", asked.number)),
     });
     let story = Story::cached(on, origin.await, "10s").await;

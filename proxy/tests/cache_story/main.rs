@@ -32,4 +32,7 @@ mod fleet;
 mod hits;
 mod invalidation;
 mod keys;
+mod learnt;
 mod rules;
+mod stale;
+mod validation;

@@ -1,0 +1,190 @@
+//! Stale responses are served where somebody allows it (RFC 9111 §4.2.4, RFC 5861).
+//!
+//! Where the origin states the lifetime, age counts from `Date`, which has no fractions: up to a second
+//! more than has passed.
+
+use crate::support::{
+    origin::{Asked, Gate, Origin, Step, answer, ok},
+    story::{On, Story},
+};
+
+on_both_stores![
+    stale_while_revalidate_serves_at_once_and_refreshes_once,
+    a_refresh_carries_what_selects_and_nothing_else,
+    beyond_the_window_the_client_waits,
+    a_refresh_that_fails_costs_nobody_anything,
+    stale_if_error_stands_in_for_errors_within_its_window,
+    stale_if_error_stands_in_for_an_origin_that_is_gone,
+    what_must_be_revalidated_is_never_served_stale,
+    a_client_may_take_stale,
+    a_head_is_answered_stale_too,
+];
+
+async fn stale_while_revalidate_serves_at_once_and_refreshes_once(on: On) {
+    let gate = Gate::shut();
+    let behind = gate.clone();
+    let origin = Origin::start(move |asked: &Asked| {
+        let mut steps = ok("ETag: \"a\"\r\nCache-Control: max-age=10, stale-while-revalidate=30\r\n", "old");
+        if asked.number > 1 {
+            steps = answer("304 Not Modified", "X-New: 1\r\n", "");
+            steps.insert(0, Step::Wait(behind.clone()));
+        }
+        steps
+    });
+    let story = Story::cached(on, origin.await, "origin").await;
+    story.get("/a").await;
+    story.pass_millis(15_000);
+    let mut browser = story.browser().await;
+    for _ in 0..5 {
+        let stale = browser.ask("GET /a", &[]).await;
+        assert_eq!(stale.says(), "hit; ttl=-5; detail=stale-while-revalidate");
+        assert_eq!((stale.body.as_str(), stale.field("age")), ("old", "15"));
+    }
+    story.asked(2).await;
+    gate.open();
+    story.settled().await;
+    let fresh = story.get("/a").await;
+    assert!(fresh.says().starts_with("hit; ttl=9"), "{}", fresh.says());
+    assert_eq!(fresh.field("x-new"), "1");
+    assert_eq!(story.origin.count(), 2);
+}
+
+async fn a_refresh_carries_what_selects_and_nothing_else(on: On) {
+    let origin = Origin::start(|_| ok("Vary: X-Tenant\r\nCache-Control: public\r\n", "body"));
+    let cache = "{ ttl: 10s, stale_while_revalidate: 30s, key: { headers: [x-version], cookies: [lang] } }";
+    let story = Story::cached(on, origin.await, cache).await;
+    let fields = [
+        ("x-tenant", "t"),
+        ("x-version", "v"),
+        ("cookie", "lang=de; session=secret"),
+        ("authorization", "Bearer secret"),
+        ("user-agent", "me"),
+        ("cache-control", "no-cache"),
+        ("if-none-match", "\"mine\""),
+    ];
+    story.get_with("/a", &fields).await;
+    story.pass_millis(10_500);
+    let stale = story.get_with("/a", &fields).await;
+    assert!(stale.is_hit(), "{}", stale.says());
+    story.asked(2).await;
+    let refresh = story.origin.last();
+    let named: Vec<_> = refresh.fields.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+    assert_eq!(refresh.field("x-tenant"), Some("t"));
+    assert_eq!(refresh.field("x-version"), Some("v"));
+    assert_eq!(refresh.field("cookie"), Some("lang=de"));
+    for absent in ["authorization", "user-agent", "cache-control", "if-none-match"] {
+        assert!(!named.iter().any(|name| name == absent), "{named:?}");
+    }
+    story.settled().await;
+    assert_eq!(story.get_with("/a", &fields).await.says(), "hit; ttl=10");
+}
+
+async fn beyond_the_window_the_client_waits(on: On) {
+    let origin = Origin::start(|asked| {
+        ok("Cache-Control: max-age=10, stale-while-revalidate=5\r\n", &asked.number.to_string())
+    });
+    let story = Story::cached(on, origin.await, "origin").await;
+    story.get("/a").await;
+    story.pass_millis(15_000);
+    let waited = story.get("/a").await;
+    assert_eq!((waited.fine(), waited.body.as_str()), ("fwd=stale; stored", "2"));
+}
+
+async fn a_refresh_that_fails_costs_nobody_anything(on: On) {
+    let origin = Origin::start(|asked| match asked.number {
+        1 => ok("", "old"),
+        2 => vec![Step::Reset],
+        3 => answer("500 No", "", "trouble"),
+        _ => ok("", "new"),
+    });
+    let story = Story::cached(on, origin.await, "{ ttl: 10s, stale_while_revalidate: 30s }").await;
+    story.get("/a").await;
+    story.pass_millis(10_500);
+    for refreshes in 2..=4 {
+        assert_eq!(story.get("/a").await.body, "old");
+        // A reset connection is tried once more.
+        story.asked(refreshes).await;
+        story.settled().await;
+    }
+    assert_eq!(story.get("/a").await.body, "new");
+}
+
+async fn stale_if_error_stands_in_for_errors_within_its_window(on: On) {
+    let origin = Origin::start(|asked| match asked.number {
+        1 => ok("ETag: \"a\"\r\n", "old"),
+        2 => answer("500 No", "", "trouble"),
+        3 => answer("502 No", "", "trouble"),
+        4 => answer("503 No", "", "trouble"),
+        5 => answer("504 No", "", "trouble"),
+        _ => answer("501 No", "", "not implemented"),
+    });
+    let story = Story::cached(on, origin.await, "{ ttl: 10s, stale_if_error: 60s }").await;
+    story.get("/a").await;
+    story.pass_millis(10_500);
+    for status in [500, 502, 503, 504] {
+        let stale = story.get("/a").await;
+        assert_eq!(stale.fine(), format!("fwd=stale; fwd-status={status}; detail=stale-if-error"));
+        assert_eq!((stale.body.as_str(), stale.field("age")), ("old", "10"));
+    }
+    let other = story.get("/a").await;
+    assert_eq!((other.status, other.body.as_str()), (501, "not implemented"), "no outage");
+}
+
+async fn stale_if_error_stands_in_for_an_origin_that_is_gone(on: On) {
+    let origin = Origin::start(|asked| match asked.number {
+        1 => ok("", "old"),
+        _ => vec![Step::Reset],
+    });
+    let story = Story::cached(on, origin.await, "{ ttl: 10s, stale_if_error: 60s }").await;
+    story.get("/a").await;
+    story.pass_millis(10_500);
+    let stale = story.get("/a").await;
+    assert_eq!(stale.fine(), "fwd=stale; detail=stale-if-error");
+    assert_eq!((stale.status, stale.body.as_str(), stale.field("age")), (200, "old", "10"));
+    story.pass_millis(60_000);
+    let error = story.get("/a").await;
+    assert_eq!(error.status, 502);
+    assert!(error.body.contains("closed the connection"), "{}", error.body);
+}
+
+async fn what_must_be_revalidated_is_never_served_stale(on: On) {
+    for directive in ["must-revalidate", "proxy-revalidate", "no-cache", "s-maxage=10"] {
+        let fields = format!("ETag: \"a\"\r\nCache-Control: max-age=10, {directive}\r\n");
+        let origin = Origin::start(move |asked: &Asked| match asked.number {
+            1 => ok(&fields, "old"),
+            _ => vec![Step::Reset],
+        });
+        let cache = "{ stale_if_error: 60s, stale_while_revalidate: 60s }";
+        let story = Story::cached(on, origin.await, cache).await;
+        story.get("/a").await;
+        story.pass_millis(10_500);
+        let asked = story.get_with("/a", &[("cache-control", "max-stale")]).await;
+        assert_eq!(asked.status, 502, "{directive}: {}", asked.says());
+    }
+}
+
+async fn a_client_may_take_stale(on: On) {
+    let origin = Origin::start(|_| ok("Cache-Control: max-age=10\r\n", "old"));
+    let story = Story::cached(on, origin.await, "origin").await;
+    story.get("/a").await;
+    story.pass_millis(15_000);
+    let takes = async |control| story.get_with("/a", &[("cache-control", control)]).await;
+    for enough in ["max-stale=6", "max-stale"] {
+        let says = takes(enough).await.says().to_owned();
+        assert_eq!(says, "hit; ttl=-5; detail=max-stale", "{enough}");
+    }
+    assert_eq!(story.origin.count(), 1);
+    assert_eq!(takes("max-stale=5").await.fine(), "fwd=stale; stored");
+}
+
+async fn a_head_is_answered_stale_too(on: On) {
+    let origin = Origin::start(|_| ok("Cache-Control: max-age=10, stale-while-revalidate=30\r\n", "old"));
+    let story = Story::cached(on, origin.await, "origin").await;
+    story.get("/a").await;
+    story.pass_millis(15_000);
+    assert!(story.ask("HEAD /a", &[]).await.is_hit());
+    story.asked(2).await;
+    assert_eq!(story.origin.last().method, "GET", "a refresh brings the body");
+    story.settled().await;
+    assert_eq!(story.get("/a").await.says(), "hit; ttl=9");
+}
