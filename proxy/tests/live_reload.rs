@@ -78,8 +78,8 @@ impl Trial {
     async fn assert_none_lost(self) {
         let tally = self.load.stop().await;
         assert!(tally.failures.is_empty(), "{:?}", tally.failures);
-        assert!(tally.times.len() > 100, "{}", tally.times.len());
-        assert!(tally.says["hit; "] > 10, "{:?}", tally.says);
+        let says = tally.says();
+        assert!(says.values().sum::<usize>() > 100 && says["hit"] > 10, "{says:?}");
     }
 }
 

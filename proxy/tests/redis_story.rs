@@ -62,9 +62,9 @@ impl Trial {
 async fn hits_return(trial: &Trial, load: &Load) {
     let begun = Instant::now();
     loop {
-        let (asked, hits) = (trial.origin.count(), load.said("hit; "));
+        let (asked, hits) = (trial.origin.count(), load.said("hit"));
         eventually("there are answers", async || {
-            load.said("hit; ") > hits + 200 || trial.origin.count() > asked
+            load.said("hit") > hits + 200 || trial.origin.count() > asked
         })
         .await;
         if trial.origin.count() == asked {
@@ -92,12 +92,12 @@ async fn is_missed(load: &Load) {
 
 /// No client has seen an error, and none has waited.
 async fn assert_harmless(trial: &Trial, load: Load) {
-    let mut tally = load.stop().await;
+    let tally = load.stop().await;
     assert!(tally.failures.is_empty(), "{:?}", tally.failures);
     assert_waited_no_longer(BUDGET + TURN.max(trial.lag.most()), &trial.sidecar.admin_text("/metrics"));
     let (most, slowest) = (tally.within(90), tally.within(100));
-    assert!(most < BUDGET + TURN, "nine of ten within {most:?} of {:?}", tally.says);
-    assert!(slowest < BUDGET + SLACK, "the slowest took {slowest:?} of {:?}", tally.says);
+    assert!(most < BUDGET + TURN, "nine of ten within {most:?} of {:?}", tally.says());
+    assert!(slowest < BUDGET + SLACK, "the slowest took {slowest:?} of {:?}", tally.says());
 }
 
 /// By the sidecar's own measure: what each request spent on Redis, all its look-ups together.

@@ -182,7 +182,7 @@ mod tests {
     use super::*;
     use crate::{
         headers::Peer,
-        status::{Forward, Fwd, Outcome, Own},
+        status::{Detail, Forward, Fwd, Outcome, Own},
     };
 
     fn metrics() -> Metrics {
@@ -244,6 +244,23 @@ mod tests {
                 "process_start_time_seconds 1.5",
                 concat!("sidecache_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
                 "# EOF",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_exact_cause_is_counted_too() {
+        let metrics = metrics();
+        metrics.follow(&names(["/a"]));
+        let cause = |detail| Outcome::Forward(Forward::because(Fwd::Bypass, Some(detail)));
+        for outcome in [cause(Detail::Cookie), cause(Detail::Cookie), cause(Detail::NoStore), MISS] {
+            count(&metrics, Some("/a"), outcome, 200, 0);
+        }
+        assert_shows(
+            &metrics,
+            &[
+                r#"sidecache_request_details_total{rule="/a",detail="cookie"} 2"#,
+                r#"sidecache_request_details_total{rule="/a",detail="no-store"} 1"#,
             ],
         );
     }

@@ -1,6 +1,9 @@
-//! The counters of requests, made once per configuration: counting takes no lock.
+//! The counters of requests, made once per configuration: counting a hit takes no lock.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
@@ -22,17 +25,28 @@ const UNMATCHED: &str = "-";
 #[derive(Debug, Default)]
 struct RuleMetrics {
     requests: [[Counter; CLASSES.len()]; OUTCOMES],
+    /// By the words of the vocabulary, as far as they have come up.
+    details: Mutex<BTreeMap<&'static str, u64>>,
     bytes: Counter,
 }
 
 impl RuleMetrics {
-    /// Two atomic additions.
+    /// Two atomic additions; where there is a detail to name, a short lock.
     fn count(&self, exchange: &Exchange<'_>) {
         let classes = self.requests.get(place(exchange.outcome));
         if let Some(counter) = classes.and_then(|classes| classes.get(class(exchange.status))) {
             counter.inc();
         }
         self.bytes.inc_by(exchange.body_bytes);
+        if let Some(detail) = exchange.outcome.detail() {
+            let mut details = self.details.lock().unwrap_or_else(PoisonError::into_inner);
+            *details.entry(detail.as_str()).or_default() += 1;
+        }
+    }
+
+    fn details(&self) -> Vec<(&'static str, u64)> {
+        let details = self.details.lock().unwrap_or_else(PoisonError::into_inner);
+        details.iter().map(|(word, count)| (*word, *count)).collect()
     }
 }
 
@@ -104,6 +118,15 @@ impl Rules {
             "sidecache_requests",
             "Requests that are done, by the rule that matched, what became of them, and the status sent",
             rules().flat_map(|(name, rule)| rule_series(name, rule)),
+        );
+        scrape.counters(
+            "sidecache_request_details",
+            "The same requests by the exact cause in `detail`, as far as there is one to name",
+            rules().flat_map(|(name, rule)| {
+                rule.details()
+                    .into_iter()
+                    .map(move |(word, count)| ([("rule", name), ("detail", word)], count))
+            }),
         );
         scrape.counters(
             "sidecache_response_bytes",

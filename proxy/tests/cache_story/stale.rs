@@ -16,6 +16,7 @@ on_both_stores![
     stale_if_error_stands_in_for_errors_within_its_window,
     stale_if_error_stands_in_for_an_origin_that_is_gone,
     what_must_be_revalidated_is_never_served_stale,
+    an_outage_of_a_minute_goes_unseen,
     a_client_may_take_stale,
     a_head_is_answered_stale_too,
 ];
@@ -145,6 +146,27 @@ async fn stale_if_error_stands_in_for_an_origin_that_is_gone(on: On) {
     let error = story.get("/a").await;
     assert_eq!(error.status, 502);
     assert!(error.body.contains("closed the connection"), "{}", error.body);
+}
+
+async fn an_outage_of_a_minute_goes_unseen(on: On) {
+    let origin = Origin::start(|asked| match asked.number {
+        1 => ok("", "old"),
+        number if number % 2 == 0 => answer("503 No", "", "trouble"),
+        _ => vec![Step::Close],
+    });
+    let story = Story::cached(on, origin.await, "{ ttl: 10s, stale_if_error: 60s }").await;
+    story.get("/a").await;
+    story.pass_millis(9_500);
+    for second in 10..70 {
+        story.pass_millis(1_000);
+        let (one, other) = tokio::join!(story.get("/a"), story.get("/a"));
+        for answer in [one, other] {
+            assert_eq!((answer.status, answer.body.as_str()), (200, "old"), "{second}: {}", answer.says());
+        }
+    }
+    story.pass_millis(1_000);
+    let over = story.get("/a").await;
+    assert!([502, 503].contains(&over.status), "{over:?}");
 }
 
 async fn what_must_be_revalidated_is_never_served_stale(on: On) {

@@ -24,10 +24,8 @@ pub struct Load {
 /// What the clients have seen.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// How long each answered request took.
-    pub times: Vec<Duration>,
-    /// How often each `Cache-Status` came, without its numbers.
-    pub says: BTreeMap<String, usize>,
+    /// How long each answered request took, by its `Cache-Status` without the number of seconds.
+    pub times: BTreeMap<String, Vec<Duration>>,
     /// What was not a whole 200.
     pub failures: Vec<String>,
 }
@@ -53,9 +51,9 @@ impl Load {
                     let mut tally = tally.lock().unwrap();
                     match answer {
                         Some(answer) if answer.status == 200 && answer.whole => {
-                            let says = answer.says().split("ttl=").next().unwrap_or_default().to_owned();
-                            *tally.says.entry(says).or_default() += 1;
-                            tally.times.push(took);
+                            let members = answer.says().split("; ");
+                            let says: Vec<_> = members.filter(|m| !m.starts_with("ttl=")).collect();
+                            tally.times.entry(says.join("; ")).or_default().push(took);
                         }
                         other => {
                             tally.failures.push(format!("{line}: {other:?}"));
@@ -70,7 +68,7 @@ impl Load {
 
     /// How often this was said so far.
     pub fn said(&self, says: &str) -> usize {
-        self.tally.lock().unwrap().says.get(says).copied().unwrap_or_default()
+        self.tally.lock().unwrap().times.get(says).map_or(0, Vec::len)
     }
 
     /// Ends it, and tells what it has seen.
@@ -82,9 +80,24 @@ impl Load {
 }
 
 impl Tally {
-    /// The longest time that this many percent of the requests took at most.
-    pub fn within(&mut self, percent: usize) -> Duration {
-        self.times.sort_unstable();
-        self.times[(self.times.len() - 1) * percent / 100]
+    /// The longest time that this many percent of all requests took at most.
+    pub fn within(&self, percent: usize) -> Duration {
+        quantile(self.times.values().flatten().copied().collect(), percent)
     }
+
+    /// The same of those that were answered so.
+    pub fn within_of(&self, says: &str, percent: usize) -> Duration {
+        quantile(self.times.get(says).cloned().unwrap_or_default(), percent)
+    }
+
+    /// How often each was said.
+    pub fn says(&self) -> BTreeMap<&str, usize> {
+        self.times.iter().map(|(says, times)| (says.as_str(), times.len())).collect()
+    }
+}
+
+fn quantile(mut times: Vec<Duration>, percent: usize) -> Duration {
+    assert!(!times.is_empty(), "nothing was answered so");
+    times.sort_unstable();
+    times[(times.len() - 1) * percent / 100]
 }
