@@ -12,6 +12,7 @@ use crate::{
     flight::Flights,
     key::ResourceKey,
     limits::{Limits, Timeouts},
+    refreshes::Refreshes,
     routes::{Rules, host_matches},
     store::tiers::Tiers,
     tally::Tally,
@@ -28,6 +29,8 @@ pub struct App {
     /// How often each resource has been made obsolete. A fill notes it when it starts and stores
     /// nothing if that has moved on: what it fetched may be older than the change.
     pub generations: Tally,
+    /// What has become of refreshes.
+    pub refreshes: Refreshes,
     /// What time it is.
     pub clock: Clock,
 }
@@ -59,6 +62,7 @@ impl App {
             store,
             flights: Flights::default(),
             generations: Tally::default(),
+            refreshes: Refreshes::default(),
             clock,
         }
     }

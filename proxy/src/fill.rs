@@ -108,6 +108,8 @@ impl Fill {
             fetched = self.live.upstream.send(request) => fetched,
             () = self.app.flights.unwanted(&self.flight) => return,
         };
+        let failed = fetched.as_ref().map_or(true, |fetched| is_server_error(fetched.head.status));
+        self.app.flights.note_failure(&self.key, self.fingerprint, failed);
         match fetched {
             Err(error) => self.end(Phase::Failed(Arc::new(error))),
             Ok(fetched) if self.before.spares && is_server_error(fetched.head.status) => {

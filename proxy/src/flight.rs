@@ -12,12 +12,12 @@ use std::{
 };
 
 use http::StatusCode;
-use quick_cache::sync::Cache;
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
 use crate::{
     headers::Lines,
     key::{ResourceKey, VariantKey},
+    lately::Lately,
     policy::{facts::ResponseFacts, freshness::ExchangeTimes},
     spool::Spool,
     status::Detail,
@@ -30,23 +30,18 @@ use crate::{
 pub struct Flights {
     open: Mutex<HashMap<FlightKey, Arc<Flight>>>,
     landings: Tally,
-    unshared: Unshared,
+    unshared: Lately,
+    failures: Lately,
 }
 
-/// The resources whose last answer was for one request only, and when that was: nobody needs to
-/// wait for the next one, which most likely is so too.
-struct Unshared(Cache<(Box<[u8]>, u64), Instant>);
-
-/// Resources that are remembered at most.
-const UNSHARED: usize = 8 * 1024;
-/// How long one is remembered.
+/// How long it is remembered that an answer was for one request only: most likely the next one is so
+/// too, and nobody needs to wait for it.
 const UNSHARED_FOR: Duration = Duration::from_secs(10);
-
-impl Default for Unshared {
-    fn default() -> Self {
-        Self(Cache::new(UNSHARED))
-    }
-}
+/// How long an origin that has failed is not waited for where something else may be served: longer
+/// than a request to one that hangs takes to fail.
+const FAILING_FOR: Duration = Duration::from_secs(60);
+/// How long after a failure a refresh is not tried again.
+const REST: Duration = Duration::from_secs(1);
 
 /// Requests with the same one may share an answer, as far as is known before it comes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -147,18 +142,29 @@ impl Flights {
     /// Whether an answer for this resource under this rule was lately for one request only.
     #[must_use]
     pub fn lately_unshared(&self, resource: &ResourceKey, fingerprint: u64) -> bool {
-        let key = (resource.as_bytes().into(), fingerprint);
-        self.unshared.0.get(&key).is_some_and(|since| since.elapsed() < UNSHARED_FOR)
+        self.unshared.since(resource, fingerprint).is_some_and(|since| since < UNSHARED_FOR)
     }
 
     /// Remembers whether an answer could be shared.
     pub fn note(&self, resource: &ResourceKey, fingerprint: u64, shared: bool) {
-        let key = (resource.as_bytes().into(), fingerprint);
-        if shared {
-            self.unshared.0.remove(&key);
-        } else {
-            self.unshared.0.insert(key, Instant::now());
-        }
+        self.unshared.note(resource, fingerprint, !shared);
+    }
+
+    /// Whether the origin failed when it was last asked for this resource, lately.
+    #[must_use]
+    pub fn is_failing(&self, resource: &ResourceKey, fingerprint: u64) -> bool {
+        self.failures.since(resource, fingerprint).is_some_and(|since| since < FAILING_FOR)
+    }
+
+    /// Whether it failed so lately that it is left in peace.
+    #[must_use]
+    pub fn rests(&self, resource: &ResourceKey, fingerprint: u64) -> bool {
+        self.failures.since(resource, fingerprint).is_some_and(|since| since < REST)
+    }
+
+    /// Remembers whether the origin failed.
+    pub fn note_failure(&self, resource: &ResourceKey, fingerprint: u64, failed: bool) {
+        self.failures.note(resource, fingerprint, failed);
     }
 
     /// How many are under way.
@@ -235,6 +241,12 @@ impl Flight {
     #[must_use]
     pub fn can_be_joined(&self) -> bool {
         self.key.is_some()
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase.borrow().clone()
     }
 
     /// Tells all who wait.

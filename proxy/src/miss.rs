@@ -53,16 +53,25 @@ impl Ask<'_> {
     /// Refreshes what was served stale: once at a time, for no client, and not if that has been done
     /// since `seen` (RFC 5861 §3).
     pub fn refresh(self, stored: &Arc<Stored>, seen: Option<u64>) {
+        if self.app.flights.rests(self.key, self.rule.fingerprint) {
+            return;
+        }
         let Role::Leader(flight, ticket) = self.join(stored, seen) else { return };
         let fields = stored.fields();
         let (conditions, renews) = asking_about(stored, &fields);
         let request = forward::refreshing(self.request, self.live, self.cache, &stored.nominated, conditions);
         let admission = Admission::default();
-        let before = Before { renews, supersedes: true, spares: false };
-        let fill = self.fill(request, admission, flight, before);
+        let before = Before { renews, supersedes: true, spares: true };
+        let fill = self.fill(request, admission, Arc::clone(&flight), before);
+        let (app, path) = (Arc::clone(self.app), self.request.head.target.path().to_owned());
         tokio::spawn(async move {
             fill.run(oneshot::channel().0).await;
             drop(ticket); // Without it nobody would wait for the answer.
+            let phase = flight.phase();
+            app.refreshes.count(&phase);
+            if let Phase::Failed(error) = phase {
+                tracing::warn!(%error, path, "a response that is served stale could not be refreshed");
+            }
         });
     }
 
@@ -154,7 +163,14 @@ impl<'r> Miss<'r> {
     /// What selects is known only with the answer; until then it is what the rule keys and what was
     /// `nominated` last.
     pub async fn answer(mut self, seen: Option<u64>) -> Option<Reply> {
-        let Ask { app, key, rule, selector, .. } = self.ask;
+        let Ask { app, key, rule, selector, request, .. } = self.ask;
+        if let Some((stored, freshness)) = self.stand_in()
+            && app.flights.is_failing(key, rule.fingerprint)
+        {
+            // Once was enough to wait for it; those who come now only have it asked.
+            self.ask.refresh(stored, seen);
+            return Some(respond::stored(stored, freshness, request));
+        }
         if !self.collapse || app.flights.lately_unshared(key, rule.fingerprint) {
             return Some(self.lead(Flight::alone()).await);
         }

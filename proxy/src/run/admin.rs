@@ -84,6 +84,8 @@ pub(super) fn metrics(app: &Arc<App>, status: &Arc<Status>, log: &Log, budget: u
     let of = Arc::clone(app);
     metrics.register(move |scrape| snapshot::upstream(scrape, of.live().upstream.stats()));
     let of = Arc::clone(app);
+    metrics.register(move |scrape| snapshot::refreshes(scrape, of.refreshes.by_result()));
+    let of = Arc::clone(app);
     metrics.register(move |scrape| match &of.store {
         Tiers::Memory(store) => snapshot::memory(scrape, store.stats(), budget),
         Tiers::Redis(store) => snapshot::redis(scrape, store.stats(), store.health() == RedisHealth::Up),

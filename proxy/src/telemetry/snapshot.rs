@@ -59,6 +59,15 @@ pub fn redis(scrape: &mut Scrape<'_>, stats: RedisStats, up: bool) {
     );
 }
 
+/// What has become of refreshes.
+pub fn refreshes(scrape: &mut Scrape<'_>, by_result: [(&'static str, u64); 3]) {
+    scrape.counters(
+        "sidecache_refreshes",
+        "Fetches for responses that were served stale meanwhile (stale_while_revalidate, stale_if_error)",
+        by_result.map(|(result, count)| ([("result", result)], count)),
+    );
+}
+
 /// The client to the origin.
 pub fn upstream(scrape: &mut Scrape<'_>, stats: UpstreamStats) {
     let (open, idle, waiting) = (stats.open as u64, stats.idle as u64, stats.waiting as u64);

@@ -39,7 +39,17 @@ const MODULES: [(Layer, &[&str]); 5] = [
     (Layer::Seam, &["clock", "message", "observe", "store"]),
     (
         Layer::Adapter,
-        &["flight", "spool", "store::memory", "store::redis", "store::tiers", "tally", "upstream"],
+        &[
+            "flight",
+            "lately",
+            "refreshes",
+            "spool",
+            "store::memory",
+            "store::redis",
+            "store::tiers",
+            "tally",
+            "upstream",
+        ],
     ),
     (Layer::Story, &["app", "error", "fill", "forward", "handler", "miss", "pass", "respond"]),
     (
