@@ -33,3 +33,4 @@ mod hits;
 mod invalidation;
 mod keys;
 mod rules;
+mod storing;
