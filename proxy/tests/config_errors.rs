@@ -155,6 +155,24 @@ fn variables_give_typed_values_and_never_structure() {
 }
 
 #[test]
+fn every_rule_has_the_targeted_fields() {
+    let default = CacheRule::new(None).targeted;
+    assert_eq!(*default, ["sidecache-cache-control", "cdn-cache-control"]);
+    for (line, wanted) in [
+        ("", &default[..]),
+        ("targeted_cache_control: []", &[]),
+        ("targeted_cache_control: CDN-Cache-Control", &default[1..]),
+    ] {
+        let config =
+            parse(&format!("{line}\nroutes: [{{ match: /a, cache: 1m }}, {{ match: /b, cache: origin }}]"));
+        let rules: Vec<_> =
+            config.rules.iter().map(|rule| rule.cache.clone().unwrap().targeted.clone()).collect();
+        assert_eq!(rules, [wanted, wanted].map(std::sync::Arc::from), "{line}");
+        assert_eq!(&*config.targeted_cache_control, wanted, "{line}");
+    }
+}
+
+#[test]
 fn default_names_hold_the_narrowing_but_no_value_of_a_header() {
     let config = parse(
         "routes:\n- { match: /a, methods: [GET, HEAD], host: A.test, headers: { X-Key: secret }, cache: off }\n\

@@ -125,6 +125,8 @@ fn map(reader: &mut Reader<'_>, entries: &Entries<'_>, largest_body: LargestBody
         rule.key = key;
     }
     words(reader, entries, &mut rule);
+    rule.stale_while_revalidate = window(reader, entries, "stale_while_revalidate");
+    rule.stale_if_error = window(reader, entries, "stale_if_error");
     if let Some(at) = entries.get("max_body") {
         rule.max_body = max_body(reader, at, largest_body).unwrap_or(rule.max_body);
     }
@@ -213,6 +215,11 @@ fn words(reader: &mut Reader<'_>, entries: &Entries<'_>, rule: &mut CacheRule) {
     }
 }
 
+/// For how long something stale may be served; `0s` is not at all.
+fn window(reader: &mut Reader<'_>, entries: &Entries<'_>, key: &str) -> Duration {
+    entries.get(key).and_then(|at| reader.scalar(at, "a duration, 30s", duration)).unwrap_or_default()
+}
+
 fn max_body(reader: &mut Reader<'_>, at: &At<'_>, largest_body: LargestBody) -> Option<u64> {
     reader.scalar(at, "a size, 1MiB", |text| match size(text)? {
         0 => Err(Wrong::new("only empty bodies would be stored", "write `cache: off` to store nothing")),
@@ -224,14 +231,8 @@ fn max_body(reader: &mut Reader<'_>, at: &At<'_>, largest_body: LargestBody) -> 
     })
 }
 
-/// Keys whose effect is not built: their defaults are accepted.
+/// A key whose effect is not built: its default is accepted.
 fn not_yet(reader: &mut Reader<'_>, entries: &Entries<'_>) {
-    for key in ["stale_while_revalidate", "stale_if_error"] {
-        let Some(at) = entries.get(key) else { continue };
-        if reader.scalar(at, "a duration, 0s", duration).is_some_and(|length| !length.is_zero()) {
-            reader.wrong(at, Wrong::new(format!("`{key}` is not supported yet"), "remove it, or write 0s"));
-        }
-    }
     if let Some(at) = entries.get("tags").filter(|at| at.items().is_none_or(|tags| !tags.is_empty())) {
         reader.wrong(at, Wrong::new("`tags` is not supported yet", "remove it, or write []"));
     }

@@ -43,6 +43,7 @@ impl fmt::Display for Description<'_> {
         if !config.trusted_proxies.is_empty() {
             writeln!(f, "trusted   {}", shown(&config.trusted_proxies))?;
         }
+        writeln!(f, "governs   {}", governing(config))?;
         writeln!(f, "limits    {}", limits(config))?;
         writeln!(f, "timeouts  {}", timeouts(config))?;
         writeln!(f, "\nroutes (the first match wins)")?;
@@ -64,6 +65,12 @@ fn store(config: &Config) -> String {
         (Some(redis), Some(prefix)) => format!("{redis}, keys begin with {prefix}:"),
         _ => format!("memory, {}", show_size(store.memory)),
     }
+}
+
+/// The fields that say for how long, the first that a response has.
+fn governing(config: &Config) -> String {
+    let targeted = config.targeted_cache_control.iter().map(|name| format!("{name}, else "));
+    format!("{}cache-control and expires", targeted.collect::<String>())
 }
 
 fn limits(config: &Config) -> String {
@@ -123,7 +130,11 @@ fn requests(rule: &Rule) -> String {
 fn lifetimes(cache: &CacheRule) -> Vec<String> {
     let mut lines = Vec::new();
     lines.push(match (cache.ttl, cache.override_origin) {
-        (None, _) => "stored as long as the app's Cache-Control and Expires allow".to_owned(),
+        (None, _) => {
+            "stored as long as the app's Cache-Control and Expires allow; without them, a tenth of the \
+                      time since Last-Modified, up to 1d"
+                .to_owned()
+        }
         (Some(ttl), false) => {
             format!("stored for {} unless the app states a lifetime itself", show_duration(ttl))
         }
@@ -143,7 +154,21 @@ fn lifetimes(cache: &CacheRule) -> Vec<String> {
         (false, Some(_)) => lines.push(format!("beside 200, stored: {}; no other status", others.join(", "))),
         (false, None) => lines.push(format!("where the app states none: {}", others.join(", "))),
     }
+    lines.extend(served_stale(cache));
     lines
+}
+
+/// What may be served after its lifetime.
+fn served_stale(cache: &CacheRule) -> Option<String> {
+    let windows = [
+        (cache.stale_while_revalidate, "while it is fetched anew"),
+        (cache.stale_if_error, "where the app fails"),
+    ];
+    let allowed = windows.iter().filter(|(window, _)| !window.is_zero());
+    let allowed: Vec<String> =
+        allowed.map(|(window, when)| format!("for {} {when}", show_duration(*window))).collect();
+    (!allowed.is_empty())
+        .then(|| format!("then served stale {}, unless the app says otherwise", allowed.join(", ")))
 }
 
 /// What `override` does not beat.

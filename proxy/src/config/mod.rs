@@ -17,10 +17,12 @@ mod scalar;
 mod snippet;
 mod store;
 mod suggest;
+mod targeted;
 mod yaml;
 
-use std::{fs::File, io::Read, path::Path, time::Duration};
+use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
 
+use http::HeaderName;
 use ipnet::IpNet;
 
 pub use self::{
@@ -34,6 +36,7 @@ use self::{
 use crate::{
     address::{Listen, UpstreamUrl},
     limits::{Limits, Timeouts},
+    policy::rule::CacheRule,
     routes::Rules,
 };
 
@@ -56,6 +59,8 @@ pub struct Config {
     pub limits: Limits,
     /// Waits.
     pub timeouts: Timeouts,
+    /// The fields that govern before `Cache-Control`; each rule has them too.
+    pub targeted_cache_control: Arc<[HeaderName]>,
     /// What is cached.
     pub rules: Rules,
     /// What is allowed but seldom meant; for the log, at start and after a reload.
@@ -73,6 +78,7 @@ const KEYS: Keys = Keys {
         "trusted_proxies",
         "limits",
         "timeouts",
+        "targeted_cache_control",
     ],
     later: &["tls"],
     foreign: &[
@@ -95,6 +101,7 @@ const KEYS: Keys = Keys {
         ("cache", "`cache` belongs in a rule of `routes`"),
         ("ttl", "`ttl` belongs in a rule of `routes`"),
         ("timeout", "did you mean `timeouts`?"),
+        ("cdn_cache_control", "did you mean `targeted_cache_control`?"),
         ("trusted", "did you mean `trusted_proxies`?"),
         ("metrics", "did you mean `admin`?"),
         ("log", "logging is set on the command line"),
@@ -166,10 +173,12 @@ fn config(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Config> {
     let trusted_proxies = top.get("trusted_proxies").and_then(|at| network::trusted_proxies(reader, at));
     let limits = top.get("limits").and_then(|at| bounds::limits(reader, at));
     let timeouts = top.get("timeouts").and_then(|at| bounds::timeouts(reader, at));
+    let targeted = top.get("targeted_cache_control").and_then(|at| targeted::targeted(reader, at));
+    let targeted = targeted.map_or_else(|| CacheRule::new(None).targeted, Arc::from);
     let largest_body = store.clone().unwrap_or_default().largest_body();
     let rules = reader
         .require(&top, "routes", "add routes: with a rule for each path, or routes: [] to cache nothing")
-        .and_then(|at| route::rules(reader, &at, largest_body));
+        .and_then(|at| route::rules(reader, &at, largest_body, &targeted));
     let network = network?;
     Some(Config {
         listen: network.listen,
@@ -180,6 +189,7 @@ fn config(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Config> {
         trusted_proxies: trusted_proxies.unwrap_or_default(),
         limits: limits.unwrap_or_default(),
         timeouts: timeouts.unwrap_or_default(),
+        targeted_cache_control: targeted,
         rules: rules?,
         warnings: Vec::new(),
     })

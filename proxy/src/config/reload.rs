@@ -8,8 +8,8 @@ use crate::address::Listen;
 /// One sentence for each thing in `new` that does nothing until a restart. `old` is the file of the
 /// start: what is in force may come from several edits since.
 ///
-/// The rest (`upstream`, `hosts`, `trusted_proxies`, `timeouts`, the other limits, `routes`) acts
-/// at once.
+/// The rest (`upstream`, `hosts`, `trusted_proxies`, `timeouts`, the other limits,
+/// `targeted_cache_control`, `routes`) acts at once.
 #[must_use]
 pub fn restart_only_changes(old: &Config, new: &Config) -> Vec<String> {
     let listen = |config: &Config| shown(&config.listen);

@@ -46,6 +46,8 @@ const KEYS: Keys = Keys {
         ("credentials", "`credentials` belongs in `cache`"),
         ("set_cookie", "`set_cookie` belongs in `cache`"),
         ("client_control", "`client_control` belongs in `cache`"),
+        ("stale_while_revalidate", "`stale_while_revalidate` belongs in `cache`"),
+        ("stale_if_error", "`stale_if_error` belongs in `cache`"),
         ("max_body", "`max_body` belongs in `cache`"),
         ("tags", "`tags` belongs in `cache`"),
         ("upstream", "there is one upstream, at the top of the file"),
@@ -54,8 +56,14 @@ const KEYS: Keys = Keys {
 
 const PATH: &str = "one path, /products";
 
-/// Reads `routes`. `largest_body` is what the store can keep.
-pub(super) fn rules(reader: &mut Reader<'_>, at: &At<'_>, largest_body: LargestBody) -> Option<Rules> {
+/// Reads `routes`. `largest_body` is what the store can keep, `targeted` the fields that govern before
+/// `Cache-Control`.
+pub(super) fn rules(
+    reader: &mut Reader<'_>,
+    at: &At<'_>,
+    largest_body: LargestBody,
+    targeted: &Arc<[HeaderName]>,
+) -> Option<Rules> {
     let Some(items) = at.items() else {
         let advice = "write a list: `- match: /path` on its own line for each rule; [] for none";
         reader.wrong(at, Wrong::new("a list is expected here", advice));
@@ -66,7 +74,7 @@ pub(super) fn rules(reader: &mut Reader<'_>, at: &At<'_>, largest_body: LargestB
         return None;
     }
     let found: Vec<(&At<'_>, Rule)> =
-        items.iter().filter_map(|at| Some((at, rule(reader, at, largest_body)?))).collect();
+        items.iter().filter_map(|at| Some((at, rule(reader, at, largest_body, targeted)?))).collect();
     let (places, rules): (Vec<_>, Vec<_>) = found.into_iter().unzip();
     let names_differ = check_names(reader, &places, &rules);
     for pair in shadowed(&rules) {
@@ -88,7 +96,12 @@ pub(super) fn rules(reader: &mut Reader<'_>, at: &At<'_>, largest_body: LargestB
     Rules::new(rules).ok()
 }
 
-fn rule(reader: &mut Reader<'_>, at: &At<'_>, largest_body: LargestBody) -> Option<Rule> {
+fn rule(
+    reader: &mut Reader<'_>,
+    at: &At<'_>,
+    largest_body: LargestBody,
+    targeted: &Arc<[HeaderName]>,
+) -> Option<Rule> {
     let entries = reader.entries(at, "a rule, `match: /path` with `cache: 300s`", &KEYS)?;
     let pattern =
         reader.require(&entries, "match", "add match: /path, or match: /** for everything").and_then(|at| {
@@ -107,6 +120,7 @@ fn rule(reader: &mut Reader<'_>, at: &At<'_>, largest_body: LargestBody) -> Opti
     let cache = cache?.map(|mut cache| {
         cache.key.headers.extend(headers.iter().map(|(name, _)| name.clone()));
         cache.key.headers.dedup();
+        cache.targeted = Arc::clone(targeted);
         cache
     });
     let fingerprint = cache.as_ref().map_or(0, CacheRule::fingerprint);

@@ -5,7 +5,13 @@ use std::time::{Duration, SystemTime};
 use super::{
     facts::{Expires, ResponseFacts},
     rule::CacheRule,
+    statuses::{is_heuristically_cacheable, no_store_counts},
 };
+
+/// No heuristic lifetime is longer: who meant a day should say so.
+const LONGEST_HEURISTIC: Duration = Duration::from_secs(24 * 3600);
+/// §4.2.2: "A typical setting of this fraction might be 10%."
+const HEURISTIC_FRACTION: u32 = 10;
 
 /// A freshness lifetime and who stated it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +30,8 @@ pub enum Source {
     /// The rule. Age then counts from receipt, not from `Date`: an origin with a wrong clock must
     /// not cost the hit.
     Rule,
+    /// Nobody: it is guessed from `Last-Modified`.
+    Heuristic,
 }
 
 /// When a request was sent and its answer came.
@@ -35,15 +43,16 @@ pub struct ExchangeTimes {
     pub response_time: SystemTime,
 }
 
-/// §4.2.1, and the rule's `ttl` and `status`. `None`: nobody states one.
+/// §4.2.1, the rule's `ttl` and `status`, and §4.2.2. `None`: nobody states one, and none can be guessed.
 #[must_use]
 pub fn lifetime(facts: &ResponseFacts, rule: &CacheRule) -> Option<Lifetime> {
-    let by_rule = rule_lifetime(facts, rule).map(|length| Lifetime { length, source: Source::Rule });
+    let by = |source| move |length| Lifetime { length, source };
+    let by_rule = rule_lifetime(facts, rule).map(by(Source::Rule));
     if rule.override_origin && by_rule.is_some() {
         return by_rule;
     }
-    let by_origin = origin_lifetime(facts, rule).map(|length| Lifetime { length, source: Source::Origin });
-    by_origin.or(by_rule)
+    let by_origin = origin_lifetime(facts, rule).map(by(Source::Origin));
+    by_origin.or(by_rule).or_else(|| heuristic_lifetime(facts, rule).map(by(Source::Heuristic)))
 }
 
 /// What the rule says of this status.
@@ -63,7 +72,18 @@ fn origin_lifetime(facts: &ResponseFacts, rule: &CacheRule) -> Option<Duration> 
     let by_directive = control.s_maxage.or(control.max_age);
     by_directive
         .or_else(|| facts.expires(rule).map(|expires| until(expires, facts.date)))
-        .or_else(|| control.states_lifetime().then_some(Duration::ZERO))
+        .or_else(|| (control.private || no_store_counts(control, facts.status)).then_some(Duration::ZERO))
+}
+
+/// §4.2.2: "If the response has a Last-Modified header field, caches are encouraged to use a heuristic
+/// expiration value that is no more than some fraction of the interval since that time", for a status
+/// that is heuristically cacheable or a response that is `public`. A rule with a `ttl` leaves nothing
+/// to guess.
+fn heuristic_lifetime(facts: &ResponseFacts, rule: &CacheRule) -> Option<Duration> {
+    let may_be_guessed = is_heuristically_cacheable(facts.status) || facts.control(rule).public;
+    let modified = facts.last_modified.filter(|_| may_be_guessed && rule.ttl.is_none())?;
+    let unchanged = facts.date?.duration_since(modified).unwrap_or_default();
+    Some((unchanged / HEURISTIC_FRACTION).min(LONGEST_HEURISTIC))
 }
 
 /// "A cache recipient MUST interpret invalid date formats, especially the value "0", as
@@ -94,7 +114,7 @@ pub fn initial_age(facts: &ResponseFacts, source: Source, exchange: ExchangeTime
     let corrected = facts.age.saturating_add(delay);
     match source {
         Source::Rule => facts.age,
-        Source::Origin => corrected.max(apparent_age(facts, exchange)),
+        Source::Origin | Source::Heuristic => corrected.max(apparent_age(facts, exchange)),
     }
 }
 
@@ -105,8 +125,10 @@ fn apparent_age(facts: &ResponseFacts, exchange: ExchangeTimes) -> Duration {
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::policy::cache_control::CacheControl;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -162,5 +184,175 @@ mod tests {
         let late = ExchangeTimes { request_time: at(200), response_time: at(200) };
         assert_eq!(current_age(&facts, Source::Origin, late, at(200)), 100 * SECOND);
         assert_eq!(current_age(&facts, Source::Rule, late, at(150)), 7 * SECOND);
+    }
+
+    /// A 200 that was changed so many days before its `Date`.
+    fn modified(days: u64) -> ResponseFacts {
+        ResponseFacts {
+            date: Some(at(100 * 24 * 3600)),
+            last_modified: Some(at((100 - days) * 24 * 3600)),
+            ..facts(&[])
+        }
+    }
+
+    #[test]
+    fn section_4_2_2_a_tenth_of_the_time_it_stayed_the_same_a_day_at_most() {
+        let rule = CacheRule::new(None);
+        let guess = |facts: &ResponseFacts| lifetime(facts, &rule).map(|l| (l.length.as_secs(), l.source));
+        for (days, hours) in [(0, 0), (5, 12), (10, 24), (100, 24)] {
+            assert_eq!(guess(&modified(days)), Some((hours * 3600, Source::Heuristic)), "{days} days");
+        }
+        let ahead = ResponseFacts { date: Some(at(1)), ..modified(5) };
+        assert_eq!(guess(&ahead), Some((0, Source::Heuristic)));
+        assert_eq!(guess(&ResponseFacts { date: None, ..modified(5) }), None);
+        assert_eq!(guess(&ResponseFacts { last_modified: None, ..modified(5) }), None);
+    }
+
+    #[test]
+    fn section_4_2_2_only_where_nobody_states_a_lifetime() {
+        let mut rule = CacheRule::new(None);
+        let with = |status: u16, control: CacheControl| ResponseFacts {
+            status: StatusCode::from_u16(status).unwrap(),
+            cache_control: control,
+            ..modified(5)
+        };
+        let public = CacheControl { public: true, ..CacheControl::default() };
+        let source = |facts: &ResponseFacts, rule: &CacheRule| lifetime(facts, rule).map(|l| l.source);
+        for (status, silent) in
+            [(200, true), (206, true), (404, true), (501, true), (302, false), (500, false)]
+        {
+            let guessed = silent.then_some(Source::Heuristic);
+            assert_eq!(source(&with(status, CacheControl::default()), &rule), guessed, "{status}");
+            assert_eq!(source(&with(status, public.clone()), &rule), Some(Source::Heuristic), "{status}");
+        }
+        for control in [
+            CacheControl { max_age: Some(SECOND), ..public.clone() },
+            CacheControl { s_maxage: Some(SECOND), ..public.clone() },
+            CacheControl { no_cache: true, ..public.clone() },
+            CacheControl { private: true, ..public.clone() },
+        ] {
+            assert_eq!(source(&with(200, control.clone()), &rule), Some(Source::Origin), "{control:?}");
+        }
+        let expired = ResponseFacts { expires_field: Some(Expires::Invalid), ..modified(5) };
+        assert_eq!(source(&expired, &rule), Some(Source::Origin));
+        rule.status.insert(StatusCode::NOT_FOUND, SECOND);
+        assert_eq!(source(&with(404, public.clone()), &rule), Some(Source::Rule));
+        let ttl = CacheRule::new(Some(SECOND));
+        assert_eq!(source(&with(200, public.clone()), &ttl), Some(Source::Rule));
+        assert_eq!(source(&with(404, public), &ttl), None);
+    }
+
+    #[test]
+    fn section_4_2_3_a_guess_ages_like_the_origins_word() {
+        let exchange = ExchangeTimes { request_time: at(200), response_time: at(203) };
+        let facts = facts(&[DATE, ("age", "7")]);
+        for now in [0, 203, 300] {
+            let age = |source| current_age(&facts, source, exchange, at(now));
+            assert_eq!(age(Source::Heuristic), age(Source::Origin), "{now}");
+        }
+        assert_eq!(current_age(&facts, Source::Heuristic, exchange, at(203)), 103 * SECOND);
+    }
+
+    #[test]
+    fn section_5_2_2_3_no_store_beside_must_understand_states_no_lifetime() {
+        let rule = CacheRule::new(Some(300 * SECOND));
+        let both = [("cache-control", "no-store, must-understand")];
+        assert_eq!(stated(&both, &rule), Some((300, Source::Rule)));
+    }
+
+    /// Times that peers and clocks may show, at the edges of what there is too.
+    fn any_time() -> impl Strategy<Value = SystemTime> {
+        let seconds =
+            prop_oneof![-4_000_000_000_i64..100_000_000_000, 990_i64..1010, Just(i64::MIN), Just(i64::MAX)];
+        (seconds, 0_u64..1_000_000_000).prop_map(|(seconds, nanos)| {
+            let distance = Duration::from_secs(seconds.unsigned_abs()) + Duration::from_nanos(nanos);
+            let epoch = SystemTime::UNIX_EPOCH;
+            let time = if seconds < 0 { epoch.checked_sub(distance) } else { epoch.checked_add(distance) };
+            time.unwrap_or(epoch)
+        })
+    }
+
+    fn any_duration() -> impl Strategy<Value = Duration> {
+        prop_oneof![(0_u64..100).prop_map(Duration::from_secs), any::<Duration>(), Just(Duration::MAX)]
+    }
+
+    prop_compose! {
+        fn any_facts()(
+            status in 100_u16..=999,
+            max_age in proptest::option::of(any_duration()),
+            s_maxage in proptest::option::of(any_duration()),
+            (public, no_cache, private, no_store, must_understand) in any::<(bool, bool, bool, bool, bool)>(),
+            date in proptest::option::of(any_time()),
+            expires in proptest::option::of(proptest::option::of(any_time())),
+            last_modified in proptest::option::of(any_time()),
+            age in any_duration(),
+        ) -> ResponseFacts {
+            ResponseFacts {
+                cache_control: CacheControl {
+                    max_age, s_maxage, public, no_cache, private, no_store, must_understand,
+                    ..CacheControl::default()
+                },
+                date,
+                expires_field: expires.map(|at| at.map_or(Expires::Invalid, Expires::At)),
+                last_modified,
+                age,
+                ..ResponseFacts::of(StatusCode::from_u16(status).unwrap(), &HeaderMap::new())
+            }
+        }
+    }
+
+    prop_compose! {
+        fn any_rule()(
+            ttl in proptest::option::of(any_duration()),
+            override_origin in any::<bool>(),
+            listed in proptest::option::of((100_u16..=999, any_duration())),
+        ) -> CacheRule {
+            let listed = listed.map(|(status, lifetime)| (StatusCode::from_u16(status).unwrap(), lifetime));
+            CacheRule { override_origin, status: listed.into_iter().collect(), ..CacheRule::new(ttl) }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn section_4_2_freshness_never_grows_as_time_passes(
+            facts in any_facts(),
+            rule in any_rule(),
+            times in [any_time(), any_time(), any_time(), any_time()],
+        ) {
+            let [request_time, response_time, one, other] = times;
+            let exchange = ExchangeTimes { request_time, response_time };
+            let source = lifetime(&facts, &rule).map_or(Source::Origin, |lifetime| lifetime.source);
+            let length = lifetime(&facts, &rule).map_or(Duration::ZERO, |lifetime| lifetime.length);
+            let (before, after) = (one.min(other), one.max(other));
+            let age = |now| current_age(&facts, source, exchange, now);
+            prop_assert!(age(before) <= age(after));
+            prop_assert!(length.saturating_sub(age(before)) >= length.saturating_sub(age(after)));
+        }
+
+        #[test]
+        fn section_4_2_3_nothing_is_younger_than_its_age(
+            facts in any_facts(),
+            times in [any_time(), any_time(), any_time()],
+        ) {
+            let [request_time, response_time, now] = times;
+            let exchange = ExchangeTimes { request_time, response_time };
+            for source in [Source::Origin, Source::Rule, Source::Heuristic] {
+                let age = current_age(&facts, source, exchange, now);
+                prop_assert!(age >= facts.age);
+                prop_assert!(age >= initial_age(&facts, source, exchange));
+            }
+        }
+
+        #[test]
+        fn section_4_2_2_a_guess_is_a_day_at_most_and_never_beside_a_ttl(
+            facts in any_facts(),
+            rule in any_rule(),
+        ) {
+            if let Some(Lifetime { length, source: Source::Heuristic }) = lifetime(&facts, &rule) {
+                prop_assert!(rule.ttl.is_none() && length <= LONGEST_HEURISTIC);
+            }
+        }
     }
 }

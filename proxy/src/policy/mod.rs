@@ -6,6 +6,7 @@
 //! | [`facts`] | §5 | what matters in a response? |
 //! | [`request`] | §4, §5.2.1 | may the store be asked for this request? |
 //! | [`vary`] | §4.1 | which fields select? |
+//! | [`statuses`] | §3, §5.2.2.3 | what does a status code let a cache do? |
 //! | [`freshness`] | §4.2 | how long is it fresh, and how old is it? |
 //! | [`stale`] | §4.2.4 | for how long may it be served after its lifetime? |
 //! | [`reuse`] | §4 | may what was found answer? |
@@ -28,6 +29,7 @@ pub mod reuse;
 pub mod rule;
 pub mod sharing;
 pub mod stale;
+pub mod statuses;
 pub mod storable;
 pub mod validation;
 pub mod vary;

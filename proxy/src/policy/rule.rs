@@ -1,8 +1,8 @@
 //! What one rule of the file says about caching, in types. Built by `config`, read by `policy`.
 
-use std::{collections::BTreeMap, hash::Hasher, time::Duration};
+use std::{collections::BTreeMap, hash::Hasher, sync::Arc, time::Duration};
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::key::KeyPolicy;
@@ -35,6 +35,9 @@ pub struct CacheRule {
     pub stale_if_error: Duration,
     /// Bodies longer than this, in bytes, stream through and are not stored.
     pub max_body: u64,
+    /// RFC 9213 §2.2: fields that govern before `Cache-Control`, the first that is there. No part of the
+    /// fingerprint: like lifetimes, what they say is read anew each time.
+    pub targeted: Arc<[HeaderName]>,
 }
 
 /// Directives of the origin that the rule sets aside (`ignore:`, only with `override: true`).
@@ -96,6 +99,10 @@ impl CacheRule {
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
             max_body: Self::DEFAULT_MAX_BODY,
+            targeted: Arc::new([
+                HeaderName::from_static("sidecache-cache-control"),
+                HeaderName::from_static("cdn-cache-control"),
+            ]),
         }
     }
 

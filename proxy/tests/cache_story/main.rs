@@ -35,4 +35,5 @@ mod keys;
 mod learnt;
 mod rules;
 mod stale;
+mod storing;
 mod validation;
