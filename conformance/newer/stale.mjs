@@ -85,6 +85,16 @@ export default {
       await stale(story, 'max-age=1, stale-if-error=1', { status: 503 })
       expectAnswer(await story.get(), 2)
     }, ['sie-503']),
+    optimal('sie-recovers', 'RFC 5861 §4', "the origin's answer comes when it answers again", async story => {
+      await stale(story, SIE, { status: 503 }, LATER)
+      expectAnswer(await story.get(), 1)
+      await story.eventually(3)
+    }, ['sie-503']),
+    required('sie-stored-error', 'RFC 5861 §4', 'a stored error is no stand-in: the origin is asked', async story => {
+      story.origin({ status: 503, fields: { 'Cache-Control': 'max-age=0, stale-if-error=60', ETag: '"1"' } }, LATER)
+      expectAnswer(await story.get(), 1, 'setup')
+      expectAnswer(await story.get(), 2)
+    }, ['sie-503']),
 
     // Without an origin, and never where it is prohibited.
     optimal('stale-disconnected', 'RFC 9111 §4.2.4', 'without an origin, what is stale may be served', async story => {
