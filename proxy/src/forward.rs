@@ -6,7 +6,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
     header::{
         AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-        TE, TRAILER, UPGRADE,
+        SET_COOKIE, TE, TRAILER, UPGRADE,
     },
 };
 
@@ -18,9 +18,9 @@ use crate::{
     message::Request,
     policy::{
         freshening::ask,
-        rule::{CacheRule, Credentials},
+        rule::{CacheRule, Credentials, SetCookie},
     },
-    upstream::OnContinue,
+    upstream::{OnContinue, OnInterim},
 };
 
 /// Fields by which some apps let a request be another one than it says, or say where they are. On a
@@ -62,11 +62,19 @@ pub fn passed<B>(request: &Request, live: &Live, body: B) -> http::Request<B> {
         headers.insert(UPGRADE, protocol);
     }
     let mut outgoing = outgoing(request, live, headers, body);
+    pass_interims(request, &mut outgoing, &[]);
     if let Some(expectation) = &request.expectation {
         outgoing.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
         outgoing.extensions_mut().insert(OnContinue(Arc::clone(&expectation.granted)));
     }
     outgoing
+}
+
+/// Lets the client have what the origin says before its answer, but for the fields `withheld`.
+fn pass_interims<B>(request: &Request, outgoing: &mut http::Request<B>, withheld: &'static [HeaderName]) {
+    if let Some(sink) = request.interim_sink() {
+        outgoing.extensions_mut().insert(OnInterim { sink, withheld });
+    }
 }
 
 /// The names in `Trailer`, as one line. The fields that they announce pass with a chunked body, and
@@ -90,6 +98,9 @@ pub enum Conditions<'s> {
     Stored(&'s HeaderMap),
 }
 
+/// What the rule strips of the answer must not come to the client before it.
+static STRIPPED: [HeaderName; 1] = [SET_COOKIE];
+
 /// A request whose answer is to be stored: without the credentials that the rule neither keys nor
 /// lets through.
 #[must_use]
@@ -99,7 +110,10 @@ pub fn filling<B: Default>(
     rule: &CacheRule,
     conditions: Conditions<'_>,
 ) -> http::Request<B> {
-    fill_with(request.head.headers.clone(), request, live, rule, conditions)
+    let mut filling = fill_with(request.head.headers.clone(), request, live, rule, conditions);
+    let withheld: &[_] = if rule.set_cookie == SetCookie::Strip { &STRIPPED } else { &[] };
+    pass_interims(request, &mut filling, withheld);
+    filling
 }
 
 /// A request of the proxy's own, which no client waits for: with the fields that select the response

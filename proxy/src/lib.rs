@@ -36,6 +36,7 @@ pub mod forward;
 pub mod handler;
 pub mod headers;
 pub mod http1;
+pub mod interim;
 pub mod key;
 pub mod lately;
 pub mod limits;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::upgrade::OnUpgrade;
 use thiserror::Error;
@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::{
     admit::Head,
     headers::{Lines, Peer},
+    interim::{InterimSink, Interims},
     status::Outcome,
 };
 
@@ -30,6 +31,17 @@ pub struct Request {
     pub peer: Peer,
     /// What the client waits for before it sends its body, if it waits.
     pub expectation: Option<Arc<Expectation>>,
+    /// What the origin says before its answer.
+    pub interims: Interims,
+}
+
+impl Request {
+    /// Where interim responses for the client go, if it takes any: "Since HTTP/1.0 did not define any
+    /// 1xx status codes, a server MUST NOT send a 1xx response to an HTTP/1.0 client" (RFC 9110 §15.2).
+    #[must_use]
+    pub fn interim_sink(&self) -> Option<InterimSink> {
+        (self.head.version == Version::HTTP_11).then(|| self.interims.sink())
+    }
 }
 
 /// `Expect: 100-continue` (RFC 9110 §10.1.1): the client is told to go on when the origin says so.

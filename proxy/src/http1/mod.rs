@@ -42,6 +42,7 @@ use crate::{
     error::Failure,
     handler,
     headers::{Peer, has_token},
+    interim::{Interim, Interims},
     message::{Expectation, Reply, Request, RequestBody},
     observe::Observer,
 };
@@ -192,7 +193,8 @@ where
         let framing = head.framing;
         let waits = head.connection.expects_continue && framing.has_body();
         let expectation = waits.then(|| Arc::new(Expectation::default()));
-        let request = Request { head, peer: connection.peer, expectation: expectation.clone() };
+        let interims = Interims::default();
+        let request = Request { head, peer: connection.peer, expectation: expectation.clone(), interims };
         let read_to_end =
             AtomicBool::new(matches!(framing, admit::Framing::None | admit::Framing::Length(0)));
         let mut writer = Writer { outbound, watchdog: writes, connection };
@@ -252,6 +254,13 @@ async fn unless_gone(answer: Pin<&mut impl Future<Output = After>>, gone: impl F
     }
 }
 
+/// Waits until a client may send the body: when somebody asks for it, and the origin wants it.
+async fn word(expectation: Option<&Expectation>) {
+    let Some(expectation) = expectation else { return };
+    expectation.asked.notified().await;
+    let _ = timeout(CONTINUE_AFTER, expectation.granted.notified()).await;
+}
+
 /// The side of an exchange that writes.
 struct Writer<'c, W> {
     outbound: &'c mut Outbound<W>,
@@ -268,13 +277,9 @@ impl<'c, W: Socket> Writer<'c, W> {
         read_to_end: &AtomicBool,
     ) -> After {
         let account = Account::open(self.connection, Some(request), self.outbound.sent());
-        let handling = handler::handle(&self.connection.app, live, request, body);
-        let reply = match &request.expectation {
-            None => handling.await,
-            Some(expectation) => match self.continuing(handling, expectation).await {
-                Some(reply) => reply,
-                None => return After::Cut,
-            },
+        let handling = pin!(handler::handle(&self.connection.app, live, request, body));
+        let Ok(reply) = self.await_reply(handling, request, live.timeouts.body).await else {
+            return After::Cut;
         };
         let options = &request.head.connection;
         let framing = ReplyFraming {
@@ -289,24 +294,33 @@ impl<'c, W: Socket> Writer<'c, W> {
         self.send(account, reply, framing).await
     }
 
-    /// Handles a request whose client waits for the word before it sends the body.
-    async fn continuing(
+    /// Waits for the answer, and tells the client meanwhile what comes before it: what the origin says,
+    /// and the word to send the body, if the client waits for that.
+    async fn await_reply(
         &mut self,
-        handling: impl Future<Output = Reply>,
-        expectation: &Expectation,
-    ) -> Option<Reply> {
-        let mut handling = pin!(handling);
-        let word = async {
-            expectation.asked.notified().await;
-            let _ = timeout(CONTINUE_AFTER, expectation.granted.notified()).await;
+        mut handling: Pin<&mut impl Future<Output = Reply>>,
+        request: &Request,
+        pause: Duration,
+    ) -> Result<Reply, SendError> {
+        let mut word = pin!(word(request.expectation.as_deref()));
+        let mut waits_for_word = request.expectation.is_some();
+        let reply = loop {
+            let interim = tokio::select! {
+                biased;
+                reply = &mut handling => break reply,
+                interim = request.interims.next() => interim,
+                () = &mut word, if waits_for_word => {
+                    waits_for_word = false;
+                    Interim::go_on()
+                }
+            };
+            self.outbound.send_interim(&interim, pause, self.watchdog).await?;
         };
-        tokio::select! {
-            biased;
-            reply = &mut handling => return Some(reply),
-            () = word => {}
+        // What came together with the answer.
+        while let Some(interim) = request.interims.take() {
+            self.outbound.send_interim(&interim, pause, self.watchdog).await?;
         }
-        self.outbound.send_continue().await.ok()?;
-        Some(handling.await)
+        Ok(reply)
     }
 
     async fn send(&mut self, mut account: Account<'_>, mut reply: Reply, framing: ReplyFraming) -> After {

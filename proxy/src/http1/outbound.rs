@@ -25,6 +25,7 @@ use tokio::{
 use super::watchdog::{Elapsed, Watchdog};
 use crate::{
     headers::put_line,
+    interim::Interim,
     message::{BoxError, Fields, Reply, ReplyBody, StreamBody},
     status::Outcome,
 };
@@ -143,9 +144,18 @@ impl<W: Socket> Outbound<W> {
         self.sent.store(self.sent.load(Ordering::Relaxed) + bytes as u64, Ordering::Relaxed);
     }
 
-    /// Tells the client to send its body (RFC 9110 §15.2.1).
-    pub(super) async fn send_continue(&mut self) -> io::Result<()> {
-        self.io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await
+    /// Sends what comes before the answer (RFC 9110 §15.2): only to a client of HTTP/1.1. It may take
+    /// nothing for `pause` at most.
+    pub(super) async fn send_interim(
+        &mut self,
+        interim: &Interim,
+        pause: Duration,
+        watchdog: &mut Watchdog,
+    ) -> Result<(), SendError> {
+        put_status_line(&mut self.head, interim.status);
+        self.head.extend_from_slice(interim.lines.as_bytes());
+        self.head.extend_from_slice(b"\r\n");
+        self.write_with_head(Bytes::new(), pause, watchdog).await
     }
 
     /// Says that nothing more will come.
@@ -334,4 +344,35 @@ fn put_status_line(head: &mut Vec<u8>, status: StatusCode) {
     }
     let _ =
         write!(head, "HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::headers::Lines;
+
+    impl Socket for DuplexStream {
+        fn reset(self) {}
+    }
+
+    fn hint(link: &str) -> Interim {
+        let lines = Lines::checked(Bytes::from(format!("link: {link}\r\n"))).unwrap();
+        Interim { status: StatusCode::EARLY_HINTS, lines }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_no_interim_response_is_given_up() {
+        let pause = Duration::from_secs(30);
+        let (ours, mut client) = duplex(64);
+        let (mut outbound, mut watchdog) = (Outbound::new(ours), Watchdog::new());
+        outbound.send_interim(&hint("</a>"), pause, &mut watchdog).await.unwrap();
+        let mut got = [0; 64];
+        let count = client.read(&mut got).await.unwrap();
+        assert_eq!(&got[..count], b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n");
+        let large = hint(&"x".repeat(100));
+        let sent = outbound.send_interim(&large, pause, &mut watchdog).await;
+        assert!(matches!(sent, Err(SendError::Stalled)), "{sent:?}");
+    }
 }

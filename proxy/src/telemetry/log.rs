@@ -230,6 +230,7 @@ mod tests {
     use super::*;
     use crate::{
         admit::{Head, HeadLimits, Scheme},
+        interim::Interims,
         message::Request,
         status::{Forward, Fwd, Outcome},
         telemetry::metrics::Metrics,
@@ -261,7 +262,8 @@ mod tests {
     fn request() -> Request {
         let limits = HeadLimits { bytes: 1000, fields: 10, target: 100 };
         let head = Head::parse(&Bytes::from_static(REQUEST), Scheme::Http, &limits).unwrap();
-        Request { head, peer: Peer::Ip("192.0.2.7".parse().unwrap()), expectation: None }
+        let peer = Peer::Ip("192.0.2.7".parse().unwrap());
+        Request { head, peer, expectation: None, interims: Interims::default() }
     }
 
     fn log_access(request: Option<&Request>, rule: &str, complete: bool) {

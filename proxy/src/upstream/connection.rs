@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    HEAD_BYTES, OnContinue,
+    HEAD_BYTES, OnContinue, OnInterim,
     error::FetchError,
     outgoing::Outgoing,
     pool::Permit,
@@ -80,15 +80,19 @@ impl Connection {
     }
 
     /// Counts the 1xx answers (RFC 9110 §15.2), which hyper skips without limit, and passes on that the
-    /// body is wanted. This is also the place to
-    /// pass 103 and its like on to the client.
+    /// body is wanted, and what else the client may know before its answer.
     fn watch_informational(&self, request: &mut Request<Outgoing>) {
         let activity = Arc::clone(&self.activity);
         let waiting = request.extensions().get::<OnContinue>().cloned();
+        let taking = request.extensions().get::<OnInterim>().cloned();
         hyper::ext::on_informational(request, move |answer| {
             activity.informational();
-            if let (StatusCode::CONTINUE, Some(OnContinue(client))) = (answer.status(), &waiting) {
-                client.notify_one();
+            if answer.status() == StatusCode::CONTINUE {
+                if let Some(OnContinue(client)) = &waiting {
+                    client.notify_one();
+                }
+            } else if let Some(client) = taking.as_ref().filter(|_| !activity.too_many_informational()) {
+                client.pass_on(answer.status(), answer.headers());
             }
         });
     }

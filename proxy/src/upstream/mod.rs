@@ -20,7 +20,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Request, Response, StatusCode, Version,
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Version,
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, UPGRADE},
     response,
 };
@@ -31,7 +31,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use crate::address::UpstreamUrl;
+use crate::{
+    address::UpstreamUrl,
+    interim::{Interim, InterimSink},
+};
 
 use self::{
     body::Held,
@@ -62,6 +65,24 @@ pub const INFORMATIONAL: usize = 16;
 /// wants the body.
 #[derive(Clone, Debug)]
 pub struct OnContinue(pub Arc<Notify>);
+
+/// An extension of a request whose client takes interim responses: what the origin sends of them, but
+/// for 100 and 101, goes there.
+#[derive(Clone, Debug)]
+pub struct OnInterim {
+    /// To the client.
+    pub sink: InterimSink,
+    /// Fields that the client does not get.
+    pub withheld: &'static [HeaderName],
+}
+
+impl OnInterim {
+    fn pass_on(&self, status: StatusCode, headers: &HeaderMap) {
+        if !self.sink.offer(Interim::of(status, headers, self.withheld)) {
+            tracing::debug!(%status, "an interim response is dropped: the client is too slow for it");
+        }
+    }
+}
 
 /// The answer to a request: its head is here, its body still coming.
 #[derive(Debug)]

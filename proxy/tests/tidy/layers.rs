@@ -36,7 +36,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "stored",
         ],
     ),
-    (Layer::Seam, &["clock", "message", "observe", "store"]),
+    (Layer::Seam, &["clock", "interim", "message", "observe", "store"]),
     (
         Layer::Adapter,
         &[
