@@ -1,23 +1,24 @@
-"""Counts what the suite said, tells it, and compares it with what was recorded."""
+"""Counts what the tests said, tells it, and compares it with what was recorded."""
 
 import json
+import re
 from collections import Counter
+from fnmatch import fnmatch
 from pathlib import Path
 
 RECORDED = Path(__file__).with_name("recorded.json")
+README = Path(__file__).with_name("README.md")
+DECLINED = "## Declined"  # the section of README.md that names, in backquotes, what fails for a reason
 JUDGED = ("required", "optimal")  # `check` tests ask what a cache does; no answer to them is wrong
 
 
-def counted(results):
-    """How many passed of each kind that can fail."""
-    return {kind: sum(_passed(test) for test in results if test["kind"] == kind) for kind in JUDGED}
-
-
 def tell_totals(title, results):
-    print(f"\n{title}")
+    judged = [test for test in results if test["kind"] in JUDGED]
+    print(f"\n{title}: {sum(map(_passed, judged))} of {len(judged)}")
     for kind in JUDGED:
         print(f"  {kind:9}{_share(results, kind)}")
-    print(f"  check    {_share(results, 'check')} say yes (neither good nor bad)")
+    if checks := len(results) - len(judged):
+        print(f"  check    {_share(results, 'check')} say yes (neither good nor bad)")
 
 
 def tell_details(results):
@@ -28,31 +29,52 @@ def tell_details(results):
 
 
 def tell_difference(results, others):
-    """Which tests came out otherwise in the second run."""
+    """Which tests came out otherwise in another run."""
     before = {test["id"]: test for test in results}
     differing = [test for test in others if test["outcome"] != before[test["id"]]["outcome"]]
-    print(f"  other than above: {len(differing) or 'nothing'}")
+    print(f"  other than in the first run: {len(differing) or 'nothing'}")
     for test in differing:
         print(f"    {test['kind']:9}{test['group']}/{test['id']}: {before[test['id']]['outcome']}, now {test['outcome']}")
 
 
-def drops(store, scores):
+def tell_table(measured):
+    """The totals, in Markdown."""
+    print("\n| | required | optimal | check (yes) |\n|---|--:|--:|--:|")
+    for run, results in measured:
+        print(f"| {run.title} | {' | '.join(_cell(results, kind) for kind in (*JUDGED, 'check'))} |")
+
+
+def drops(run, results):
     """What is lower than recorded, in words; nothing recorded is nothing to drop below."""
-    recorded = _read().get(store, {})
+    recorded = _read().get(run.part, {}).get(run.name, {})
+    counted = _counted(results)
     return [
-        f"{store}, {run}: {kind} {scores[run][kind]}, recorded {number}"
-        for run, numbers in recorded.items()
-        for kind, number in numbers.items()
-        if scores[run][kind] < number
+        f"{run.title}: {kind} {counted[kind]}, recorded {number}"
+        for kind, number in recorded.items()
+        if counted[kind] < number
     ]
 
 
-def record(store, scores):
-    RECORDED.write_text(json.dumps({**_read(), store: scores}, indent=2, sort_keys=True) + "\n")
+def record(measured):
+    recorded = _read()
+    for run, results in measured:
+        recorded.setdefault(run.part, {})[run.name] = _counted(results)
+    RECORDED.write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")
+
+
+def _counted(results):
+    """How many passed of each kind that can fail."""
+    return {kind: sum(_passed(test) for test in results if test["kind"] == kind) for kind in JUDGED}
 
 
 def _read():
     return json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
+
+
+def _declined():
+    """Names and patterns (`age-parse-*`)."""
+    section = README.read_text().partition(DECLINED + "\n")[2].partition("\n## ")[0]
+    return re.findall(r"`([\w*-]+)`", section)
 
 
 def _passed(test):
@@ -62,6 +84,10 @@ def _passed(test):
 def _share(results, kind):
     tests = [test for test in results if test["kind"] == kind]
     return f"{sum(map(_passed, tests)):4} of {len(tests):3}"
+
+
+def _cell(results, kind):
+    return " ".join(_share(results, kind).split()) if any(test["kind"] == kind for test in results) else "–"
 
 
 def _tell_groups(results):
@@ -74,6 +100,8 @@ def _tell_groups(results):
 def _tell_failures(kind, failures):
     outcomes = Counter(test["outcome"] for test in failures)
     print(f"  {kind} failures: {', '.join(f'{count} {outcome}' for outcome, count in outcomes.items()) or 'none'}")
+    declined = _declined()
     for test in failures:
         reason = f"needs {', '.join(test['needs'])}" if test["outcome"] == "dependency" else test["message"]
-        print(f"    {test['group']}/{test['id']} ({test['outcome']}): {reason}")
+        known = "; declined: see README.md" if any(fnmatch(test["id"], name) for name in declined) else ""
+        print(f"    {test['group']}/{test['id']} ({test['outcome']}{known}): {reason}")

@@ -1,4 +1,4 @@
-"""Starts and ends what the suite needs, on loopback: its origin server, sidecache, and Redis if asked."""
+"""Starts and ends what a run needs, on loopback: the suite's origin server, sidecache, and Redis."""
 
 import os
 import re
@@ -28,23 +28,23 @@ def origin(package, folder):
 
 
 @contextmanager
-def sidecache(binary, folder, upstream, *, set_cookie, redis=""):
-    """The proxy with config.yaml, on a store of its own; gives its URL."""
-    environment = {"LISTEN": "127.0.0.1:0", "UPSTREAM": upstream, "SET_COOKIE": set_cookie, "REDIS_URL": redis}
+def sidecache(binary, folder, number, variables):
+    """A proxy with config.yaml; gives its URL."""
+    environment = {"LISTEN": "127.0.0.1:0", "REDIS_URL": "", **variables}
     command = [binary, "--config", CONFIG, "--log-format", "json", "--log", "info,access=off"]
     ready = r'"listening":"[^"]*?127\.0\.0\.1:(\d+)"'
-    with _running(command, ready, folder / f"sidecache-{set_cookie}.log", environment) as port:
+    with _running(command, ready, folder / f"sidecache-{number}.log", environment) as port:
         yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
-def redis(folder, name):
+def redis(folder):
     """An empty Redis that keeps nothing on disk; gives its URL."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
-    with _running([*command, "--dir", folder], "(Ready to accept connections)", folder / f"redis-{name}.log"):
+    with _running([*command, "--dir", folder], "(Ready to accept connections)", folder / "redis.log"):
         yield f"redis://127.0.0.1:{port}"
 
 
