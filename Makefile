@@ -25,7 +25,7 @@ bench:
 	bench/run
 
 # The public test suite for HTTP caches; fails when a score drops below conformance/recorded.json.
-conformance:
+conformance: redis-server
 	conformance/run
 
 lint:

@@ -30,6 +30,7 @@ use crate::{
         freshness::ExchangeTimes,
         request::Admission,
         rule::{CacheRule, Credentials, SetCookie},
+        statuses::is_server_error,
         storable::{self, Storable},
         vary,
     },
@@ -320,11 +321,6 @@ fn renewed(stored: &Stored, told: Answer, exchange: ExchangeTimes) -> Answer {
         ends: Framing::Length(stored.body.len() as u64),
         timing: told.timing,
     }
-}
-
-/// RFC 5861 §4: "an error is any situation that would result in a 500, 502, 503, or 504".
-fn is_server_error(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
 /// Such a body ends when somebody has had enough of it.

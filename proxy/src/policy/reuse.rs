@@ -11,6 +11,7 @@ use super::{
     request::Admission,
     rule::CacheRule,
     sharing, stale,
+    statuses::is_server_error,
 };
 use crate::{
     status::{Detail, Forward, Fwd},
@@ -190,7 +191,8 @@ fn allowed_stale(
     by_client.is_some_and(|window| freshness.stale < window).then_some(Detail::MaxStale)
 }
 
-/// RFC 5861 §4: whether what was found may answer because the origin failed.
+/// RFC 5861 §4: whether what was found may answer because the origin failed. A stored failure may not
+/// answer for another one.
 #[must_use]
 pub fn instead_of_error(
     stored: &Stored,
@@ -199,7 +201,7 @@ pub fn instead_of_error(
     fingerprint: u64,
     now: SystemTime,
 ) -> Option<Freshness> {
-    if stored.fingerprint != fingerprint {
+    if stored.fingerprint != fingerprint || is_server_error(stored.facts.status) {
         return None;
     }
     let (freshness, source) = standing(&stored.facts, stored.exchange(), asked, rule, now).ok()?;

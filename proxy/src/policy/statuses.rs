@@ -24,6 +24,13 @@ pub fn is_final(status: StatusCode) -> bool {
     (200..=599).contains(&status.as_u16())
 }
 
+/// RFC 5861 §4: "an error is any situation that would result in a 500, 502, 503, or 504 HTTP response
+/// status code being returned".
+#[must_use]
+pub fn is_server_error(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
 /// Whether it stands for part of a stored response (206, §3.4) or for its renewal (304, §4.3.4): no
 /// response of its own, so stored only by what combines the two.
 #[must_use]

@@ -19,6 +19,7 @@ on_both_stores![
     stale_if_error_stands_in_for_an_origin_that_is_gone,
     what_must_be_revalidated_is_never_served_stale,
     an_outage_of_a_minute_goes_unseen,
+    a_stored_error_does_not_stand_in_for_itself,
     a_client_may_take_stale,
     a_head_is_answered_stale_too,
 ];
@@ -174,6 +175,22 @@ async fn stale_if_error_stands_in_for_an_origin_that_is_gone(on: On) {
     let error = story.get("/a").await;
     assert_eq!(error.status, 502);
     assert!(error.body.contains("closed the connection"), "{}", error.body);
+}
+
+async fn a_stored_error_does_not_stand_in_for_itself(on: On) {
+    for status in ["500", "502", "503", "504"] {
+        let origin = Origin::start(move |asked: &Asked| match asked.number {
+            1 | 2 => answer(&format!("{status} No"), "Cache-Control: max-age=10\r\n", "trouble"),
+            _ => ok("", "recovered"),
+        });
+        let story = Story::cached(on, origin.await, "{ stale_if_error: 60s }").await;
+        for _ in 0..2 {
+            let error = story.get("/a").await;
+            assert_eq!((error.status.to_string().as_str(), error.body.as_str()), (status, "trouble"));
+            story.pass_millis(10_500);
+        }
+        assert_eq!(story.get("/a").await.body, "recovered");
+    }
 }
 
 async fn an_outage_of_a_minute_goes_unseen(on: On) {
