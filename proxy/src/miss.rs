@@ -215,7 +215,13 @@ impl<'r> Miss<'r> {
         match self.stand_in() {
             Some((stored, freshness)) => {
                 let forward = Forward { status: error.answered(), detail: freshness.allowed, ..self.forward };
-                respond::stale(stored, freshness, forward, self.ask.request)
+                respond::stale(
+                    stored,
+                    freshness,
+                    forward,
+                    self.ask.request,
+                    self.ask.admission.range.as_ref(),
+                )
             }
             None => Failure::of_fetch(error).reply(),
         }

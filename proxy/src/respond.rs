@@ -1,5 +1,7 @@
 //! Station 7, serve: what is stored, shared or fetched becomes an answer.
 
+mod range;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -21,18 +23,22 @@ use crate::{
     flight::Shared,
     headers::{Lines, ensure_date, remove_hop_by_hop, take_own},
     message::{BoxError, Fields, Reply, ReplyBody, Request},
-    policy::{facts::ResponseFacts, reuse::Freshness, validation::is_not_modified},
+    policy::{facts::ResponseFacts, range::RangeRequest, reuse::Freshness, validation::is_not_modified},
     spool::SpoolReader,
     status::{Forward, Outcome},
     stored::Stored,
     upstream::{Fetched, Framing},
 };
 
-/// A stored response, fresh.
+/// A stored response, or what the request asks for of it.
 #[must_use]
-pub fn stored(stored: &Stored, freshness: Freshness, request: &Request) -> Reply {
-    let body = ReplyBody::Whole(stored.body.clone());
-    answer(&stored.lines, &stored.facts, body, request, hit(freshness), Some(freshness.age))
+pub fn stored(
+    stored: &Stored,
+    freshness: Freshness,
+    request: &Request,
+    range: Option<&RangeRequest>,
+) -> Reply {
+    kept(stored, freshness, hit(freshness), request, range)
 }
 
 /// A response that is whole though not committed yet: to its reader, a stored one.
@@ -58,12 +64,32 @@ fn coming(shared: &Shared, lines: &Lines, outcome: Outcome, request: &Request) -
     answer(lines, &shared.facts, spooled(shared), request, outcome, age)
 }
 
-/// A stale response, because the origin failed.
+/// A stale response, or what the request asks for of it, because the origin failed.
 #[must_use]
-pub fn stale(stored: &Stored, freshness: Freshness, forward: Forward, request: &Request) -> Reply {
+pub fn stale(
+    stored: &Stored,
+    freshness: Freshness,
+    forward: Forward,
+    request: &Request,
+    range: Option<&RangeRequest>,
+) -> Reply {
+    kept(stored, freshness, Outcome::Forward(forward), request, range)
+}
+
+/// RFC 9110 §13.2.2: the conditions that can make it a 304 go before `Range`.
+fn kept(
+    stored: &Stored,
+    freshness: Freshness,
+    outcome: Outcome,
+    request: &Request,
+    range: Option<&RangeRequest>,
+) -> Reply {
     let body = ReplyBody::Whole(stored.body.clone());
-    let outcome = Outcome::Forward(forward);
-    answer(&stored.lines, &stored.facts, body, request, outcome, Some(freshness.age))
+    let reply = answer(&stored.lines, &stored.facts, body, request, outcome, Some(freshness.age));
+    match range {
+        None => reply,
+        Some(range) => range::narrowed(reply, stored, range),
+    }
 }
 
 fn spooled(shared: &Shared) -> ReplyBody {

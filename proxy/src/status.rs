@@ -89,7 +89,7 @@ pub enum Detail {
     HiddenFields,
     /// An event stream, which has no end to wait for.
     EventStream,
-    /// `Range`.
+    /// `Range`, of what is not stored.
     Range,
     /// `If-Match` or `If-Unmodified-Since`.
     Precondition,

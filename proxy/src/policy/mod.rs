@@ -13,6 +13,8 @@
 //! | [`storable`] | §3 | may the answer be stored? |
 //! | [`validation`] | §4.3.2 | does the client have it already? |
 //! | [`freshening`] | §4.3.1, §4.3.4 | how is the origin asked whether it still holds, and what does a 304 change? |
+//! | [`range`] | RFC 9110 §14 | which bytes are asked for? |
+//! | [`strong`] | RFC 9110 §8.8 | does it change whenever a byte may? |
 //! | [`invalidation`] | §4.4 | what does a success make obsolete? |
 //! | [`rule`] | – | what does the operator say? |
 
@@ -21,11 +23,13 @@ pub mod facts;
 pub mod freshening;
 pub mod freshness;
 pub mod invalidation;
+pub mod range;
 pub mod request;
 pub mod reuse;
 pub mod rule;
 pub mod sharing;
 pub mod stale;
 pub mod storable;
+pub mod strong;
 pub mod validation;
 pub mod vary;

@@ -101,8 +101,10 @@ fn fetch(mut forward: Forward, asked: &Admission, rule: &CacheRule, validate: bo
         forward = Forward::because(Fwd::Bypass, Some(detail));
     } else if asked.head_only {
         forward.detail = forward.detail.or(Some(Detail::Head));
+    } else if asked.range.is_some() {
+        forward.detail = forward.detail.or(Some(Detail::Range));
     }
-    let collapse = alone.is_none() && !asked.head_only && forward.fwd != Fwd::Request;
+    let collapse = alone.is_none() && !asked.wants_less() && forward.fwd != Fwd::Request;
     Fetch { forward, collapse, validate: validate && alone.is_none() }
 }
 
@@ -234,7 +236,7 @@ mod tests {
     }
 
     fn plain() -> Admission {
-        Admission { head_only: false, cookie: false, authorization: false, control: None }
+        Admission::default()
     }
 
     fn after(control: &str, asked: &Admission, rule: &CacheRule, seconds: u64) -> Decision {

@@ -85,7 +85,7 @@ mod tests {
     use crate::policy::rule::Ignore;
 
     fn asked() -> Admission {
-        Admission { head_only: false, cookie: false, authorization: false, control: None }
+        Admission::default()
     }
 
     fn rule() -> CacheRule {

@@ -32,4 +32,5 @@ mod fleet;
 mod hits;
 mod invalidation;
 mod keys;
+mod ranges;
 mod rules;
