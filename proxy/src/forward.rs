@@ -18,6 +18,7 @@ use crate::{
     message::Request,
     policy::{
         freshening::ask,
+        partial::ask_for_rest,
         rule::{CacheRule, Credentials},
     },
     upstream::OnContinue,
@@ -88,6 +89,9 @@ pub enum Conditions<'s> {
     None,
     /// Those of a stored response with these fields, which is renewed if they hold.
     Stored(&'s HeaderMap),
+    /// That what a stored part with these fields and so many bytes is a part of still holds: then the
+    /// rest of it comes, else all.
+    Rest(&'s HeaderMap, u64),
 }
 
 /// A request whose answer is to be stored: without the credentials that the rule neither keys nor
@@ -143,6 +147,7 @@ fn fill_with<B: Default>(
         Conditions::Stored(stored) => {
             ask(&mut headers, stored);
         }
+        Conditions::Rest(stored, held) => ask_for_rest(&mut headers, stored, held),
     }
     for name in REWRITING.iter().filter(|name| !rule.key.headers.contains(name)) {
         headers.remove(name);

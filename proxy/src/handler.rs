@@ -62,7 +62,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
                 break served(&lookup, freshness, &ask);
             }
             Decision::NotCached => break Failure::not_cached().reply(),
-            Decision::Fetch(fetch) if admission.wants_less() => {
+            Decision::Fetch(fetch) if admission.head_only => {
                 return Box::pin(pass(app, live, request, body, fetch.forward, Some(rule))).await;
             }
             Decision::Fetch(fetch) => {

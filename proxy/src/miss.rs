@@ -15,6 +15,7 @@ use crate::{
     message::{Reply, Request, RequestBody},
     policy::{
         freshening::has_validator,
+        partial::is_completable,
         request::Admission,
         reuse::{Fetch, Freshness, instead_of_error, offer},
         rule::CacheRule,
@@ -96,6 +97,10 @@ fn asking_about<'f>(
     fields: &'f http::HeaderMap,
 ) -> (Conditions<'f>, Option<Arc<Stored>>) {
     match has_validator(fields) {
+        _ if stored.part.is_some() => match is_completable(stored) {
+            true => (Conditions::Rest(fields, stored.held().end), Some(Arc::clone(stored))),
+            false => (Conditions::None, None),
+        },
         true => (Conditions::Stored(fields), Some(Arc::clone(stored))),
         false => (Conditions::None, None),
     }
@@ -185,7 +190,8 @@ impl<'r> Miss<'r> {
             None => (Conditions::Clients, None),
         };
         let filling = forward::filling(request, live, cache, conditions);
-        let supersedes = self.found.is_some();
+        // An answer to less than all says little of all.
+        let supersedes = self.found.is_some() && admission.range.is_none();
         let before = Before { renews, supersedes, spares: self.stand_in().is_some() };
         let fill = self.ask.fill(filling, admission.clone(), flight, before);
         let (sender, unshared) = oneshot::channel();

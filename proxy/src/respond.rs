@@ -19,6 +19,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 
 use crate::{
+    error::Failure,
     fill::Answer,
     flight::Shared,
     headers::{Lines, ensure_date, remove_hop_by_hop, take_own},
@@ -61,7 +62,11 @@ pub fn leading(shared: &Shared, outcome: Outcome, request: &Request) -> Reply {
 
 fn coming(shared: &Shared, lines: &Lines, outcome: Outcome, request: &Request) -> Reply {
     let age = Some(shared.facts.age).filter(|age| !age.is_zero());
-    answer(lines, &shared.facts, spooled(shared), request, outcome, age)
+    let mut reply = answer(lines, &shared.facts, spooled(shared), request, outcome, age);
+    if shared.part.is_some() && reply.status == StatusCode::OK {
+        reply.status = StatusCode::PARTIAL_CONTENT;
+    }
+    reply
 }
 
 /// A stale response, or what the request asks for of it, because the origin failed.
@@ -86,9 +91,14 @@ fn kept(
 ) -> Reply {
     let body = ReplyBody::Whole(stored.body.clone());
     let reply = answer(&stored.lines, &stored.facts, body, request, outcome, Some(freshness.age));
-    match range {
+    let reply = match range {
         None => reply,
         Some(range) => range::narrowed(reply, stored, range),
+    };
+    // The policy lets a part answer only for a part. Sent as the whole, it would be a lie.
+    match stored.part {
+        Some(_) if reply.status == StatusCode::OK => Failure::internal().reply(),
+        _ => reply,
     }
 }
 

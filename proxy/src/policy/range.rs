@@ -19,7 +19,7 @@ pub const MAX_RANGES: usize = 16;
 /// each part of a multipart body.
 const NARROW: u64 = 80;
 
-/// The bytes from `start` up to but without `end`; never none.
+/// The bytes from `start` up to but without `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// The first.
@@ -29,7 +29,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// These bytes, if they are any.
+    /// These bytes, if there are any.
     #[must_use]
     pub fn new(start: u64, end: u64) -> Option<Self> {
         (start < end).then_some(Self { start, end })
@@ -38,7 +38,7 @@ impl Span {
     /// How many they are.
     #[must_use]
     pub fn length(self) -> u64 {
-        self.end - self.start
+        self.end.saturating_sub(self.start)
     }
 
     /// Whether all of them are in `other`.
@@ -235,7 +235,7 @@ impl ContentRange {
 
 impl fmt::Display for ContentRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bytes {}-{}/{}", self.span.start, self.span.end - 1, self.complete)
+        write!(f, "bytes {}-{}/{}", self.span.start, self.span.end.saturating_sub(1), self.complete)
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     cache_control::CacheControl,
     facts::ResponseFacts,
     freshness::{ExchangeTimes, Source, current_age, lifetime},
+    partial,
     request::Admission,
     rule::CacheRule,
     sharing, stale,
@@ -101,11 +102,9 @@ fn fetch(mut forward: Forward, asked: &Admission, rule: &CacheRule, validate: bo
         forward = Forward::because(Fwd::Bypass, Some(detail));
     } else if asked.head_only {
         forward.detail = forward.detail.or(Some(Detail::Head));
-    } else if asked.range.is_some() {
-        forward.detail = forward.detail.or(Some(Detail::Range));
     }
     let collapse = alone.is_none() && !asked.wants_less() && forward.fwd != Fwd::Request;
-    Fetch { forward, collapse, validate: validate && alone.is_none() }
+    Fetch { forward, collapse, validate: validate && alone.is_none() && asked.range.is_none() }
 }
 
 fn reuse(
@@ -118,7 +117,15 @@ fn reuse(
     if stored.fingerprint != fingerprint {
         return Err(Forward::because(Fwd::Miss, Some(Detail::RuleChanged)));
     }
-    offer(&stored.facts, stored.exchange(), asked, rule, now)
+    let freshness = offer(&stored.facts, stored.exchange(), asked, rule, now)?;
+    if !partial::answers(stored, asked.range.as_ref()) {
+        return Err(Forward::because(Fwd::Partial, None));
+    }
+    // What comes for the range renews a part; nothing else does.
+    match freshness.allowed.filter(|_| stored.part.is_some()) {
+        Some(_) => Err(Forward::because(Fwd::Stale, None)),
+        None => Ok(freshness),
+    }
 }
 
 /// Whether a response is fresh, or may be stale, may meet these credentials, and is what the client
@@ -188,7 +195,7 @@ pub fn instead_of_error(
     fingerprint: u64,
     now: SystemTime,
 ) -> Option<Freshness> {
-    if stored.fingerprint != fingerprint {
+    if stored.fingerprint != fingerprint || stored.part.is_some() {
         return None;
     }
     let (freshness, source) = standing(&stored.facts, stored.exchange(), asked, rule, now).ok()?;
@@ -231,6 +238,7 @@ mod tests {
             facts: ResponseFacts::of(StatusCode::OK, &headers),
             lines: Lines::from_map(&headers),
             hidden: Lines::default(),
+            part: None,
             body: Bytes::new(),
         }
     }

@@ -25,6 +25,27 @@ pub fn is_strong_tag(tag: &HeaderValue) -> bool {
     opaque.is_some_and(|opaque| !opaque.contains(&b'"'))
 }
 
+/// Whether the two share a strong validator: the entity tag, or, where neither has one, the date.
+#[must_use]
+pub fn same_version(one: &ResponseFacts, other: &ResponseFacts) -> bool {
+    match (&one.etag, &other.etag) {
+        (Some(tag), Some(same)) => same_tag(tag, same),
+        (None, None) => {
+            one.last_modified == other.last_modified && has_strong_date(one) && has_strong_date(other)
+        }
+        _ => false,
+    }
+}
+
+/// Whether it has such a validator at all. §13.1.5 wants a date only where there is no entity tag.
+#[must_use]
+pub fn has_strong_validator(facts: &ResponseFacts) -> bool {
+    match &facts.etag {
+        Some(tag) => is_strong_tag(tag),
+        None => has_strong_date(facts),
+    }
+}
+
 /// §8.8.2.2: whether `Last-Modified` tells two versions apart that were made in the same second.
 #[must_use]
 pub fn has_strong_date(facts: &ResponseFacts) -> bool {

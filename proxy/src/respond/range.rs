@@ -25,13 +25,13 @@ use crate::{
     stored::Stored,
 };
 
-/// What is left of a reply with the whole of `stored` when the ranges of the request count: as they do
-/// only where it would be a 200 without them (§14.2).
+/// What is left of a reply with all of `stored` when the ranges of the request count: as they do only
+/// where it would be a 200 without them (§14.2).
 pub(super) fn narrowed(reply: Reply, stored: &Stored, asked: &RangeRequest) -> Reply {
     if reply.status != StatusCode::OK {
         return reply;
     }
-    let complete = stored.body.len() as u64;
+    let complete = stored.complete();
     match asked.select(&stored.facts, complete) {
         Selection::Whole => reply,
         Selection::Unsatisfiable => unsatisfiable(reply, stored, complete),
@@ -42,8 +42,7 @@ pub(super) fn narrowed(reply: Reply, stored: &Stored, asked: &RangeRequest) -> R
 /// §15.3.7: the fields of the 200, and what says which part of it this is. The body's bytes are the
 /// stored ones, not copies.
 fn partial(reply: Reply, stored: &Stored, spans: &[Span], complete: u64) -> Reply {
-    let parts =
-        spans.iter().map(|span| Some((ContentRange { span: *span, complete }, bytes(stored, *span)?)));
+    let parts = spans.iter().map(|span| Some((ContentRange { span: *span, complete }, stored.slice(*span)?)));
     let Some(parts) = parts.collect::<Option<Vec<_>>>() else { return reply };
     let (fields, body) = match parts.as_slice() {
         [(range, bytes)] => {
@@ -53,11 +52,6 @@ fn partial(reply: Reply, stored: &Stored, spans: &[Span], complete: u64) -> Repl
         _ => multipart(stored, parts),
     };
     Reply { status: StatusCode::PARTIAL_CONTENT, fields, body, ..reply }
-}
-
-fn bytes(stored: &Stored, span: Span) -> Option<Bytes> {
-    let (start, end) = (usize::try_from(span.start).ok()?, usize::try_from(span.end).ok()?);
-    stored.body.get(start..end).map(|bytes| stored.body.slice_ref(bytes))
 }
 
 /// §14.6. Each part says its type and range; the head says the type of the whole.

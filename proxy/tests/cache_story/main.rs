@@ -32,5 +32,6 @@ mod fleet;
 mod hits;
 mod invalidation;
 mod keys;
+mod parts;
 mod ranges;
 mod rules;
