@@ -4,6 +4,8 @@
 //! have left, since what it brings is small enough to be kept. Only a body that reached a proven
 //! clean end is stored.
 
+mod part;
+
 use std::{
     mem, slice,
     sync::Arc,
@@ -13,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, StatusCode,
-    header::{AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, SET_COOKIE},
+    header::{AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, SET_COOKIE},
 };
 use http_body_util::{BodyExt, Empty, Full};
 use tokio::{sync::oneshot, time::Instant};
@@ -68,7 +70,8 @@ pub struct Fill {
 /// What is stored already of what is being filled.
 #[derive(Debug, Default)]
 pub struct Before {
-    /// The stored response whose conditions the request carries: a 304 renews it.
+    /// The stored response whose conditions the request carries: a 304 renews it; where it is a part, a
+    /// 206 completes it.
     pub renews: Option<Arc<Stored>>,
     /// Whether anything is stored whose place the answer takes.
     pub supersedes: bool,
@@ -106,24 +109,24 @@ impl Fill {
         let request = mem::take(&mut self.request);
         let fetched = tokio::select! {
             biased;
-            fetched = self.live.upstream.send(request) => fetched,
+            fetched = self.fetch(request, begun) => fetched,
             () = self.app.flights.unwanted(&self.flight) => return,
         };
-        let failed = fetched.as_ref().map_or(true, |fetched| is_server_error(fetched.head.status));
+        let failed = fetched.as_ref().map_or(true, |(answer, _)| is_server_error(answer.head.status));
         self.app.flights.note_failure(&self.key, self.fingerprint, failed);
         match fetched {
             Err(error) => self.end(Phase::Failed(Arc::new(error))),
-            Ok(fetched) if self.before.spares && is_server_error(fetched.head.status) => {
-                self.end(Phase::Failed(Arc::new(FetchError::ServerError(fetched.head.status))));
+            Ok((answer, _)) if self.before.spares && is_server_error(answer.head.status) => {
+                self.end(Phase::Failed(Arc::new(FetchError::ServerError(answer.head.status))));
             }
-            Ok(fetched) => self.settle(fetched.map_body(boxed), begun, leader).await,
+            Ok((answer, completed_by)) => self.settle(answer, completed_by, begun, leader).await,
         }
     }
 
     /// Stores an answer that is here already.
     pub async fn adopt(self, fetched: Fetched, sent: SystemTime, leader: oneshot::Sender<Answer>) {
         let begun = Begun { generation: self.app.generations.of(&self.key), at: sent };
-        self.settle(fetched.map_body(boxed), begun, leader).await;
+        self.settle(fetched.map_body(boxed), None, begun, leader).await;
     }
 
     /// Renews what is stored by what the answer to a HEAD says of it, or forgets it.
@@ -136,17 +139,23 @@ impl Fill {
         (head.status, head.headers) = (StatusCode::NOT_MODIFIED, told);
         let body: StreamBody = Box::pin(Empty::new().map_err(Into::into));
         let told = Fetched { head, body, upgraded: None, ends: Framing::Empty, timing: Timing::default() };
-        self.settle(told, begun, oneshot::channel().0).await;
+        self.settle(told, None, begun, oneshot::channel().0).await;
     }
 
     /// Stores an answer and shares it, or hands it to the one who asked.
-    async fn settle(mut self, answer: Answer, begun: Begun, leader: oneshot::Sender<Answer>) {
+    async fn settle(
+        mut self,
+        answer: Answer,
+        completed_by: Option<StatusCode>,
+        begun: Begun,
+        leader: oneshot::Sender<Answer>,
+    ) {
         let exchange = ExchangeTimes { request_time: begun.at, response_time: self.app.clock.now() };
         let (answer, renewed_by) = match self.before.renews.take() {
-            Some(stored) if answer.head.status == StatusCode::NOT_MODIFIED => {
+            Some(stored) if stored.part.is_none() && answer.head.status == StatusCode::NOT_MODIFIED => {
                 (renewed(&stored, answer, exchange), Some(StatusCode::NOT_MODIFIED))
             }
-            _ => (answer, None),
+            _ => (answer, completed_by),
         };
         match self.admitted(&answer, exchange) {
             Ok((mut shared, keep)) => {
@@ -166,7 +175,8 @@ impl Fill {
     /// itself, nothing is.
     async fn forget_superseded(&self, status: StatusCode) {
         let says_nothing = status == StatusCode::NOT_MODIFIED || is_server_error(status);
-        if !self.before.supersedes || says_nothing || self.admission.has_credentials() {
+        let for_one_only = self.admission.has_credentials() || self.admission.wants_less();
+        if !self.before.supersedes || says_nothing || for_one_only {
             return;
         }
         if let Err(error) = self.app.store.remove(slice::from_ref(&self.key)).await {
@@ -178,8 +188,9 @@ impl Fill {
     /// one in vain.
     fn admitted(&self, answer: &Answer, exchange: ExchangeTimes) -> Result<(Shared, Duration), Detail> {
         let admitted = self.admit(answer, exchange);
-        // What a request with credentials or conditions gets says nothing of what others get.
-        if !self.admission.has_credentials() && answer.head.status != StatusCode::NOT_MODIFIED {
+        // What a request with credentials, ranges or conditions gets says nothing of what others get.
+        let is_common = !self.admission.has_credentials() && !self.admission.wants_less();
+        if is_common && answer.head.status != StatusCode::NOT_MODIFIED {
             let shared = matches!(&admitted, Ok((_, Storable { fresh: true, .. })));
             self.app.flights.note(&self.key, self.fingerprint, shared);
         }
@@ -191,7 +202,9 @@ impl Fill {
         let mut headers = answer.head.headers.clone();
         remove_hop_by_hop(&mut headers);
         ensure_date(&mut headers, exchange.response_time);
-        let facts = ResponseFacts::of(answer.head.status, &headers);
+        let part = self.part_of(answer)?;
+        let status = part.map_or(answer.head.status, |_| StatusCode::OK);
+        let facts = ResponseFacts::of(status, &headers);
         if is_event_stream(&headers) {
             return Err(Detail::EventStream);
         }
@@ -204,12 +217,26 @@ impl Fill {
             headers.remove(SET_COOKIE);
         }
         let hidden = Lines::from_map(&take_own(&mut headers));
-        let withheld = Lines::from_map(&take(&mut headers, &facts.control(&self.rule).withheld));
+        let mut withheld = take(&mut headers, &facts.control(&self.rule).withheld);
+        if part.is_some() {
+            withheld.extend(take(&mut headers, &[CONTENT_RANGE])); // Stated anew too.
+        }
+        let withheld = Lines::from_map(&withheld);
         let variant = VariantKey::new(&self.asked, &self.rule.key, &nominated);
         let body = Arc::new(Spool::new(length));
         let lines = Lines::from_map(&headers);
-        let shared =
-            Shared { lines, hidden, withheld, renewed_by: None, facts, exchange, nominated, variant, body };
+        let shared = Shared {
+            lines,
+            hidden,
+            withheld,
+            renewed_by: None,
+            facts,
+            exchange,
+            nominated,
+            variant,
+            part,
+            body,
+        };
         Ok((shared, storable))
     }
 
@@ -267,7 +294,15 @@ impl Fill {
             lines: shared.lines.clone(),
             hidden: shared.hidden.clone(),
             facts: shared.facts.clone(),
+            part: None,
             body: shared.body.collect(),
+        };
+        let entry = match shared.part {
+            None => entry,
+            Some(range) => match self.grown(entry, range).await {
+                Some(entry) => entry,
+                None => return false,
+            },
         };
         if self.app.generations.of(&self.key) != generation {
             return false;

@@ -18,7 +18,7 @@ use crate::{
     headers::Lines,
     key::{ResourceKey, VariantKey},
     lately::Lately,
-    policy::{facts::ResponseFacts, freshness::ExchangeTimes},
+    policy::{facts::ResponseFacts, freshness::ExchangeTimes, range::ContentRange},
     spool::Spool,
     status::Detail,
     tally::Tally,
@@ -81,7 +81,8 @@ pub struct Shared {
     pub hidden: Lines,
     /// Fields for the leader alone.
     pub withheld: Lines,
-    /// The status of the origin's answer, where that is not this one's: a 304 that renewed it.
+    /// The status of the origin's answer, where that is not this one's: a 304 that renewed it, or a 206
+    /// that completed it.
     pub renewed_by: Option<StatusCode>,
     /// What the policy needs of them.
     pub facts: ResponseFacts,
@@ -91,6 +92,8 @@ pub struct Shared {
     pub nominated: Box<[http::HeaderName]>,
     /// What the leader's request selected by them.
     pub variant: VariantKey,
+    /// Which part of the whole it is, for the one who asked for that.
+    pub part: Option<ContentRange>,
     /// Its body.
     pub body: Arc<Spool>,
 }

@@ -18,6 +18,7 @@ use crate::{
     message::Request,
     policy::{
         freshening::ask,
+        partial::ask_for_rest,
         rule::{CacheRule, Credentials, SetCookie},
     },
     upstream::{OnContinue, OnInterim},
@@ -96,6 +97,9 @@ pub enum Conditions<'s> {
     None,
     /// Those of a stored response with these fields, which is renewed if they hold.
     Stored(&'s HeaderMap),
+    /// That what a stored part with these fields and so many bytes is a part of still holds: then the
+    /// rest of it comes, else all.
+    Rest(&'s HeaderMap, u64),
 }
 
 /// What the rule strips of the answer must not come to the client before it.
@@ -157,6 +161,7 @@ fn fill_with<B: Default>(
         Conditions::Stored(stored) => {
             ask(&mut headers, stored);
         }
+        Conditions::Rest(stored, held) => ask_for_rest(&mut headers, stored, held),
     }
     for name in REWRITING.iter().filter(|name| !rule.key.headers.contains(name)) {
         headers.remove(name);

@@ -54,12 +54,12 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
         let lookup = visit.lookup(key, &selector).await;
         let now = app.clock.now();
         match decide(found(&lookup), &admission, cache, rule.fingerprint, now) {
-            Decision::Serve(freshness) => break served(&lookup, freshness, request),
+            Decision::Serve(freshness) => break served(&lookup, freshness, &ask),
             Decision::ServeAndRefresh(freshness) => {
                 if let Ok(Lookup::Found(stored)) = &lookup {
                     ask.refresh(stored, landings);
                 }
-                break served(&lookup, freshness, request);
+                break served(&lookup, freshness, &ask);
             }
             Decision::NotCached => break Failure::not_cached().reply(),
             Decision::Fetch(fetch) if admission.head_only => {
@@ -80,9 +80,11 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
 }
 
 /// What was found, as the answer.
-fn served(lookup: &Result<Lookup, StoreError>, freshness: Freshness, request: &Request) -> Reply {
+fn served(lookup: &Result<Lookup, StoreError>, freshness: Freshness, ask: &Ask<'_>) -> Reply {
     match lookup {
-        Ok(Lookup::Found(stored)) => respond::stored(stored, freshness, request),
+        Ok(Lookup::Found(stored)) => {
+            respond::stored(stored, freshness, ask.request, ask.admission.range.as_ref())
+        }
         _ => Failure::not_cached().reply(),
     }
 }

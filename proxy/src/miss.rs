@@ -15,6 +15,7 @@ use crate::{
     message::{Reply, Request, RequestBody},
     policy::{
         freshening::{describes, has_validator},
+        partial::is_completable,
         request::Admission,
         reuse::{Fetch, Freshness, instead_of_error, offer},
         rule::CacheRule,
@@ -119,6 +120,10 @@ fn asking_about<'f>(
     fields: &'f http::HeaderMap,
 ) -> (Conditions<'f>, Option<Arc<Stored>>) {
     match has_validator(fields) {
+        _ if stored.part.is_some() => match is_completable(stored) {
+            true => (Conditions::Rest(fields, stored.held().end), Some(Arc::clone(stored))),
+            false => (Conditions::None, None),
+        },
         true => (Conditions::Stored(fields), Some(Arc::clone(stored))),
         false => (Conditions::None, None),
     }
@@ -169,7 +174,7 @@ impl<'r> Miss<'r> {
         {
             // Once was enough to wait for it; those who come now only have it asked.
             self.ask.refresh(stored, seen);
-            return Some(respond::stored(stored, freshness, request));
+            return Some(respond::stored(stored, freshness, request, self.ask.admission.range.as_ref()));
         }
         if !self.collapse || app.flights.lately_unshared(key, rule.fingerprint) {
             return Some(self.lead(Flight::alone()).await);
@@ -215,7 +220,8 @@ impl<'r> Miss<'r> {
             None => (Conditions::Clients, None),
         };
         let filling = forward::filling(request, live, cache, conditions);
-        let supersedes = self.found.is_some();
+        // An answer to less than all says little of all.
+        let supersedes = self.found.is_some() && admission.range.is_none();
         let before = Before { renews, supersedes, spares: self.stand_in().is_some() };
         let fill = self.ask.fill(filling, admission.clone(), flight, before);
         let (sender, unshared) = oneshot::channel();
@@ -285,7 +291,13 @@ impl<'r> Miss<'r> {
         match self.stand_in() {
             Some((stored, freshness)) => {
                 let forward = Forward { status: error.answered(), detail: freshness.allowed, ..self.forward };
-                respond::stale(stored, freshness, forward, self.ask.request)
+                respond::stale(
+                    stored,
+                    freshness,
+                    forward,
+                    self.ask.request,
+                    self.ask.admission.range.as_ref(),
+                )
             }
             None => Failure::of_fetch(error).reply(),
         }

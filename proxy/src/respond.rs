@@ -1,5 +1,7 @@
 //! Station 7, serve: what is stored, shared or fetched becomes an answer.
 
+mod range;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -17,22 +19,27 @@ use http_body::Body;
 use http_body_util::BodyExt;
 
 use crate::{
+    error::Failure,
     fill::Answer,
     flight::Shared,
     headers::{Lines, ensure_date, remove_hop_by_hop, take_own},
     message::{BoxError, Fields, Reply, ReplyBody, Request},
-    policy::{facts::ResponseFacts, reuse::Freshness, validation::is_not_modified},
+    policy::{facts::ResponseFacts, range::RangeRequest, reuse::Freshness, validation::is_not_modified},
     spool::SpoolReader,
     status::{Forward, Outcome},
     stored::Stored,
     upstream::{Fetched, Framing},
 };
 
-/// A stored response, fresh.
+/// A stored response, or what the request asks for of it.
 #[must_use]
-pub fn stored(stored: &Stored, freshness: Freshness, request: &Request) -> Reply {
-    let body = ReplyBody::Whole(stored.body.clone());
-    answer(&stored.lines, &stored.facts, body, request, hit(freshness), Some(freshness.age))
+pub fn stored(
+    stored: &Stored,
+    freshness: Freshness,
+    request: &Request,
+    range: Option<&RangeRequest>,
+) -> Reply {
+    kept(stored, freshness, hit(freshness), request, range)
 }
 
 /// A response that is whole though not committed yet: to its reader, a stored one.
@@ -55,15 +62,44 @@ pub fn leading(shared: &Shared, outcome: Outcome, request: &Request) -> Reply {
 
 fn coming(shared: &Shared, lines: &Lines, outcome: Outcome, request: &Request) -> Reply {
     let age = Some(shared.facts.age).filter(|age| !age.is_zero());
-    answer(lines, &shared.facts, spooled(shared), request, outcome, age)
+    let mut reply = answer(lines, &shared.facts, spooled(shared), request, outcome, age);
+    if shared.part.is_some() && reply.status == StatusCode::OK {
+        reply.status = StatusCode::PARTIAL_CONTENT;
+    }
+    reply
 }
 
-/// A stale response, because the origin failed.
+/// A stale response, or what the request asks for of it, because the origin failed.
 #[must_use]
-pub fn stale(stored: &Stored, freshness: Freshness, forward: Forward, request: &Request) -> Reply {
+pub fn stale(
+    stored: &Stored,
+    freshness: Freshness,
+    forward: Forward,
+    request: &Request,
+    range: Option<&RangeRequest>,
+) -> Reply {
+    kept(stored, freshness, Outcome::Forward(forward), request, range)
+}
+
+/// RFC 9110 §13.2.2: the conditions that can make it a 304 go before `Range`.
+fn kept(
+    stored: &Stored,
+    freshness: Freshness,
+    outcome: Outcome,
+    request: &Request,
+    range: Option<&RangeRequest>,
+) -> Reply {
     let body = ReplyBody::Whole(stored.body.clone());
-    let outcome = Outcome::Forward(forward);
-    answer(&stored.lines, &stored.facts, body, request, outcome, Some(freshness.age))
+    let reply = answer(&stored.lines, &stored.facts, body, request, outcome, Some(freshness.age));
+    let reply = match range {
+        None => reply,
+        Some(range) => range::narrowed(reply, stored, range),
+    };
+    // The policy lets a part answer only for a part. Sent as the whole, it would be a lie.
+    match stored.part {
+        Some(_) if reply.status == StatusCode::OK => Failure::internal().reply(),
+        _ => reply,
+    }
 }
 
 fn spooled(shared: &Shared) -> ReplyBody {

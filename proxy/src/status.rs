@@ -55,6 +55,8 @@ pub enum Fwd {
     Request,
     /// What is stored is stale.
     Stale,
+    /// What is stored is a part, and not the one asked for.
+    Partial,
 }
 
 /// A request that neither store nor origin answered.
@@ -89,7 +91,7 @@ pub enum Detail {
     HiddenFields,
     /// An event stream, which has no end to wait for.
     EventStream,
-    /// `Range`.
+    /// What came for `Range` is not one part of known length.
     Range,
     /// `If-Match` or `If-Unmodified-Since`.
     Precondition,
@@ -200,13 +202,14 @@ impl Fwd {
             Self::Miss => "miss",
             Self::Request => "request",
             Self::Stale => "stale",
+            Self::Partial => "partial",
         }
     }
 }
 
 impl Outcome {
     /// All words that [`Outcome::word`] can give: what metrics count.
-    pub const WORDS: [&'static str; 13] = [
+    pub const WORDS: [&'static str; 14] = [
         "hit",
         "bypass",
         "method",
@@ -215,6 +218,7 @@ impl Outcome {
         "miss",
         "request",
         "stale",
+        "partial",
         "refused",
         "origin-failed",
         "not-cached",

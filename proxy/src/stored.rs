@@ -21,7 +21,7 @@ use crate::{
     clock::Offset,
     headers::Lines,
     key::VariantKey,
-    policy::{facts::ResponseFacts, freshness::ExchangeTimes},
+    policy::{facts::ResponseFacts, freshness::ExchangeTimes, partial::Part, range::Span},
 };
 
 /// A response, ready to be served.
@@ -45,7 +45,9 @@ pub struct Stored {
     pub hidden: Lines,
     /// What the policy needs of them.
     pub facts: ResponseFacts,
-    /// The whole body.
+    /// Where the body belongs, if it is a part: what `facts` says is then of the whole.
+    pub part: Option<Part>,
+    /// The body: the whole, or a run of its bytes.
     pub body: Bytes,
 }
 
@@ -86,6 +88,7 @@ struct Head<'a> {
     status: u16,
     /// Seconds. `Age` is not among the lines: it is written anew with each answer.
     age: u64,
+    part: Option<Part>,
     lines: &'a [u8],
     hidden: &'a [u8],
 }
@@ -101,6 +104,27 @@ impl Stored {
     #[must_use]
     pub fn fields(&self) -> HeaderMap {
         fields(&self.lines, &self.hidden)
+    }
+
+    /// How many bytes the whole has.
+    #[must_use]
+    pub fn complete(&self) -> u64 {
+        self.part.map_or(self.body.len() as u64, |part| part.complete)
+    }
+
+    /// Which of them are here.
+    #[must_use]
+    pub fn held(&self) -> Span {
+        let start = self.part.map_or(0, |part| part.start);
+        Span { start, end: start.saturating_add(self.body.len() as u64) }
+    }
+
+    /// Those bytes of the whole, if they are here. They are shared, not copied.
+    #[must_use]
+    pub fn slice(&self, span: Span) -> Option<Bytes> {
+        let offset = |place: u64| usize::try_from(place.checked_sub(self.held().start)?).ok();
+        let bytes = self.body.get(offset(span.start)?..offset(span.end)?)?;
+        Some(self.body.slice_ref(bytes))
     }
 
     /// Bytes of memory that this entry really holds.
@@ -133,6 +157,7 @@ impl Stored {
             response_time: to_millis(store.there(self.response_time)),
             status: self.facts.status.as_u16(),
             age: self.facts.age.as_secs(),
+            part: self.part,
             lines: self.lines.as_bytes(),
             hidden: self.hidden.as_bytes(),
         };
@@ -160,6 +185,9 @@ impl Stored {
         }
         let lines = Lines::checked(head.slice_ref(read.lines)).ok_or(Corrupt::Fields)?;
         let hidden = Lines::checked(head.slice_ref(read.hidden)).ok_or(Corrupt::Fields)?;
+        if read.part.is_some_and(|part| !is_part(part, body.len() as u64)) {
+            return Err(Corrupt::Length);
+        }
         let status = StatusCode::from_u16(read.status).map_err(|_| Corrupt::Head)?;
         let names = read.nominated.split(',').filter(|name| !name.is_empty());
         Ok(Self {
@@ -175,9 +203,16 @@ impl Stored {
             },
             lines,
             hidden,
+            part: read.part,
             body,
         })
     }
+}
+
+/// Whether so many bytes can be this part, and less than the whole.
+fn is_part(part: Part, length: u64) -> bool {
+    let end = part.start.checked_add(length);
+    (1..part.complete).contains(&length) && end.is_some_and(|end| end <= part.complete)
 }
 
 fn fields(lines: &Lines, hidden: &Lines) -> HeaderMap {
@@ -223,4 +258,57 @@ fn to_millis(time: SystemTime) -> u64 {
 
 fn from_millis(millis: u64) -> Result<SystemTime, Corrupt> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis)).ok_or(Corrupt::Head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(part: Option<Part>, body: &'static str) -> Stored {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        Stored {
+            key: Bytes::from_static(b"key"),
+            variant: VariantKey::only(),
+            nominated: Box::default(),
+            fingerprint: 7,
+            request_time: at,
+            response_time: at,
+            lines: Lines::default(),
+            hidden: Lines::default(),
+            facts: ResponseFacts::of(StatusCode::OK, &HeaderMap::new()),
+            part,
+            body: Bytes::from_static(body.as_bytes()),
+        }
+    }
+
+    fn again(stored: &Stored) -> Result<Stored, Corrupt> {
+        Stored::decode(&stored.encode(Offset::NONE).unwrap().into(), Offset::NONE)
+    }
+
+    #[test]
+    fn a_part_comes_back_as_that_part() {
+        for part in [None, Some(Part { start: 0, complete: 5 }), Some(Part { start: 7, complete: 11 })] {
+            let read = again(&entry(part, "body")).unwrap();
+            assert_eq!((read.part, &*read.body), (part, &b"body"[..]));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_part_is_corrupt() {
+        for (start, complete) in [(0, 4), (0, 3), (1, 4), (8, 11), (u64::MAX, u64::MAX), (u64::MAX - 1, 0)] {
+            let read = again(&entry(Some(Part { start, complete }), "body"));
+            assert_eq!(read.err(), Some(Corrupt::Length), "{start} {complete}");
+        }
+        assert!(again(&entry(Some(Part { start: 0, complete: 4 }), "")).is_err());
+    }
+
+    #[test]
+    fn bytes_are_cut_by_their_place_in_the_whole() {
+        let held = entry(Some(Part { start: 4, complete: 11 }), "4567");
+        let cut = |start, end| held.slice(Span { start, end });
+        assert_eq!(cut(4, 8).unwrap(), "4567");
+        assert_eq!(cut(5, 7).unwrap(), "56");
+        assert!(cut(3, 5).is_none() && cut(7, 9).is_none() && cut(9, 10).is_none());
+        assert_eq!((held.held(), held.complete()), (Span { start: 4, end: 8 }, 11));
+    }
 }

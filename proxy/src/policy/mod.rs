@@ -14,6 +14,9 @@
 //! | [`storable`] | §3 | may the answer be stored? |
 //! | [`validation`] | §4.3.2 | does the client have it already? |
 //! | [`freshening`] | §4.3.1, §4.3.4 | how is the origin asked whether it still holds, and what does a 304 change? |
+//! | [`range`] | RFC 9110 §14 | which bytes are asked for? |
+//! | [`partial`] | §3.3, §3.4 | what does a stored part answer, and what completes it? |
+//! | [`strong`] | RFC 9110 §8.8 | does it change whenever a byte may? |
 //! | [`invalidation`] | §4.4 | what does a success make obsolete? |
 //! | [`posted`] | RFC 9110 §9.3.3 | may a POST's answer serve a GET? |
 //! | [`rule`] | – | what does the operator say? |
@@ -23,7 +26,9 @@ pub mod facts;
 pub mod freshening;
 pub mod freshness;
 pub mod invalidation;
+pub mod partial;
 pub mod posted;
+pub mod range;
 pub mod request;
 pub mod reuse;
 pub mod rule;
@@ -31,5 +36,6 @@ pub mod sharing;
 pub mod stale;
 pub mod statuses;
 pub mod storable;
+pub mod strong;
 pub mod validation;
 pub mod vary;

@@ -2,12 +2,13 @@
 
 use http::{
     HeaderMap, Method,
-    header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE},
+    header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE},
 };
 
 use super::{
     cache_control::CacheControl,
     facts::has_pragma_no_cache,
+    range::RangeRequest,
     rule::{CacheRule, ClientControl, Credentials},
 };
 use crate::{
@@ -39,6 +40,10 @@ pub struct Admission {
     pub cookie: bool,
     /// It carries an `Authorization` that is not keyed, so only what RFC 9111 §3.5 allows may answer.
     pub authorization: bool,
+    /// Which ranges it asks for. Only of a `GET`: "a server MUST ignore a Range header field received
+    /// with a request method that is unrecognized or for which range handling is not defined" (RFC 9110
+    /// §14.2).
+    pub range: Option<RangeRequest>,
     /// Its directives, as far as the rule lets them count.
     pub control: Option<CacheControl>,
 }
@@ -53,6 +58,12 @@ impl Admission {
             authorization: kept && has_unkeyed_authorization(headers, rule),
             ..Self::default()
         }
+    }
+
+    /// Whether its answer may be less than what others need.
+    #[must_use]
+    pub fn wants_less(&self) -> bool {
+        self.head_only || self.range.is_some()
     }
 
     /// Whether it carries credentials of one user.
@@ -81,9 +92,6 @@ pub fn admit(inquiry: &Inquiry<'_>, rule: &CacheRule) -> Result<Admission, Forwa
     if inquiry.hides_fields {
         return refuse(Fwd::Bypass, Detail::HiddenFields);
     }
-    if headers.contains_key(RANGE) {
-        return refuse(Fwd::Request, Detail::Range);
-    }
     if headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE) {
         return refuse(Fwd::Request, Detail::Precondition);
     }
@@ -92,7 +100,8 @@ pub fn admit(inquiry: &Inquiry<'_>, rule: &CacheRule) -> Result<Admission, Forwa
         return refuse(Fwd::Request, Detail::ClientNoStore);
     }
     let head_only = inquiry.method == Method::HEAD;
-    Ok(Admission { head_only, control, ..Admission::with_credentials(headers, rule) })
+    let range = RangeRequest::of(headers).filter(|_| !head_only);
+    Ok(Admission { head_only, range, control, ..Admission::with_credentials(headers, rule) })
 }
 
 /// §5.2.1 and, without `Cache-Control`, §5.4.
@@ -157,14 +166,20 @@ mod tests {
 
     #[test]
     fn what_the_request_asks_can_rule_the_store_out() {
-        for (field, detail) in [
-            ("range", Detail::Range),
-            ("if-match", Detail::Precondition),
-            ("if-unmodified-since", Detail::Precondition),
-        ] {
+        for (field, detail) in
+            [("if-match", Detail::Precondition), ("if-unmodified-since", Detail::Precondition)]
+        {
             let wanted = Forward::because(Fwd::Request, Some(detail));
             assert_eq!(ask(&Method::GET, &[(field, "x")], &rule()), Err(wanted), "{field}");
         }
+    }
+
+    #[test]
+    fn section_14_2_only_a_get_asks_for_ranges() {
+        let range = [("range", "bytes=0-1")];
+        assert!(ask(&Method::GET, &range, &rule()).unwrap().range.is_some());
+        assert_eq!(ask(&Method::HEAD, &range, &rule()).unwrap().range, None);
+        assert_eq!(ask(&Method::GET, &[("if-range", "\"a\"")], &rule()).unwrap().range, None);
     }
 
     #[test]

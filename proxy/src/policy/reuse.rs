@@ -8,6 +8,7 @@ use super::{
     cache_control::CacheControl,
     facts::ResponseFacts,
     freshness::{ExchangeTimes, Source, current_age, lifetime},
+    partial,
     request::Admission,
     rule::CacheRule,
     sharing, stale,
@@ -105,8 +106,8 @@ fn fetch(mut forward: Forward, asked: &Admission, rule: &CacheRule, validate: bo
     } else if asked.head_only {
         forward.detail = forward.detail.or(Some(Detail::Head));
     }
-    let collapse = alone.is_none() && !asked.head_only && forward.fwd != Fwd::Request;
-    Fetch { forward, collapse, validate: validate && alone.is_none() }
+    let collapse = alone.is_none() && !asked.wants_less() && forward.fwd != Fwd::Request;
+    Fetch { forward, collapse, validate: validate && alone.is_none() && asked.range.is_none() }
 }
 
 fn reuse(
@@ -120,8 +121,14 @@ fn reuse(
         return Err(Forward::because(Fwd::Miss, Some(Detail::RuleChanged)));
     }
     let freshness = offer(&stored.facts, stored.exchange(), asked, rule, now)?;
+    if !partial::answers(stored, asked.range.as_ref()) {
+        return Err(Forward::because(Fwd::Partial, None));
+    }
+    // What comes for the range renews a part; nothing else does.
+    let renewed_as_whole = stored.part.is_none();
     let refreshed = freshness.allowed == Some(Detail::StaleWhileRevalidate);
-    if refreshed && selects_by_credentials(stored, asked) {
+    if freshness.allowed.is_some() && !renewed_as_whole || refreshed && selects_by_credentials(stored, asked)
+    {
         return Err(Forward::because(Fwd::Stale, None));
     }
     Ok(freshness)
@@ -201,7 +208,8 @@ pub fn instead_of_error(
     fingerprint: u64,
     now: SystemTime,
 ) -> Option<Freshness> {
-    if stored.fingerprint != fingerprint || is_server_error(stored.facts.status) {
+    let stands_in = stored.fingerprint == fingerprint && stored.part.is_none();
+    if !stands_in || is_server_error(stored.facts.status) {
         return None;
     }
     let (freshness, source) = standing(&stored.facts, stored.exchange(), asked, rule, now).ok()?;
@@ -244,12 +252,13 @@ mod tests {
             facts: ResponseFacts::of(StatusCode::OK, &headers),
             lines: Lines::from_map(&headers),
             hidden: Lines::default(),
+            part: None,
             body: Bytes::new(),
         }
     }
 
     fn plain() -> Admission {
-        Admission { head_only: false, cookie: false, authorization: false, control: None }
+        Admission::default()
     }
 
     fn after(control: &str, asked: &Admission, rule: &CacheRule, seconds: u64) -> Decision {

@@ -259,6 +259,7 @@ mod tests {
             lines: Lines::from_map(&headers),
             hidden: Lines::default(),
             facts: ResponseFacts::of(StatusCode::OK, &headers),
+            part: None,
             body: vec![b'x'; body].into(),
         })
     }

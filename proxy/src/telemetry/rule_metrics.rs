@@ -62,12 +62,13 @@ fn place(outcome: Outcome) -> usize {
             Fwd::Miss => 5,
             Fwd::Request => 6,
             Fwd::Stale => 7,
+            Fwd::Partial => 8,
         },
-        Outcome::Own(Own::Refused) => 8,
-        Outcome::Own(Own::OriginFailed) => 9,
-        Outcome::Own(Own::NotCached) => 10,
-        Outcome::Own(Own::Failed) => 11,
-        Outcome::Own(Own::ClientGone) => 12,
+        Outcome::Own(Own::Refused) => 9,
+        Outcome::Own(Own::OriginFailed) => 10,
+        Outcome::Own(Own::NotCached) => 11,
+        Outcome::Own(Own::Failed) => 12,
+        Outcome::Own(Own::ClientGone) => 13,
     }
 }
 
@@ -156,8 +157,16 @@ mod tests {
 
     #[test]
     fn every_outcome_is_counted_under_its_own_word() {
-        let forwards =
-            [Fwd::Bypass, Fwd::Method, Fwd::UriMiss, Fwd::VaryMiss, Fwd::Miss, Fwd::Request, Fwd::Stale];
+        let forwards = [
+            Fwd::Bypass,
+            Fwd::Method,
+            Fwd::UriMiss,
+            Fwd::VaryMiss,
+            Fwd::Miss,
+            Fwd::Request,
+            Fwd::Stale,
+            Fwd::Partial,
+        ];
         let owns = [Own::Refused, Own::OriginFailed, Own::NotCached, Own::Failed, Own::ClientGone];
         let all: Vec<_> = [Outcome::Hit { ttl: 0, detail: None }]
             .into_iter()

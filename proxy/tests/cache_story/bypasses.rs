@@ -7,29 +7,11 @@ use crate::support::{
 };
 
 on_both_stores![
-    a_range_goes_past,
     a_precondition_goes_past,
     a_get_with_a_body_goes_past,
     an_upgrade_goes_past,
     other_methods_go_past,
 ];
-
-async fn a_range_goes_past(on: On) {
-    let script = |asked: &Asked| match asked.field("range") {
-        Some(_) => answer("206 Partial Content", "Content-Range: bytes 0-2/8\r\n", "ans"),
-        None => ok("", "answer 1"),
-    };
-    let story = Story::cached(on, Origin::start(script).await, "10s").await;
-    let range = [("range", "bytes=0-2")];
-    for _ in 0..2 {
-        let part = story.get_with("/a", &range).await;
-        assert_eq!((part.status, part.says(), part.body.as_str()), (206, "fwd=request; detail=range", "ans"));
-        assert_eq!(part.field("content-range"), "bytes 0-2/8");
-    }
-    assert_eq!(story.get("/a").await.fine(), "fwd=uri-miss; stored");
-    assert_eq!(story.get_with("/a", &range).await.status, 206);
-    assert!(story.get("/a").await.is_hit());
-}
 
 async fn a_precondition_goes_past(on: On) {
     let script = |asked: &Asked| match asked.field("if-match") {

@@ -33,6 +33,8 @@ mod hits;
 mod invalidation;
 mod keys;
 mod learnt;
+mod parts;
+mod ranges;
 mod rules;
 mod stale;
 mod storing;

@@ -47,6 +47,7 @@ pub fn entry(key: &ResourceKey, headers: &HeaderMap, nominated: &[HeaderName], b
         lines: Lines::from_map(&fields),
         hidden: Lines::default(),
         facts: ResponseFacts { age: Duration::from_secs(7), ..ResponseFacts::of(StatusCode::OK, &fields) },
+        part: None,
         body: Bytes::copy_from_slice(body.as_bytes()),
     })
 }

@@ -1,0 +1,181 @@
+//! Parts of a response: kept, grown together, and completed by asking for the rest (RFC 9111 §3.3, §3.4).
+
+use std::{
+    mem,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, StatusCode,
+    header::{CONTENT_TYPE, IF_RANGE, RANGE},
+};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Empty};
+
+use super::{Answer, Begun, Fill, boxed, renewed};
+use crate::{
+    headers::ensure_date,
+    message::{BoxError, RequestBody, StreamBody},
+    policy::{
+        facts::ResponseFacts,
+        freshness::ExchangeTimes,
+        partial::{Came, combined, completes},
+        range::ContentRange,
+        request::Admission,
+        reuse::offer,
+    },
+    status::Detail,
+    store::{Lookup, Selector, Store},
+    stored::Stored,
+    upstream::{FetchError, Framing},
+};
+
+impl Fill {
+    /// Asks the origin. Where that is for the rest of a stored part, the answer is the whole: completed,
+    /// and then with the status by which it was, or fetched.
+    pub(super) async fn fetch(
+        &self,
+        request: http::Request<RequestBody>,
+        begun: Begun,
+    ) -> Result<(Answer, Option<StatusCode>), FetchError> {
+        let upstream = &self.live.upstream;
+        let Some(held) = self.before.renews.as_ref().filter(|stored| stored.part.is_some()) else {
+            return Ok((upstream.send(request).await?.map_body(boxed), None));
+        };
+        let for_all = for_all(&request);
+        match upstream.send(request).await {
+            Err(FetchError::UnaskedNotModified) => {}
+            Err(error) => return Err(error),
+            Ok(answer) => {
+                let answer = answer.map_body(boxed);
+                let exchange = ExchangeTimes { request_time: begun.at, response_time: self.app.clock.now() };
+                if is_rest(held, &answer, exchange) {
+                    let whole = completed(held, answer, exchange);
+                    return Ok((whole, Some(StatusCode::PARTIAL_CONTENT)));
+                }
+                if !is_about_the_range(answer.head.status) {
+                    return Ok((answer, None));
+                }
+            }
+        }
+        Ok((upstream.send(for_all).await?.map_body(boxed), None))
+    }
+
+    /// Which part of the whole an answer is, where a part was asked for. A 206 is stored as a part of
+    /// the 200 that it is a part of.
+    pub(super) fn part_of(&self, answer: &Answer) -> Result<Option<ContentRange>, Detail> {
+        match answer.head.status {
+            _ if self.admission.range.is_none() => Ok(None),
+            StatusCode::PARTIAL_CONTENT => {
+                let range = single_part(&answer.head.headers);
+                range.filter(|range| !exceeds(answer.ends, *range)).map(Some).ok_or(Detail::Range)
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => Err(Detail::Range),
+            _ => Ok(None),
+        }
+    }
+
+    /// What is to be stored now that `new` has come for `range`: that, or what it makes with what is
+    /// stored. Nothing where it is not what was announced, or what is stored is of more use.
+    pub(super) async fn grown(&self, mut new: Stored, range: ContentRange) -> Option<Stored> {
+        new.part = match Came::of(range, new.body.len() as u64) {
+            Came::Whole => return Some(new),
+            Came::Part(part) => Some(part),
+            Came::Nonsense => return None,
+        };
+        let selector = Selector { headers: &self.asked, keyed: &self.rule.key };
+        let held = match self.app.store.lookup(&self.key, &selector).await.ok()? {
+            Lookup::Found(held) if held.fingerprint == self.fingerprint => held,
+            _ => return Some(new),
+        };
+        combined(&held, &new, self.rule.max_body).or_else(|| Some(new).filter(|_| !self.still_serves(&held)))
+    }
+
+    /// Whether it is whole, and answers yet.
+    fn still_serves(&self, held: &Stored) -> bool {
+        let (anybody, now) = (Admission::default(), self.app.clock.now());
+        held.part.is_none() && offer(&held.facts, held.exchange(), &anybody, &self.rule, now).is_ok()
+    }
+}
+
+/// Several parts in one body are not taken apart.
+fn single_part(headers: &HeaderMap) -> Option<ContentRange> {
+    let media_type = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let several = b"multipart/byteranges";
+    let is_several = media_type.get(..several.len()).is_some_and(|start| start.eq_ignore_ascii_case(several));
+    ContentRange::of(headers).filter(|_| !is_several)
+}
+
+/// Whether more is to come than the range has bytes.
+fn exceeds(ends: Framing, range: ContentRange) -> bool {
+    matches!(ends, Framing::Length(length) if length > range.span.length())
+}
+
+/// The same request without what makes it one for a part.
+fn for_all(request: &http::Request<RequestBody>) -> http::Request<RequestBody> {
+    let mut all = http::Request::new(RequestBody::None);
+    *all.method_mut() = request.method().clone();
+    *all.uri_mut() = request.uri().clone();
+    *all.version_mut() = request.version();
+    *all.headers_mut() = request.headers().clone();
+    all.headers_mut().remove(RANGE);
+    all.headers_mut().remove(IF_RANGE);
+    all
+}
+
+/// An answer that nobody would get who had asked for all.
+fn is_about_the_range(status: StatusCode) -> bool {
+    matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE)
+}
+
+/// Whether an answer is just what is missing in a stored part. Its length must be announced: later there
+/// would be no way back.
+fn is_rest(held: &Stored, answer: &Answer, exchange: ExchangeTimes) -> bool {
+    let mut fields = answer.head.headers.clone();
+    ensure_date(&mut fields, exchange.response_time);
+    let facts = ResponseFacts::of(answer.head.status, &fields);
+    match (answer.head.status, single_part(&fields), answer.ends) {
+        (StatusCode::PARTIAL_CONTENT, Some(range), Framing::Length(length)) => {
+            completes(held, &facts, range, length)
+        }
+        _ => false,
+    }
+}
+
+/// RFC 9111 §3.4: the whole, of a stored part and the rest of it.
+fn completed(held: &Stored, mut rest: Answer, exchange: ExchangeTimes) -> Answer {
+    let nothing = Empty::new().map_err(|never| match never {});
+    let missing = mem::replace(&mut rest.body, Box::pin(nothing));
+    let mut whole = renewed(held, rest, exchange);
+    whole.body = Box::pin(Continued { held: held.body.clone(), rest: missing });
+    whole.ends = Framing::Length(held.complete());
+    whole
+}
+
+/// Bytes that are held, and then those that come.
+struct Continued {
+    held: Bytes,
+    rest: StreamBody,
+}
+
+impl Body for Continued {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.held.is_empty() {
+            return self.rest.as_mut().poll_frame(cx);
+        }
+        Poll::Ready(Some(Ok(Frame::data(mem::take(&mut self.held)))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let held = self.held.len() as u64;
+        self.rest.size_hint().exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(held + rest))
+    }
+}
