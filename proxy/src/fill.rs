@@ -73,6 +73,8 @@ pub struct Before {
     pub supersedes: bool,
     /// Whether a stored response stands in for a server error (RFC 5861 §4).
     pub spares: bool,
+    /// For how long the store may be asked what other requests got, if any did.
+    pub siblings: Option<Duration>,
 }
 
 /// An answer, of whatever origin its body is.
@@ -105,7 +107,10 @@ impl Fill {
         let request = mem::take(&mut self.request);
         let fetched = tokio::select! {
             biased;
-            fetched = self.live.upstream.send(request) => fetched,
+            fetched = self.ask(request) => fetched.map(|(fetched, sibling)| {
+                self.before.renews = sibling.or(self.before.renews.take());
+                fetched
+            }),
             () = self.app.flights.unwanted(&self.flight) => return,
         };
         let failed = fetched.as_ref().map_or(true, |fetched| is_server_error(fetched.head.status));

@@ -69,7 +69,8 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
                 // What the store did not answer in time is not asked again.
                 let seen = landings.take().filter(|_| lookup.is_ok());
                 // Nothing: look again. That is once at most, since `landings` is empty now.
-                if let Some(reply) = Box::pin(Miss::new(ask, fetch, lookup.ok(), now).answer(seen)).await {
+                let miss = Miss::new(ask, fetch, lookup.ok(), now);
+                if let Some(reply) = Box::pin(miss.answer(seen, visit.left())).await {
                     break reply;
                 }
             }

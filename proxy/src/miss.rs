@@ -1,6 +1,9 @@
 //! The way of a request that the store could not answer: it waits for somebody's fetch, or starts one.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::{HeaderName, StatusCode};
 use tokio::{sync::oneshot, time::timeout};
@@ -61,7 +64,7 @@ impl Ask<'_> {
         let (conditions, renews) = asking_about(stored, &fields);
         let request = forward::refreshing(self.request, self.live, self.cache, &stored.nominated, conditions);
         let admission = Admission::default();
-        let before = Before { renews, supersedes: true, spares: true };
+        let before = Before { renews, supersedes: true, spares: true, siblings: None };
         let fill = self.fill(request, admission, Arc::clone(&flight), before);
         let (app, path) = (Arc::clone(self.app), self.request.head.target.path().to_owned());
         tokio::spawn(async move {
@@ -132,6 +135,8 @@ pub struct Miss<'r> {
     validate: bool,
     /// What was found, though it does not answer.
     found: Option<Arc<Stored>>,
+    /// Whether something is stored that other requests select.
+    siblings: bool,
     /// By which fields, as far as the store knows, the variants of the resource are selected.
     nominated: Box<[HeaderName]>,
     /// When the store was asked.
@@ -150,19 +155,20 @@ impl<'r> Miss<'r> {
     #[must_use]
     pub fn new(ask: Ask<'r>, fetch: Fetch, lookup: Option<Lookup>, asked: SystemTime) -> Self {
         let Fetch { forward, collapse, validate } = fetch;
+        let siblings = matches!(lookup, Some(Lookup::OtherVariants(_)));
         let (found, nominated) = match lookup {
             Some(Lookup::Found(stored)) => (Some(Arc::clone(&stored)), stored.nominated.clone()),
             Some(Lookup::OtherVariants(nominated)) => (None, nominated),
             Some(Lookup::Nothing) | None => (None, Box::default()),
         };
-        Self { ask, forward, collapse, validate, found, nominated, asked }
+        Self { ask, forward, collapse, validate, found, siblings, nominated, asked }
     }
 
     /// Waits for somebody's fetch or starts one. Nothing: the answer may be stored by now.
     ///
     /// What selects is known only with the answer; until then it is what the rule keys and what was
-    /// `nominated` last.
-    pub async fn answer(mut self, seen: Option<u64>) -> Option<Reply> {
+    /// `nominated` last. The store may be asked once more, for as long as is `left`.
+    pub async fn answer(mut self, seen: Option<u64>, left: Duration) -> Option<Reply> {
         let Ask { app, key, rule, selector, request, .. } = self.ask;
         if let Some((stored, freshness)) = self.stand_in()
             && app.flights.is_failing(key, rule.fingerprint)
@@ -172,13 +178,16 @@ impl<'r> Miss<'r> {
             return Some(respond::stored(stored, freshness, request));
         }
         if !self.collapse || app.flights.lately_unshared(key, rule.fingerprint) {
-            return Some(self.lead(Flight::alone()).await);
+            return Some(self.lead(Flight::alone(), None).await);
         }
         let (mut rejoins, mut reselections) = (0, 0);
         loop {
             let variant = selector.variant(&self.nominated);
             let mut ticket = match app.flights.join(key, &variant, rule.fingerprint, seen) {
-                Role::Leader(flight, ticket) => return Some(self.lead((flight, ticket)).await),
+                Role::Leader(flight, ticket) => {
+                    let siblings = Some(left).filter(|_| self.siblings);
+                    return Some(self.lead((flight, ticket), siblings).await);
+                }
                 Role::Follower(ticket) => ticket,
                 Role::Late => return None,
             };
@@ -201,12 +210,12 @@ impl<'r> Miss<'r> {
                 Followed::Alone(detail) => detail,
             };
             self.forward.detail = Some(detail);
-            return Some(self.lead(Flight::alone()).await);
+            return Some(self.lead(Flight::alone(), None).await);
         }
     }
 
     /// Starts the fetch, as a task of its own: this client's leaving does not end it.
-    async fn lead(self, (flight, ticket): (Arc<Flight>, Ticket)) -> Reply {
+    async fn lead(self, (flight, ticket): (Arc<Flight>, Ticket), siblings: Option<Duration>) -> Reply {
         let Ask { live, request, cache, admission, .. } = self.ask;
         let fields = self.found.as_ref().filter(|_| self.validate).map(|stored| (stored, stored.fields()));
         let (conditions, renews) = match &fields {
@@ -216,7 +225,7 @@ impl<'r> Miss<'r> {
         };
         let filling = forward::filling(request, live, cache, conditions);
         let supersedes = self.found.is_some();
-        let before = Before { renews, supersedes, spares: self.stand_in().is_some() };
+        let before = Before { renews, supersedes, spares: self.stand_in().is_some(), siblings };
         let fill = self.ask.fill(filling, admission.clone(), flight, before);
         let (sender, unshared) = oneshot::channel();
         tokio::spawn(fill.run(sender));
@@ -262,7 +271,7 @@ impl<'r> Miss<'r> {
         let renews = Some(Arc::clone(stored)).filter(|_| described);
         // Who is fetching it learns no less.
         let Role::Leader(flight, ticket) = self.ask.join(stored, None) else { return };
-        let before = Before { renews, supersedes: true, spares: false };
+        let before = Before { renews, supersedes: true, spares: false, siblings: None };
         let admission = Admission { head_only: false, ..self.ask.admission.clone() };
         let fill = self.ask.fill(http::Request::default(), admission, flight, before);
         let told = told.headers.clone();

@@ -13,6 +13,7 @@
 //! | [`storable`] | §3 | may the answer be stored? |
 //! | [`validation`] | §4.3.2 | does the client have it already? |
 //! | [`freshening`] | §4.3.1, §4.3.4 | how is the origin asked whether it still holds, and what does a 304 change? |
+//! | [`siblings`] | §4.1, §4.3.1, §4.3.4 | may what others got be the answer? |
 //! | [`invalidation`] | §4.4 | what does a success make obsolete? |
 //! | [`posted`] | RFC 9110 §9.3.3 | may a POST's answer serve a GET? |
 //! | [`rule`] | – | what does the operator say? |
@@ -27,6 +28,7 @@ pub mod request;
 pub mod reuse;
 pub mod rule;
 pub mod sharing;
+pub mod siblings;
 pub mod stale;
 pub mod storable;
 pub mod validation;

@@ -34,5 +34,6 @@ mod invalidation;
 mod keys;
 mod learnt;
 mod rules;
+mod siblings;
 mod stale;
 mod validation;
