@@ -4,6 +4,7 @@
 //! have left, since what it brings is small enough to be kept. Only a body that reached a proven
 //! clean end is stored.
 
+mod judge;
 mod part;
 
 use std::{
@@ -13,31 +14,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, StatusCode,
-    header::{AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, SET_COOKIE},
-};
+use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     app::{App, Live},
     flight::{Flight, Phase, Shared},
-    headers::{Lines, ensure_date, remove_hop_by_hop, take, take_own},
+    headers::{ensure_date, remove_hop_by_hop},
     key::{KeyPolicy, ResourceKey, VariantKey},
     message::{RequestBody, StreamBody},
     policy::{
-        facts::ResponseFacts,
-        freshening::freshen,
-        freshness::ExchangeTimes,
-        request::Admission,
-        rule::{CacheRule, Credentials, SetCookie},
+        freshening::freshen, freshness::ExchangeTimes, request::Admission, rule::CacheRule,
         statuses::is_server_error,
-        storable::{self, Storable},
-        vary,
     },
-    spool::{Spool, SpoolWriter},
-    status::Detail,
+    spool::SpoolWriter,
     store::Store,
     stored::Stored,
     upstream::{FetchError, Fetched, Framing, Timing, UpstreamBody},
@@ -77,6 +68,8 @@ pub struct Before {
     pub supersedes: bool,
     /// Whether a stored response stands in for a server error (RFC 5861 §4).
     pub spares: bool,
+    /// For how long the store may be asked what other requests got, if any did.
+    pub siblings: Option<Duration>,
 }
 
 /// An answer, of whatever origin its body is.
@@ -85,6 +78,21 @@ pub type Answer = Fetched<StreamBody>;
 /// How long a body may take to come. One that takes longer may have no end; it belongs to the one
 /// who asked for it, and ends with that client.
 const LONGEST: Duration = Duration::from_secs(300);
+
+/// What a fetch brought.
+struct Got {
+    answer: Answer,
+    /// The status by which a stored part became whole.
+    completed_by: Option<StatusCode>,
+    /// Another variant, which a 304 says is the answer to this request too.
+    sibling: Option<Arc<Stored>>,
+}
+
+impl Got {
+    fn plain(fetched: Fetched) -> Self {
+        Self { answer: fetched.map_body(boxed), completed_by: None, sibling: None }
+    }
+}
 
 /// When a fetch began.
 #[derive(Clone, Copy)]
@@ -112,14 +120,17 @@ impl Fill {
             fetched = self.fetch(request, begun) => fetched,
             () = self.app.flights.unwanted(&self.flight) => return,
         };
-        let failed = fetched.as_ref().map_or(true, |(answer, _)| is_server_error(answer.head.status));
+        let failed = fetched.as_ref().map_or(true, |got| is_server_error(got.answer.head.status));
         self.app.flights.note_failure(&self.key, self.fingerprint, failed);
         match fetched {
             Err(error) => self.end(Phase::Failed(Arc::new(error))),
-            Ok((answer, _)) if self.before.spares && is_server_error(answer.head.status) => {
-                self.end(Phase::Failed(Arc::new(FetchError::ServerError(answer.head.status))));
+            Ok(got) if self.before.spares && failed => {
+                self.end(Phase::Failed(Arc::new(FetchError::ServerError(got.answer.head.status))));
             }
-            Ok((answer, completed_by)) => self.settle(answer, completed_by, begun, leader).await,
+            Ok(got) => {
+                self.before.renews = got.sibling.or(self.before.renews.take());
+                self.settle(got.answer, got.completed_by, begun, leader).await;
+            }
         }
     }
 
@@ -182,71 +193,6 @@ impl Fill {
         if let Err(error) = self.app.store.remove(slice::from_ref(&self.key)).await {
             tracing::warn!(%error, "a superseded response could not be removed");
         }
-    }
-
-    /// Whether the answer may be stored, by its head; remembered, so that nobody waits for the next
-    /// one in vain.
-    fn admitted(&self, answer: &Answer, exchange: ExchangeTimes) -> Result<(Shared, Duration), Detail> {
-        let admitted = self.admit(answer, exchange);
-        // What a request with credentials, ranges or conditions gets says nothing of what others get.
-        let is_common = !self.admission.has_credentials() && !self.admission.wants_less();
-        if is_common && answer.head.status != StatusCode::NOT_MODIFIED {
-            let shared = matches!(&admitted, Ok((_, Storable { fresh: true, .. })));
-            self.app.flights.note(&self.key, self.fingerprint, shared);
-        }
-        admitted.map(|(shared, storable)| (shared, storable.keep))
-    }
-
-    /// Each condition in turn, and what is then stored and shared.
-    fn admit(&self, answer: &Answer, exchange: ExchangeTimes) -> Result<(Shared, Storable), Detail> {
-        let mut headers = answer.head.headers.clone();
-        remove_hop_by_hop(&mut headers);
-        ensure_date(&mut headers, exchange.response_time);
-        let part = self.part_of(answer)?;
-        let status = part.map_or(answer.head.status, |_| StatusCode::OK);
-        let facts = ResponseFacts::of(status, &headers);
-        if is_event_stream(&headers) {
-            return Err(Detail::EventStream);
-        }
-        let nominated = self.selecting(vary::nominated(&headers)?);
-        let storable = storable::check(&self.admission, &facts, exchange, &self.rule)?;
-        let length = provable_length(answer.ends, self.rule.max_body)?;
-        headers.remove(CONTENT_LENGTH); // Stated anew with each answer, as is the age.
-        headers.remove(AGE);
-        if self.rule.set_cookie == SetCookie::Strip {
-            headers.remove(SET_COOKIE);
-        }
-        let hidden = Lines::from_map(&take_own(&mut headers));
-        let mut withheld = take(&mut headers, &facts.control(&self.rule).withheld);
-        if part.is_some() {
-            withheld.extend(take(&mut headers, &[CONTENT_RANGE])); // Stated anew too.
-        }
-        let withheld = Lines::from_map(&withheld);
-        let variant = VariantKey::new(&self.asked, &self.rule.key, &nominated);
-        let body = Arc::new(Spool::new(length));
-        let lines = Lines::from_map(&headers);
-        let shared = Shared {
-            lines,
-            hidden,
-            withheld,
-            renewed_by: None,
-            facts,
-            exchange,
-            nominated,
-            variant,
-            part,
-            body,
-        };
-        Ok((shared, storable))
-    }
-
-    /// The nominated fields that the origin was sent. Credentials that the rule keeps from it select
-    /// nothing, whatever it says.
-    fn selecting(&self, nominated: Box<[HeaderName]>) -> Box<[HeaderName]> {
-        if self.rule.credentials != Credentials::Ignore {
-            return nominated;
-        }
-        nominated.into_iter().filter(|name| *name != COOKIE && *name != AUTHORIZATION).collect()
     }
 
     /// Passes the body on as it comes, and stores it when it is whole.
@@ -355,24 +301,6 @@ fn renewed(stored: &Stored, told: Answer, exchange: ExchangeTimes) -> Answer {
         upgraded: None,
         ends: Framing::Length(stored.body.len() as u64),
         timing: told.timing,
-    }
-}
-
-/// Such a body ends when somebody has had enough of it.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    let essence = media_type.split(|&b| b == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
-}
-
-/// The announced length, if the body's end can be proven and it is not too long to keep.
-fn provable_length(ends: Framing, most: u64) -> Result<Option<u64>, Detail> {
-    match ends {
-        Framing::Close => Err(Detail::NoLength),
-        Framing::Length(length) if length > most => Err(Detail::TooLarge),
-        Framing::Length(length) => Ok(Some(length)),
-        Framing::Empty => Ok(Some(0)),
-        Framing::Chunked => Ok(None),
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use crate::{
     app::{App, Live},
+    ask::Ask,
     error::Failure,
     headers::has_passed_here,
     key::ResourceKey,
     message::{Reply, Request, RequestBody},
-    miss::{Ask, Miss},
+    miss::Miss,
     pass::pass,
     policy::{
         request::{Inquiry, admit},
@@ -69,7 +70,8 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
                 // What the store did not answer in time is not asked again.
                 let seen = landings.take().filter(|_| lookup.is_ok());
                 // Nothing: look again. That is once at most, since `landings` is empty now.
-                if let Some(reply) = Box::pin(Miss::new(ask, fetch, lookup.ok(), now).answer(seen)).await {
+                let miss = Miss::new(ask, fetch, lookup.ok(), now);
+                if let Some(reply) = Box::pin(miss.answer(seen, visit.left())).await {
                     break reply;
                 }
             }

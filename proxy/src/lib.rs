@@ -13,7 +13,7 @@
 //! | – the story | [`handler`] | one `match` on the decision |
 //! | – | [`pass`], [`miss`] | the ways of what the store has no part in, and of what it could not answer |
 //! | 7 serve | [`respond`] | a stored response becomes an answer |
-//! | 8 fetch | [`forward`], [`upstream`] | the origin is asked |
+//! | 8 fetch | [`forward`], [`siblings`], [`upstream`] | the origin is asked |
 //! | 9 collapse | [`flight`], [`spool`] | one asks, the others wait |
 //! | 10 store | [`fill`] | what may be stored is, when it is whole |
 //!
@@ -26,6 +26,7 @@ pub mod address;
 pub mod admin;
 pub mod admit;
 pub mod app;
+pub mod ask;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -51,6 +52,7 @@ pub mod respond;
 pub mod routes;
 pub mod run;
 pub mod server;
+pub mod siblings;
 pub mod spool;
 pub mod status;
 pub mod store;

@@ -1,133 +1,30 @@
 //! The way of a request that the store could not answer: it waits for somebody's fetch, or starts one.
 
-use std::{sync::Arc, time::SystemTime};
+mod head;
 
-use http::{HeaderName, StatusCode};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::HeaderName;
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
-    app::{App, Live},
+    ask::{Ask, asking_about},
     error::Failure,
-    fill::{Answer, Before, Fill, selects},
+    fill::{Answer, Before, selects},
     flight::{Flight, Phase, Role, Shared, Ticket},
     forward::{self, Conditions},
-    key::ResourceKey,
-    message::{Reply, Request, RequestBody},
-    policy::{
-        freshening::{describes, has_validator},
-        partial::is_completable,
-        request::Admission,
-        reuse::{Fetch, Freshness, instead_of_error, offer},
-        rule::CacheRule,
-    },
+    message::Reply,
+    policy::reuse::{Fetch, Freshness, instead_of_error, offer},
     respond,
-    routes::Rule,
     spool::Ended,
     status::{Detail, Forward, Outcome},
-    store::{Lookup, Selector},
+    store::Lookup,
     stored::Stored,
     upstream::{FetchError, Fetched},
 };
-
-/// A request for which the store may be asked, and all that is known of it.
-#[derive(Clone, Copy)]
-pub struct Ask<'r> {
-    /// What lives as long as the process.
-    pub app: &'r Arc<App>,
-    /// What the file says.
-    pub live: &'r Arc<Live>,
-    /// What the client sent.
-    pub request: &'r Request,
-    /// The rule that matched.
-    pub rule: &'r Rule,
-    /// What it says of caching.
-    pub cache: &'r Arc<CacheRule>,
-    /// What the policy lets the request do.
-    pub admission: &'r Admission,
-    /// The resource.
-    pub key: &'r ResourceKey,
-    /// What picks the variant.
-    pub selector: Selector<'r>,
-}
-
-impl Ask<'_> {
-    /// Refreshes what was served stale: once at a time, for no client, and not if that has been done
-    /// since `seen` (RFC 5861 §3).
-    pub fn refresh(self, stored: &Arc<Stored>, seen: Option<u64>) {
-        if self.app.flights.rests(self.key, self.rule.fingerprint) {
-            return;
-        }
-        let Role::Leader(flight, ticket) = self.join(stored, seen) else { return };
-        let fields = stored.fields();
-        let (conditions, renews) = asking_about(stored, &fields);
-        let request = forward::refreshing(self.request, self.live, self.cache, &stored.nominated, conditions);
-        let admission = Admission::default();
-        let before = Before { renews, supersedes: true, spares: true };
-        let fill = self.fill(request, admission, Arc::clone(&flight), before);
-        let (app, path) = (Arc::clone(self.app), self.request.head.target.path().to_owned());
-        tokio::spawn(async move {
-            fill.run(oneshot::channel().0).await;
-            drop(ticket); // Without it nobody would wait for the answer.
-            let phase = flight.phase();
-            app.refreshes.count(&phase);
-            if let Phase::Failed(error) = phase {
-                tracing::warn!(%error, path, "a response that is served stale could not be refreshed");
-            }
-        });
-    }
-
-    /// The flight that brings another response in the place of `stored`.
-    fn join(self, stored: &Stored, seen: Option<u64>) -> Role {
-        let variant = self.selector.variant(&stored.nominated);
-        self.app.flights.join(self.key, &variant, self.rule.fingerprint, seen)
-    }
-
-    /// Stores an answer that came for another request than a GET, and passes it on.
-    pub async fn keep(self, forward: Forward, fetched: Fetched, sent: SystemTime) -> Reply {
-        let (flight, ticket) = Flight::alone();
-        let fill = self.fill(http::Request::default(), self.admission.clone(), flight, Before::default());
-        let (sender, unshared) = oneshot::channel();
-        tokio::spawn(fill.adopt(fetched, sent, sender));
-        let fetch = Fetch { forward, collapse: false, validate: false };
-        Miss::new(self, fetch, None, sent).landed(ticket, unshared).await
-    }
-
-    fn fill(
-        self,
-        request: http::Request<RequestBody>,
-        admission: Admission,
-        flight: Arc<Flight>,
-        before: Before,
-    ) -> Fill {
-        Fill {
-            app: Arc::clone(self.app),
-            live: Arc::clone(self.live),
-            request,
-            asked: self.request.head.headers.clone(),
-            admission,
-            rule: Arc::clone(self.cache),
-            fingerprint: self.rule.fingerprint,
-            key: self.key.clone(),
-            flight,
-            before,
-        }
-    }
-}
-
-/// The conditions under which a stored response still holds, and what then is renewed.
-fn asking_about<'f>(
-    stored: &Arc<Stored>,
-    fields: &'f http::HeaderMap,
-) -> (Conditions<'f>, Option<Arc<Stored>>) {
-    match has_validator(fields) {
-        _ if stored.part.is_some() => match is_completable(stored) {
-            true => (Conditions::Rest(fields, stored.held().end), Some(Arc::clone(stored))),
-            false => (Conditions::None, None),
-        },
-        true => (Conditions::Stored(fields), Some(Arc::clone(stored))),
-        false => (Conditions::None, None),
-    }
-}
 
 /// A request that the store could not answer.
 pub struct Miss<'r> {
@@ -137,10 +34,22 @@ pub struct Miss<'r> {
     validate: bool,
     /// What was found, though it does not answer.
     found: Option<Arc<Stored>>,
+    /// Whether something is stored that other requests select.
+    siblings: bool,
     /// By which fields, as far as the store knows, the variants of the resource are selected.
     nominated: Box<[HeaderName]>,
     /// When the store was asked.
     asked: SystemTime,
+}
+
+/// Stores an answer that came for another request than a GET, and passes it on.
+pub async fn keep(ask: Ask<'_>, forward: Forward, fetched: Fetched, sent: SystemTime) -> Reply {
+    let (flight, ticket) = Flight::alone();
+    let fill = ask.fill(http::Request::default(), ask.admission.clone(), flight, Before::default());
+    let (sender, unshared) = oneshot::channel();
+    tokio::spawn(fill.adopt(fetched, sent, sender));
+    let fetch = Fetch { forward, collapse: false, validate: false };
+    Miss::new(ask, fetch, None, sent).landed(ticket, unshared).await
 }
 
 /// How often a request joins a flight again after one has failed. Then it shares the failure: an
@@ -155,19 +64,20 @@ impl<'r> Miss<'r> {
     #[must_use]
     pub fn new(ask: Ask<'r>, fetch: Fetch, lookup: Option<Lookup>, asked: SystemTime) -> Self {
         let Fetch { forward, collapse, validate } = fetch;
+        let siblings = matches!(lookup, Some(Lookup::OtherVariants(_)));
         let (found, nominated) = match lookup {
             Some(Lookup::Found(stored)) => (Some(Arc::clone(&stored)), stored.nominated.clone()),
             Some(Lookup::OtherVariants(nominated)) => (None, nominated),
             Some(Lookup::Nothing) | None => (None, Box::default()),
         };
-        Self { ask, forward, collapse, validate, found, nominated, asked }
+        Self { ask, forward, collapse, validate, found, siblings, nominated, asked }
     }
 
     /// Waits for somebody's fetch or starts one. Nothing: the answer may be stored by now.
     ///
     /// What selects is known only with the answer; until then it is what the rule keys and what was
-    /// `nominated` last.
-    pub async fn answer(mut self, seen: Option<u64>) -> Option<Reply> {
+    /// `nominated` last. The store may be asked once more, for as long as is `left`.
+    pub async fn answer(mut self, seen: Option<u64>, left: Duration) -> Option<Reply> {
         let Ask { app, key, rule, selector, request, .. } = self.ask;
         if let Some((stored, freshness)) = self.stand_in()
             && app.flights.is_failing(key, rule.fingerprint)
@@ -177,13 +87,16 @@ impl<'r> Miss<'r> {
             return Some(respond::stored(stored, freshness, request, self.ask.admission.range.as_ref()));
         }
         if !self.collapse || app.flights.lately_unshared(key, rule.fingerprint) {
-            return Some(self.lead(Flight::alone()).await);
+            return Some(self.lead(Flight::alone(), None).await);
         }
         let (mut rejoins, mut reselections) = (0, 0);
         loop {
             let variant = selector.variant(&self.nominated);
             let mut ticket = match app.flights.join(key, &variant, rule.fingerprint, seen) {
-                Role::Leader(flight, ticket) => return Some(self.lead((flight, ticket)).await),
+                Role::Leader(flight, ticket) => {
+                    let siblings = Some(left).filter(|_| self.siblings);
+                    return Some(self.lead((flight, ticket), siblings).await);
+                }
                 Role::Follower(ticket) => ticket,
                 Role::Late => return None,
             };
@@ -206,12 +119,12 @@ impl<'r> Miss<'r> {
                 Followed::Alone(detail) => detail,
             };
             self.forward.detail = Some(detail);
-            return Some(self.lead(Flight::alone()).await);
+            return Some(self.lead(Flight::alone(), None).await);
         }
     }
 
     /// Starts the fetch, as a task of its own: this client's leaving does not end it.
-    async fn lead(self, (flight, ticket): (Arc<Flight>, Ticket)) -> Reply {
+    async fn lead(self, (flight, ticket): (Arc<Flight>, Ticket), siblings: Option<Duration>) -> Reply {
         let Ask { live, request, cache, admission, .. } = self.ask;
         let fields = self.found.as_ref().filter(|_| self.validate).map(|stored| (stored, stored.fields()));
         let (conditions, renews) = match &fields {
@@ -222,7 +135,7 @@ impl<'r> Miss<'r> {
         let filling = forward::filling(request, live, cache, conditions);
         // An answer to less than all says little of all.
         let supersedes = self.found.is_some() && admission.range.is_none();
-        let before = Before { renews, supersedes, spares: self.stand_in().is_some() };
+        let before = Before { renews, supersedes, spares: self.stand_in().is_some(), siblings };
         let fill = self.ask.fill(filling, admission.clone(), flight, before);
         let (sender, unshared) = oneshot::channel();
         tokio::spawn(fill.run(sender));
@@ -242,40 +155,6 @@ impl<'r> Miss<'r> {
             Phase::Alone(detail) => self.unshared(detail, unshared.await),
             Phase::Waiting | Phase::Lost => Failure::internal().reply(),
         }
-    }
-
-    /// A HEAD goes to the origin itself. What its answer says of the representation is learnt.
-    pub async fn head(self, body: RequestBody) -> Reply {
-        let Ask { app, live, request, .. } = self.ask;
-        let sent = app.clock.now();
-        match live.upstream.send(forward::passed(request, live, body)).await {
-            Err(error) => self.failed(&error),
-            Ok(fetched) => {
-                self.learn(&fetched.head, sent);
-                respond::fetched(fetched, Outcome::Forward(self.forward), app.clock.now())
-            }
-        }
-    }
-
-    /// RFC 9111 §4.3.5: renews the stored response that the origin describes; one that it does not
-    /// describe is obsolete.
-    fn learn(&self, told: &http::response::Parts, sent: SystemTime) {
-        let Some(stored) = self.found.as_ref().filter(|_| self.validate && told.status == StatusCode::OK)
-        else {
-            return;
-        };
-        let described = describes(&told.headers, &stored.fields(), stored.body.len());
-        let renews = Some(Arc::clone(stored)).filter(|_| described);
-        // Who is fetching it learns no less.
-        let Role::Leader(flight, ticket) = self.ask.join(stored, None) else { return };
-        let before = Before { renews, supersedes: true, spares: false };
-        let admission = Admission { head_only: false, ..self.ask.admission.clone() };
-        let fill = self.ask.fill(http::Request::default(), admission, flight, before);
-        let told = told.headers.clone();
-        tokio::spawn(async move {
-            fill.learn(told, sent).await;
-            drop(ticket);
-        });
     }
 
     /// The stored response that answers if the origin fails.

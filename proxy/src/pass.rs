@@ -7,11 +7,12 @@ use http::response::Parts;
 use crate::{
     admit::Head,
     app::{App, Live},
+    ask::Ask,
     error::Failure,
     forward,
     key::ResourceKey,
     message::{Reply, Request, RequestBody},
-    miss::Ask,
+    miss::keep,
     policy::{invalidation::obsolete, posted::represents_target, request::Admission, rule::CacheRule},
     respond,
     routes::Rule,
@@ -64,7 +65,8 @@ async fn store(
     let admission = &Admission::with_credentials(headers, cache);
     let key = &ResourceKey::new(&request.head.target, &cache.key.query);
     let selector = Selector { headers, keyed: &cache.key };
-    Ask { app, live, request, rule, cache, admission, key, selector }.keep(forward, fetched, sent).await
+    let ask = Ask { app, live, request, rule, cache, admission, key, selector };
+    keep(ask, forward, fetched, sent).await
 }
 
 /// Removes what is stored for what has changed, and keeps what is being fetched of it from being stored.

@@ -8,21 +8,21 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, StatusCode,
-    header::{ACCEPT_LANGUAGE, USER_AGENT},
+    header::{ACCEPT_LANGUAGE, ETAG, USER_AGENT},
 };
 use redis::Value;
 use sidecache::{
     clock::Clock,
     key::{KeyPolicy, VariantKey},
     store::{
-        Lookup, MAX_VARIANTS, Selector, Store, StoreError,
+        Lookup, MAX_TAGGED, MAX_TAGGED_BYTES, MAX_VARIANTS, Selector, Store, StoreError,
         memory::MemoryStore,
         redis::{Health, RedisStore, Settings},
     },
     stored::Stored,
 };
 use support::{
-    entries::{KEEP, body, entry, lookup, request, resource},
+    entries::{KEEP, body, entry, entry_with, lookup, request, resource},
     redis::{RedisServer, eventually},
 };
 
@@ -144,6 +144,40 @@ async fn commits_at_once_lose_none<S: Store + 'static>(store: &Arc<S>) {
     }
 }
 
+async fn the_newest_with_a_tag_are_brought(store: &impl Store) {
+    let key = resource("/tagged");
+    let tagged = async || {
+        let all = store.tagged(&key, Duration::from_secs(10)).await.unwrap();
+        all.iter().map(|stored| String::from_utf8(stored.body.to_vec()).unwrap()).collect::<Vec<_>>()
+    };
+    let commit = async |language: &str, body: &str, fields: &[_]| {
+        let headers = request(&[(ACCEPT_LANGUAGE, language)]);
+        let entry = entry_with(&key, &headers, &[ACCEPT_LANGUAGE], body, fields);
+        store.commit(&key, entry, KEEP).await.unwrap();
+    };
+    let tag = [(ETAG, "\"a\"")];
+    assert_eq!(tagged().await, [""; 0]);
+    commit("plain", "plain", &[]).await;
+    assert_eq!(tagged().await, [""; 0]);
+    for n in 0..=MAX_TAGGED {
+        commit(&format!("x-{n}"), &n.to_string(), &tag).await;
+    }
+    assert_eq!(tagged().await, ["8", "7", "6", "5", "4", "3", "2", "1"]);
+    commit("x-3", "3 anew", &tag).await;
+    commit("x-5", "no tag", &[]).await;
+    assert_eq!(tagged().await, ["3 anew", "8", "7", "6", "4", "2", "1", "0"]);
+    // What is too large is passed over, what is small enough is not.
+    for (language, size) in [("large", MAX_TAGGED_BYTES - 1000), ("small", 10), ("huge", MAX_TAGGED_BYTES)] {
+        commit(language, &"x".repeat(size), &tag).await;
+    }
+    let lengths = |all: Vec<String>| all.iter().map(String::len).collect::<Vec<_>>();
+    assert_eq!(lengths(tagged().await), [MAX_TAGGED_BYTES]);
+    commit("huge", &"x".repeat(MAX_TAGGED_BYTES - 100), &tag).await;
+    assert_eq!(lengths(tagged().await), [MAX_TAGGED_BYTES - 100, 10, 6, 1, 1, 1, 1, 1]);
+    store.remove(std::slice::from_ref(&key)).await.unwrap();
+    assert_eq!(tagged().await, [""; 0]);
+}
+
 async fn contract<S: Store + 'static>(store: S) {
     let store = Arc::new(store);
     what_is_committed_is_found(&*store).await;
@@ -152,6 +186,7 @@ async fn contract<S: Store + 'static>(store: S) {
     keyed_fields_select_too(&*store).await;
     a_changed_vary_drops_what_it_cannot_select(&*store).await;
     the_oldest_variant_makes_room(&*store).await;
+    the_newest_with_a_tag_are_brought(&*store).await;
     commits_at_once_lose_none(&store).await;
 }
 
@@ -165,7 +200,7 @@ async fn client(server: &RedisServer) -> RedisStore {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_keeps_the_contract() {
-    contract(MemoryStore::new(16 << 20)).await;
+    contract(MemoryStore::new(64 << 20)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,6 +214,45 @@ async fn redis_keeps_the_contract() {
 async fn redis_keeps_the_contract_over_tcp() {
     let server = RedisServer::start_on_tcp();
     contract(client(&server).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_without_lengths_is_read_and_kept() {
+    let server = RedisServer::start();
+    let store = client(&server).await;
+    let key = resource("/index");
+    let commit = async |language: &str, tag: &[_]| {
+        let headers = request(&[(ACCEPT_LANGUAGE, language)]);
+        let entry = entry_with(&key, &headers, &[ACCEPT_LANGUAGE], language, tag);
+        store.commit(&key, entry, KEEP).await.unwrap();
+    };
+    let tagged = async || store.tagged(&key, Duration::from_secs(10)).await.unwrap().len();
+    let tag = [(ETAG, "\"a\"")];
+    commit("de", &tag).await;
+    commit("fr", &tag).await;
+    assert_eq!(tagged().await, 2);
+    let name = server.keys().remove(0);
+    let Value::BulkString(index) = server.command(&["HGET", &name, "i"]) else { panic!("no index") };
+    let index = String::from_utf8(index).unwrap();
+    let lines = index.lines().map(|line| line.split_once(' ').unwrap().1);
+    let without: String = lines.map(|line| format!("{line}\n")).collect();
+    server.command(&["HSET", &name, "i", &without]);
+    assert_eq!(tagged().await, 0);
+    commit("en", &tag).await;
+    assert_eq!(tagged().await, 1);
+    for language in ["de", "fr", "en"] {
+        assert_eq!(body(&store, &key, &request(&[(ACCEPT_LANGUAGE, language)])).await, language);
+    }
+    // Nor does it name what is not there, or is not the resource's.
+    let one = index.split(' ').nth(1).unwrap();
+    server.command(&["HSET", &name, "i", &format!("1 {one} 9\n1 v{} 9\n", "0".repeat(32))]);
+    assert_eq!(tagged().await, 1);
+    server.command(&["HSET", &name, one, "damaged"]);
+    assert_eq!(tagged().await, 0);
+    server.command(&["DEL", &name]);
+    server.command(&["LPUSH", &name, "x"]);
+    assert_eq!(tagged().await, 0);
+    assert!(matches!(store.tagged(&key, Duration::ZERO).await, Err(StoreError::Budget)));
 }
 
 fn every_key_is_well_formed(server: &RedisServer) {

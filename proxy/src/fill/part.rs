@@ -14,7 +14,7 @@ use http::{
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
 
-use super::{Answer, Begun, Fill, boxed, renewed};
+use super::{Answer, Begun, Fill, Got, renewed};
 use crate::{
     headers::ensure_date,
     message::{BoxError, RequestBody, StreamBody},
@@ -26,6 +26,7 @@ use crate::{
         request::Admission,
         reuse::offer,
     },
+    siblings::copy,
     status::Detail,
     store::{Lookup, Selector, Store},
     stored::Stored,
@@ -39,28 +40,33 @@ impl Fill {
         &self,
         request: http::Request<RequestBody>,
         begun: Begun,
-    ) -> Result<(Answer, Option<StatusCode>), FetchError> {
+    ) -> Result<Got, FetchError> {
         let upstream = &self.live.upstream;
         let Some(held) = self.before.renews.as_ref().filter(|stored| stored.part.is_some()) else {
-            return Ok((upstream.send(request).await?.map_body(boxed), None));
+            let (fetched, sibling) = self.ask(request).await?;
+            return Ok(Got { sibling, ..Got::plain(fetched) });
         };
         let for_all = for_all(&request);
         match upstream.send(request).await {
             Err(FetchError::UnaskedNotModified) => {}
             Err(error) => return Err(error),
             Ok(answer) => {
-                let answer = answer.map_body(boxed);
+                let got = Got::plain(answer);
                 let exchange = ExchangeTimes { request_time: begun.at, response_time: self.app.clock.now() };
-                if is_rest(held, &answer, exchange) {
-                    let whole = completed(held, answer, exchange);
-                    return Ok((whole, Some(StatusCode::PARTIAL_CONTENT)));
+                if is_rest(held, &got.answer, exchange) {
+                    let answer = completed(held, got.answer, exchange);
+                    return Ok(Got {
+                        answer,
+                        completed_by: Some(StatusCode::PARTIAL_CONTENT),
+                        sibling: None,
+                    });
                 }
-                if !is_about_the_range(answer.head.status) {
-                    return Ok((answer, None));
+                if !is_about_the_range(got.answer.head.status) {
+                    return Ok(got);
                 }
             }
         }
-        Ok((upstream.send(for_all).await?.map_body(boxed), None))
+        Ok(Got::plain(upstream.send(for_all).await?))
     }
 
     /// Which part of the whole an answer is, where a part was asked for. A 206 is stored as a part of
@@ -115,11 +121,7 @@ fn exceeds(ends: Framing, range: ContentRange) -> bool {
 
 /// The same request without what makes it one for a part.
 fn for_all(request: &http::Request<RequestBody>) -> http::Request<RequestBody> {
-    let mut all = http::Request::new(RequestBody::None);
-    *all.method_mut() = request.method().clone();
-    *all.uri_mut() = request.uri().clone();
-    *all.version_mut() = request.version();
-    *all.headers_mut() = request.headers().clone();
+    let mut all = copy(request);
     all.headers_mut().remove(RANGE);
     all.headers_mut().remove(IF_RANGE);
     all

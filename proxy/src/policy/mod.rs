@@ -17,6 +17,7 @@
 //! | [`range`] | RFC 9110 §14 | which bytes are asked for? |
 //! | [`partial`] | §3.3, §3.4 | what does a stored part answer, and what completes it? |
 //! | [`strong`] | RFC 9110 §8.8 | does it change whenever a byte may? |
+//! | [`siblings`] | §4.1, §4.3.1, §4.3.4 | may what others got be the answer? |
 //! | [`invalidation`] | §4.4 | what does a success make obsolete? |
 //! | [`posted`] | RFC 9110 §9.3.3 | may a POST's answer serve a GET? |
 //! | [`rule`] | – | what does the operator say? |
@@ -33,6 +34,7 @@ pub mod request;
 pub mod reuse;
 pub mod rule;
 pub mod sharing;
+pub mod siblings;
 pub mod stale;
 pub mod statuses;
 pub mod storable;

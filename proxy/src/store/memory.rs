@@ -18,7 +18,7 @@ use http::HeaderName;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache};
 use smallvec::SmallVec;
 
-use super::{Lookup, MAX_VARIANTS, Selector, Store, StoreError};
+use super::{Lookup, MAX_VARIANTS, Selector, Store, StoreError, within_reach};
 use crate::{key::ResourceKey, stored::Stored};
 
 /// What the cache's own tables take for a resource: its slot, its place in the index, and the
@@ -124,6 +124,14 @@ impl MemoryStore {
         }
     }
 
+    /// [`Store::tagged`], which never waits here.
+    #[must_use]
+    pub fn tagged_now(&self, key: &ResourceKey) -> Vec<Arc<Stored>> {
+        let Some(resource) = self.resources.peek(key.as_bytes()) else { return Vec::new() };
+        let newest = resource.variants.iter().rev().filter(|stored| stored.facts.etag.is_some());
+        within_reach(newest.map(|stored| (stored.body.len(), Arc::clone(stored)))).collect()
+    }
+
     /// [`Store::commit`], which never waits for anything but another commit here.
     ///
     /// # Errors
@@ -211,6 +219,10 @@ impl Store for MemoryStore {
 
     async fn commit(&self, key: &ResourceKey, entry: Arc<Stored>, _: Duration) -> Result<(), StoreError> {
         self.commit_now(key, entry)
+    }
+
+    async fn tagged(&self, key: &ResourceKey, _: Duration) -> Result<Vec<Arc<Stored>>, StoreError> {
+        Ok(self.tagged_now(key))
     }
 
     async fn remove(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {

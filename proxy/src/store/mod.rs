@@ -35,6 +35,15 @@ pub trait Store: Send + Sync {
         keep: Duration,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// The newest variants of a resource that have an entity tag, whatever selects them: the newest
+    /// first, at most [`MAX_TAGGED`] with [`MAX_TAGGED_BYTES`] of bodies. A shared store is asked for
+    /// no longer than `within`.
+    fn tagged(
+        &self,
+        key: &ResourceKey,
+        within: Duration,
+    ) -> impl Future<Output = Result<Vec<Arc<Stored>>, StoreError>> + Send;
+
     /// Removes all variants of these resources.
     fn remove(&self, keys: &[ResourceKey]) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
@@ -52,6 +61,22 @@ pub enum Lookup {
 
 /// Most stored responses of one resource; a further one takes the place of the oldest.
 pub const MAX_VARIANTS: usize = 64;
+
+/// Most that [`Store::tagged`] brings.
+pub const MAX_TAGGED: usize = 8;
+/// Most bytes of all their bodies. They are read for a guess: it must not cost more than a look-up.
+pub const MAX_TAGGED_BYTES: usize = 4 * 1024 * 1024;
+
+/// What [`Store::tagged`] brings of these, each with the length of its body, the newest first. One
+/// that is too large is passed over.
+fn within_reach<T>(newest: impl Iterator<Item = (usize, T)>) -> impl Iterator<Item = T> {
+    let mut left = MAX_TAGGED_BYTES;
+    let fitting = newest.filter_map(move |(length, one)| {
+        left = left.checked_sub(length)?;
+        Some(one)
+    });
+    fitting.take(MAX_TAGGED)
+}
 
 /// The selecting fields of one request, for a store to apply to what a resource nominates.
 #[derive(Clone, Copy, Debug)]

@@ -51,7 +51,7 @@ impl Visit<'_> {
         match self.tiers {
             Tiers::Memory(store) => Ok(store.lookup_now(key, selector)),
             Tiers::Redis(store) => {
-                let (begun, left) = (Instant::now(), store.budget().saturating_sub(self.waited));
+                let (begun, left) = (Instant::now(), self.left());
                 if left.is_zero() {
                     return Err(StoreError::Budget);
                 }
@@ -60,6 +60,15 @@ impl Visit<'_> {
                 self.waited += begun.elapsed();
                 outcome
             }
+        }
+    }
+
+    /// What is left of the budget.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        match self.tiers {
+            Tiers::Memory(_) => Duration::MAX,
+            Tiers::Redis(store) => store.budget().saturating_sub(self.waited),
         }
     }
 }
@@ -84,6 +93,13 @@ impl Store for Tiers {
         match self {
             Self::Memory(store) => store.commit(key, entry, keep).await,
             Self::Redis(store) => store.commit(key, entry, keep).await,
+        }
+    }
+
+    async fn tagged(&self, key: &ResourceKey, within: Duration) -> Result<Vec<Arc<Stored>>, StoreError> {
+        match self {
+            Self::Memory(store) => store.tagged(key, within).await,
+            Self::Redis(store) => store.tagged(key, within).await,
         }
     }
 

@@ -12,6 +12,7 @@ on_both_stores![
     all_but_some_of_the_query_counts,
     a_keyed_field_selects,
     vary_selects,
+    section_4_1_vary_selects_by_meaning,
     vary_of_too_much_is_never_stored,
     hosts_are_kept_apart,
     what_is_spelled_otherwise_is_another_resource,
@@ -90,6 +91,35 @@ async fn vary_selects(on: On) {
     assert_eq!(with("de").await.fine(), "fwd=stale; stored");
     assert!(with("de").await.is_hit());
     assert_eq!(with("fr").await.fine(), "fwd=stale; stored");
+}
+
+async fn section_4_1_vary_selects_by_meaning(on: On) {
+    let fields = "Vary: Accept-Language, Accept-Encoding, Foo, User-Agent\r\n";
+    let story = Story::cached(on, Origin::saying(fields).await, "10s").await;
+    let first = [("accept-language", "en, de;q=0.5"), ("accept-encoding", "gzip, br"), ("foo", "1, 2")];
+    assert_eq!(story.get_with("/a", &first).await.fine(), "fwd=uri-miss; stored");
+    for same in [
+        &[("accept-language", "DE ; q=0.50,en"), ("accept-encoding", "br,x-gzip"), ("foo", "1,2")][..],
+        &[
+            ("accept-language", "de;q=0.5"),
+            ("accept-language", "en;q=1"),
+            first[1],
+            ("foo", "1"),
+            ("foo", "2"),
+        ],
+    ] {
+        assert!(story.get_with("/a", same).await.is_hit(), "{same:?}");
+    }
+    for other in [
+        &[("accept-language", "en, de"), first[1], first[2]][..],
+        &[first[0], ("accept-encoding", "gzip, br;q=0"), first[2]],
+        &[first[0], first[1], ("foo", "2, 1")],
+        &[first[0], first[1]],
+        &[first[0], first[1], first[2], ("user-agent", "a, b")],
+        &[first[0], first[1], first[2], ("user-agent", "a,b")],
+    ] {
+        assert_eq!(story.get_with("/a", other).await.fine(), "fwd=vary-miss; stored", "{other:?}");
+    }
 }
 
 async fn vary_of_too_much_is_never_stored(on: On) {

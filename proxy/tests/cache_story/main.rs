@@ -36,6 +36,7 @@ mod learnt;
 mod parts;
 mod ranges;
 mod rules;
+mod siblings;
 mod stale;
 mod storing;
 mod validation;

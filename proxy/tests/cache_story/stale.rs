@@ -67,6 +67,7 @@ async fn a_refresh_carries_what_selects_and_nothing_else(on: On) {
         ("if-none-match", "\"mine\""),
     ];
     story.get_with("/a", &fields).await;
+    story.stores(1).await;
     story.pass_millis(10_500);
     // The first fetch belonged to one client alone: it may still be landing, which looks like a refresh.
     eventually("it is refreshed", async || {

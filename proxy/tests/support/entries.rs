@@ -34,7 +34,18 @@ pub fn request(fields: &[(HeaderName, &str)]) -> HeaderMap {
 
 /// A response to that request, which nominates these fields.
 pub fn entry(key: &ResourceKey, headers: &HeaderMap, nominated: &[HeaderName], body: &str) -> Arc<Stored> {
-    let fields = request(&[(http::header::CONTENT_TYPE, "text/plain")]);
+    entry_with(key, headers, nominated, body, &[])
+}
+
+/// The same, with these fields.
+pub fn entry_with(
+    key: &ResourceKey,
+    headers: &HeaderMap,
+    nominated: &[HeaderName],
+    body: &str,
+    fields: &[(HeaderName, &str)],
+) -> Arc<Stored> {
+    let fields = request(&[&[(http::header::CONTENT_TYPE, "text/plain")], fields].concat());
     // Whole milliseconds, as they are written.
     let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_123);
     Arc::new(Stored {

@@ -51,7 +51,10 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "upstream",
         ],
     ),
-    (Layer::Story, &["app", "error", "fill", "forward", "handler", "miss", "pass", "respond"]),
+    (
+        Layer::Story,
+        &["app", "ask", "error", "fill", "forward", "handler", "miss", "pass", "respond", "siblings"],
+    ),
     (
         Layer::Edge,
         &["admin", "cli", "config", "http1", "lib", "main", "reload", "run", "server", "telemetry", "wrap"],

@@ -1,8 +1,9 @@
 -- Stores one variant of a resource, whole or not at all.
 -- KEYS[1]  the resource
--- ARGV     nominated names, the variant's field, the entry, milliseconds to keep it, most variants
+-- ARGV     nominated names, the variant's field, the entry, milliseconds to keep it, most variants,
+--          the length of its body if it has an entity tag, else nothing
 local key, names, field, entry = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-local keep, most = tonumber(ARGV[4]), tonumber(ARGV[5])
+local keep, most, tagged = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -19,22 +20,23 @@ end
 -- The other variants that stay, the oldest first: none if other fields are nominated now.
 local kept = {}
 if present.m and redis.call('HGET', key, 'm') == names then
-  for name, expiry in string.gmatch(redis.call('HGET', key, 'i') or '', '(v%x+) (%d+)\n') do
+  for length, name, expiry in string.gmatch(redis.call('HGET', key, 'i') or '', '(%d*) ?(v%x+) (%d+)\n') do
     if present[name] and name ~= field and tonumber(expiry) > now then
       present[name] = nil
-      kept[#kept + 1] = { name, tonumber(expiry) }
+      kept[#kept + 1] = { name, tonumber(expiry), length }
     end
   end
 end
 while #kept >= most do
   present[table.remove(kept, 1)[1]] = true
 end
-kept[#kept + 1] = { field, now + keep }
+kept[#kept + 1] = { field, now + keep, tagged }
 present.m, present.i, present[field] = nil, nil, nil
 
 local lines, last = {}, 0
 for place, variant in ipairs(kept) do
-  lines[place] = string.format('%s %.0f\n', variant[1], variant[2])
+  local length = variant[3] ~= '' and variant[3] .. ' ' or ''
+  lines[place] = string.format('%s%s %.0f\n', length, variant[1], variant[2])
   last = math.max(last, variant[2])
 end
 -- The first write, because only the first is refused when the memory is full: what was stored then

@@ -8,7 +8,7 @@ end
 if redis.call('HGET', key, field) ~= seen then
   return 0
 end
-local index = string.gsub(redis.call('HGET', key, 'i') or '', field .. ' %d+\n', '')
+local index = string.gsub(redis.call('HGET', key, 'i') or '', '%d* ?' .. field .. ' %d+\n', '')
 if field == 'm' or index == '' then
   return redis.call('UNLINK', key)
 end

@@ -3,7 +3,8 @@
 //! ```text
 //! prefix:v1:r:{<hash of the resource key>}:<readable tail>     a hash of
 //!     m            the nominated fields of all its variants
-//!     i            the variants and when they may go, the oldest first
+//!     i            the variants, the oldest first: of one with an entity tag the length of its body;
+//!                  its field; when it may go
 //!     v<variant>   one stored response
 //! ```
 //!
@@ -14,14 +15,21 @@ use std::fmt::Write;
 
 use http::HeaderName;
 
-use crate::key::{ResourceKey, VariantKey};
+use crate::{
+    key::{ResourceKey, VariantKey},
+    store::MAX_VARIANTS,
+};
 
 /// The field that names what a resource's variants are selected by.
 pub(super) const NOMINATED: &str = "m";
+/// The field that lists a resource's variants.
+pub(super) const INDEX: &str = "i";
 /// Bytes of the readable tail.
 const TAIL: usize = 120;
 /// Bytes of the names that a resource may nominate, commas included.
 const MAX_NAMES: usize = 4 * 1024;
+/// Bytes of a line of the index: two numbers of up to twenty digits, and a field.
+const MAX_LINE: usize = 80;
 
 /// A resource's place.
 pub(super) struct Place {
@@ -53,6 +61,21 @@ pub(super) fn probe(prefix: &str) -> String {
 /// The field of one variant.
 pub(super) fn field(variant: &VariantKey) -> String {
     format!("v{:032x}", variant.id())
+}
+
+/// The variants of an index that have an entity tag, the newest first: their bodies' lengths and
+/// their fields. Nothing of what is not an index.
+pub(super) fn tagged(index: &[u8]) -> impl Iterator<Item = (usize, &str)> {
+    let index = index.get(..index.len().min(MAX_VARIANTS * MAX_LINE)).unwrap_or_default();
+    str::from_utf8(index).unwrap_or_default().lines().rev().filter_map(|line| {
+        let mut words = line.split(' ');
+        let length = words.next()?.parse().ok()?;
+        let is_field = |name: &&str| {
+            let digits = name.strip_prefix('v').unwrap_or_default();
+            digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+        };
+        Some((length, words.next().filter(is_field)?))
+    })
 }
 
 /// Whether this can begin every key: no blanks, no braces, nothing that a pattern would read.
@@ -152,6 +175,17 @@ mod tests {
         assert_ne!(one.hash, other.hash);
         assert_ne!(one.name, other.name);
         assert_eq!(one.name.rsplit(':').next().unwrap().len(), TAIL);
+    }
+
+    #[test]
+    fn an_index_names_what_has_a_tag() {
+        let [one, two, three] = ["a", "b", "c"].map(|digit| format!("v{}", digit.repeat(32)));
+        let index = format!("70 {one} 1\n{two} 2\n0 {three} 3\n");
+        assert_eq!(tagged(index.as_bytes()).collect::<Vec<_>>(), [(0, &*three), (70, &*one)]);
+        for bad in ["", "x", "7 m 1\n", "7 i 1\n", "7 vabc 1\n", "-7 va 1\n", "7\n", &format!("7  {one} 1")] {
+            assert_eq!(tagged(bad.as_bytes()).next(), None, "{bad:?}");
+        }
+        assert_eq!(tagged(b"\xff").next(), None);
     }
 
     #[test]

@@ -141,17 +141,29 @@ async fn read(
 }
 
 async fn fields(connection: &mut MultiplexedConnection, name: &str, field: &str) -> RedisResult<Fields> {
-    let answer = cmd("HMGET").arg(name).arg(NOMINATED).arg(field).query_async::<Value>(connection).await;
-    match answer {
+    let Some(values) = values(connection, name, &[NOMINATED, field]).await? else {
+        return Ok(Fields::OtherType);
+    };
+    let mut values = values.into_iter();
+    Ok(Fields::OfHash { names: values.next().flatten(), entry: values.next().flatten() })
+}
+
+/// What these fields of a hash hold; nothing for what is no hash.
+pub(super) async fn values(
+    connection: &mut MultiplexedConnection,
+    name: &str,
+    fields: &[&str],
+) -> RedisResult<Option<Vec<Option<Vec<u8>>>>> {
+    match cmd("HMGET").arg(name).arg(fields).query_async::<Value>(connection).await {
         Ok(Value::Array(values)) => {
-            let mut values = values.into_iter().map(|value| match value {
+            let bytes = values.into_iter().map(|value| match value {
                 Value::BulkString(bytes) => Some(bytes),
                 _ => None,
             });
-            Ok(Fields::OfHash { names: values.next().flatten(), entry: values.next().flatten() })
+            Ok(Some(bytes.collect()))
         }
-        Ok(_) => Ok(Fields::OtherType),
-        Err(error) if error.code() == Some("WRONGTYPE") => Ok(Fields::OtherType),
+        Ok(_) => Ok(None),
+        Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -9,7 +9,7 @@
 //! | `settings` | which Redis |
 //! | `layout` | names of keys and fields |
 //! | `link` | a supervised connection; `probe`, `breaker` and `condition` are its parts |
-//! | `lookup`, `nominations` | reading |
+//! | `lookup`, `nominations`, `tagged` | reading |
 //! | `write`, `commit.lua`, `discard.lua` | writing |
 //! | `removals` | removing, and what is not served until Redis has done so |
 //! | `counters` | what came of it |
@@ -27,6 +27,7 @@ mod nominations;
 mod probe;
 mod removals;
 mod settings;
+mod tagged;
 mod write;
 
 use std::{
@@ -157,6 +158,10 @@ impl Store for RedisStore {
         self.0.counters.committed(&outcome);
         self.0.tell(&outcome);
         outcome
+    }
+
+    async fn tagged(&self, key: &ResourceKey, within: Duration) -> Result<Vec<Arc<Stored>>, StoreError> {
+        self.0.tagged(within, key).await
     }
 
     /// Whatever comes of it, look-ups of this store find no more what was there before.

@@ -50,7 +50,8 @@ impl Inner {
         let place = Place::of(&self.settings.prefix, key);
         let mut script = self.commit_script.key(&place.name);
         script.arg(&*nominated.bytes).arg(layout::field(&entry.variant)).arg(bytes);
-        script.arg(milliseconds(keep)).arg(MAX_VARIANTS);
+        let tagged = entry.facts.etag.as_ref().map(|_| entry.body.len().to_string());
+        script.arg(milliseconds(keep)).arg(MAX_VARIANTS).arg(tagged.unwrap_or_default());
         self.writes
             .run(LIMIT, async |mut connection| script.invoke_async::<()>(&mut connection).await)
             .await?;

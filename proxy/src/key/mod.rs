@@ -2,15 +2,28 @@
 //!
 //! A *resource key* names everything that is stored for one URL; a *variant key* picks one of its
 //! stored responses by the values of the fields that select (RFC 9111 §4.1). Both are injective
-//! bytes: every part carries its length, so that two different requests never share them. Hashes
-//! are made of these bytes only to find a place; what is found is compared with the whole key.
+//! bytes: every part carries its length, so that two requests that differ in meaning never share
+//! them. Hashes are made of these bytes only to find a place; what is found is compared with the
+//! whole key.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | here | the resource key, and what a rule says of keys |
+//! | `variant` | the variant key |
+//! | `meaning` | which spellings of a selecting field are one value |
+
+mod meaning;
+#[cfg(test)]
+mod tests;
+mod variant;
 
 use std::{fmt, hash::Hasher};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header::COOKIE};
+use http::HeaderName;
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::Xxh3;
+
+pub use self::variant::{VariantKey, cookies};
 
 use crate::admit::{Scheme, Target};
 
@@ -167,88 +180,4 @@ impl fmt::Debug for ResourceKey {
 /// Heads are limited to far less than 4 GiB; a longer part would only share its length's bytes.
 fn length_bytes(length: usize) -> [u8; 4] {
     u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes()
-}
-
-/// The values of the selecting fields of one request: what the rule keys, then what `Vary` names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VariantKey {
-    id: u128,
-    material: Bytes,
-}
-
-impl VariantKey {
-    /// RFC 9111 §4.1: selects by the fields that the rule keys and the stored response nominates.
-    ///
-    /// Values are compared byte by byte; several lines of one field keep their borders.
-    #[must_use]
-    pub fn new(headers: &HeaderMap, keyed: &KeyPolicy, nominated: &[HeaderName]) -> Self {
-        if keyed.headers.is_empty() && keyed.cookies.is_empty() && nominated.is_empty() {
-            return Self::only();
-        }
-        let mut material = Vec::with_capacity(64);
-        for name in keyed.headers.iter().chain(nominated) {
-            push_field(
-                &mut material,
-                b'h',
-                name.as_str(),
-                headers.get_all(name).iter().map(HeaderValue::as_bytes),
-            );
-        }
-        for name in &keyed.cookies {
-            push_field(
-                &mut material,
-                b'c',
-                name,
-                cookies(headers).filter(|c| c.0 == name.as_bytes()).map(|c| c.1),
-            );
-        }
-        Self { id: xxh3_128(&material), material: material.into() }
-    }
-
-    /// The variant of a resource on which no field selects.
-    #[must_use]
-    pub fn only() -> Self {
-        Self { id: 0, material: Bytes::new() }
-    }
-
-    /// From the bytes of [`VariantKey::material`].
-    #[must_use]
-    pub fn from_material(material: Bytes) -> Self {
-        let id = if material.is_empty() { 0 } else { xxh3_128(&material) };
-        Self { id, material }
-    }
-
-    /// A wide hash of the material, to find a place by; never to compare by.
-    #[must_use]
-    pub fn id(&self) -> u128 {
-        self.id
-    }
-
-    /// Names and values, injective.
-    #[must_use]
-    pub fn material(&self) -> &Bytes {
-        &self.material
-    }
-}
-
-fn push_field<'v>(out: &mut Vec<u8>, tag: u8, name: &str, values: impl Iterator<Item = &'v [u8]>) {
-    out.push(tag);
-    out.extend_from_slice(&length_bytes(name.len()));
-    out.extend_from_slice(name.as_bytes());
-    for value in values {
-        out.push(b'=');
-        out.extend_from_slice(&length_bytes(value.len()));
-        out.extend_from_slice(value);
-    }
-    out.push(b';');
-}
-
-/// The cookies of a request, in order: name and value, both as sent (RFC 6265 §4.2.1).
-pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
-    headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|&b| b == b';')).filter_map(|pair| {
-        let pair = pair.trim_ascii();
-        let mut halves = pair.splitn(2, |&b| b == b'=');
-        let name = halves.next().filter(|_| !pair.is_empty())?;
-        Some((name, halves.next().unwrap_or_default()))
-    })
 }

@@ -1,0 +1,109 @@
+//! A request for which the store may be asked: all that is known of it, and the fetches it can start.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::{
+    app::{App, Live},
+    fill::{Before, Fill},
+    flight::{Flight, Phase, Role},
+    forward::{self, Conditions},
+    key::ResourceKey,
+    message::{Request, RequestBody},
+    policy::{freshening::has_validator, partial::is_completable, request::Admission, rule::CacheRule},
+    routes::Rule,
+    store::Selector,
+    stored::Stored,
+};
+
+/// A request for which the store may be asked, and all that is known of it.
+#[derive(Clone, Copy)]
+pub struct Ask<'r> {
+    /// What lives as long as the process.
+    pub app: &'r Arc<App>,
+    /// What the file says.
+    pub live: &'r Arc<Live>,
+    /// What the client sent.
+    pub request: &'r Request,
+    /// The rule that matched.
+    pub rule: &'r Rule,
+    /// What it says of caching.
+    pub cache: &'r Arc<CacheRule>,
+    /// What the policy lets the request do.
+    pub admission: &'r Admission,
+    /// The resource.
+    pub key: &'r ResourceKey,
+    /// What picks the variant.
+    pub selector: Selector<'r>,
+}
+
+impl Ask<'_> {
+    /// Refreshes what was served stale: once at a time, for no client, and not if that has been done
+    /// since `seen` (RFC 5861 §3).
+    pub fn refresh(self, stored: &Arc<Stored>, seen: Option<u64>) {
+        if self.app.flights.rests(self.key, self.rule.fingerprint) {
+            return;
+        }
+        let Role::Leader(flight, ticket) = self.join(stored, seen) else { return };
+        let fields = stored.fields();
+        let (conditions, renews) = asking_about(stored, &fields);
+        let request = forward::refreshing(self.request, self.live, self.cache, &stored.nominated, conditions);
+        let admission = Admission::default();
+        let before = Before { renews, supersedes: true, spares: true, siblings: None };
+        let fill = self.fill(request, admission, Arc::clone(&flight), before);
+        let (app, path) = (Arc::clone(self.app), self.request.head.target.path().to_owned());
+        tokio::spawn(async move {
+            fill.run(oneshot::channel().0).await;
+            drop(ticket); // Without it nobody would wait for the answer.
+            let phase = flight.phase();
+            app.refreshes.count(&phase);
+            if let Phase::Failed(error) = phase {
+                tracing::warn!(%error, path, "a response that is served stale could not be refreshed");
+            }
+        });
+    }
+
+    /// The flight that brings another response in the place of `stored`.
+    pub(crate) fn join(self, stored: &Stored, seen: Option<u64>) -> Role {
+        let variant = self.selector.variant(&stored.nominated);
+        self.app.flights.join(self.key, &variant, self.rule.fingerprint, seen)
+    }
+
+    /// A fetch for it, with that request.
+    pub(crate) fn fill(
+        self,
+        request: http::Request<RequestBody>,
+        admission: Admission,
+        flight: Arc<Flight>,
+        before: Before,
+    ) -> Fill {
+        Fill {
+            app: Arc::clone(self.app),
+            live: Arc::clone(self.live),
+            request,
+            asked: self.request.head.headers.clone(),
+            admission,
+            rule: Arc::clone(self.cache),
+            fingerprint: self.rule.fingerprint,
+            key: self.key.clone(),
+            flight,
+            before,
+        }
+    }
+}
+
+/// The conditions under which a stored response still holds, and what then is renewed.
+pub(crate) fn asking_about<'f>(
+    stored: &Arc<Stored>,
+    fields: &'f http::HeaderMap,
+) -> (Conditions<'f>, Option<Arc<Stored>>) {
+    match has_validator(fields) {
+        _ if stored.part.is_some() => match is_completable(stored) {
+            true => (Conditions::Rest(fields, stored.held().end), Some(Arc::clone(stored))),
+            false => (Conditions::None, None),
+        },
+        true => (Conditions::Stored(fields), Some(Arc::clone(stored))),
+        false => (Conditions::None, None),
+    }
+}

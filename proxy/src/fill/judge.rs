@@ -1,0 +1,114 @@
+//! Whether an answer may be stored, by its head, and what then is stored and shared of it.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{
+    HeaderMap, HeaderName, StatusCode,
+    header::{AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, SET_COOKIE},
+};
+
+use super::{Answer, Fill};
+use crate::{
+    flight::Shared,
+    headers::{Lines, ensure_date, remove_hop_by_hop, take, take_own},
+    key::VariantKey,
+    policy::{
+        facts::ResponseFacts,
+        freshness::ExchangeTimes,
+        rule::{Credentials, SetCookie},
+        storable::{self, Storable},
+        vary,
+    },
+    spool::Spool,
+    status::Detail,
+    upstream::Framing,
+};
+
+impl Fill {
+    /// Whether the answer may be stored, by its head; remembered, so that nobody waits for the next
+    /// one in vain.
+    pub(super) fn admitted(
+        &self,
+        answer: &Answer,
+        exchange: ExchangeTimes,
+    ) -> Result<(Shared, Duration), Detail> {
+        let admitted = self.admit(answer, exchange);
+        // What a request with credentials, ranges or conditions gets says nothing of what others get.
+        let is_common = !self.admission.has_credentials() && !self.admission.wants_less();
+        if is_common && answer.head.status != StatusCode::NOT_MODIFIED {
+            let shared = matches!(&admitted, Ok((_, Storable { fresh: true, .. })));
+            self.app.flights.note(&self.key, self.fingerprint, shared);
+        }
+        admitted.map(|(shared, storable)| (shared, storable.keep))
+    }
+
+    /// Each condition in turn, and what is then stored and shared.
+    fn admit(&self, answer: &Answer, exchange: ExchangeTimes) -> Result<(Shared, Storable), Detail> {
+        let mut headers = answer.head.headers.clone();
+        remove_hop_by_hop(&mut headers);
+        ensure_date(&mut headers, exchange.response_time);
+        let part = self.part_of(answer)?;
+        let status = part.map_or(answer.head.status, |_| StatusCode::OK);
+        let facts = ResponseFacts::of(status, &headers);
+        if is_event_stream(&headers) {
+            return Err(Detail::EventStream);
+        }
+        let nominated = self.selecting(vary::nominated(&headers)?);
+        let storable = storable::check(&self.admission, &facts, exchange, &self.rule)?;
+        let length = provable_length(answer.ends, self.rule.max_body)?;
+        headers.remove(CONTENT_LENGTH); // Stated anew with each answer, as is the age.
+        headers.remove(AGE);
+        if self.rule.set_cookie == SetCookie::Strip {
+            headers.remove(SET_COOKIE);
+        }
+        let hidden = Lines::from_map(&take_own(&mut headers));
+        let mut withheld = take(&mut headers, &facts.control(&self.rule).withheld);
+        if part.is_some() {
+            withheld.extend(take(&mut headers, &[CONTENT_RANGE])); // Stated anew too.
+        }
+        let withheld = Lines::from_map(&withheld);
+        let variant = VariantKey::new(&self.asked, &self.rule.key, &nominated);
+        let body = Arc::new(Spool::new(length));
+        let lines = Lines::from_map(&headers);
+        let shared = Shared {
+            lines,
+            hidden,
+            withheld,
+            renewed_by: None,
+            facts,
+            exchange,
+            nominated,
+            variant,
+            part,
+            body,
+        };
+        Ok((shared, storable))
+    }
+
+    /// The nominated fields that the origin was sent. Credentials that the rule keeps from it select
+    /// nothing, whatever it says.
+    fn selecting(&self, nominated: Box<[HeaderName]>) -> Box<[HeaderName]> {
+        if self.rule.credentials != Credentials::Ignore {
+            return nominated;
+        }
+        nominated.into_iter().filter(|name| *name != COOKIE && *name != AUTHORIZATION).collect()
+    }
+}
+
+/// Such a body ends when somebody has had enough of it.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let essence = media_type.split(|&b| b == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
+/// The announced length, if the body's end can be proven and it is not too long to keep.
+fn provable_length(ends: Framing, most: u64) -> Result<Option<u64>, Detail> {
+    match ends {
+        Framing::Close => Err(Detail::NoLength),
+        Framing::Length(length) if length > most => Err(Detail::TooLarge),
+        Framing::Length(length) => Ok(Some(length)),
+        Framing::Empty => Ok(Some(0)),
+        Framing::Chunked => Ok(None),
+    }
+}
