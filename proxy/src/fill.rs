@@ -21,7 +21,7 @@ use tokio::{sync::oneshot, time::Instant};
 use crate::{
     app::{App, Live},
     flight::{Flight, Phase, Shared},
-    headers::{Lines, ensure_date, remove_hop_by_hop, take, take_own},
+    headers::{Lines, ensure_valid_date, remove_hop_by_hop, take, take_own},
     key::{KeyPolicy, ResourceKey, VariantKey},
     message::{RequestBody, StreamBody},
     policy::{
@@ -168,7 +168,7 @@ impl Fill {
     fn admit(&self, answer: &Answer, exchange: ExchangeTimes) -> Result<(Shared, Storable), Detail> {
         let mut headers = answer.head.headers.clone();
         remove_hop_by_hop(&mut headers);
-        ensure_date(&mut headers, exchange.response_time);
+        ensure_valid_date(&mut headers, exchange.response_time);
         let facts = ResponseFacts::of(answer.head.status, &headers);
         if is_event_stream(&headers) {
             return Err(Detail::EventStream);
@@ -287,7 +287,7 @@ fn boxed(body: UpstreamBody) -> StreamBody {
 fn renewed(stored: &Stored, told: Answer, exchange: ExchangeTimes) -> Answer {
     let mut fields = told.head.headers;
     remove_hop_by_hop(&mut fields);
-    ensure_date(&mut fields, exchange.response_time);
+    ensure_valid_date(&mut fields, exchange.response_time);
     let mut head = http::Response::new(()).into_parts().0;
     head.status = stored.facts.status;
     head.headers = stored.fields();

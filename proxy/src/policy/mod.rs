@@ -3,6 +3,7 @@
 //! | file | section | question |
 //! |---|---|---|
 //! | [`cache_control`] | §5.2 | what do the directives say? |
+//! | [`targeted`] | RFC 9213 | what do they say to this cache alone? |
 //! | [`facts`] | §5 | what matters in a response? |
 //! | [`request`] | §4, §5.2.1 | may the store be asked for this request? |
 //! | [`vary`] | §4.1 | which fields select? |
@@ -27,5 +28,6 @@ pub mod rule;
 pub mod sharing;
 pub mod stale;
 pub mod storable;
+pub mod targeted;
 pub mod validation;
 pub mod vary;

@@ -1,10 +1,11 @@
 //! What one rule of the file says about caching, in types. Built by `config`, read by `policy`.
 
-use std::{collections::BTreeMap, hash::Hasher, time::Duration};
+use std::{collections::BTreeMap, hash::Hasher, sync::Arc, time::Duration};
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::targeted::DEFAULT_TARGETS;
 use crate::key::KeyPolicy;
 
 /// The `cache:` map of a rule.
@@ -33,6 +34,9 @@ pub struct CacheRule {
     pub stale_while_revalidate: Duration,
     /// RFC 5861 §4, where the origin says nothing.
     pub stale_if_error: Duration,
+    /// The fields that govern instead of `Cache-Control` and `Expires`: the first of them that says
+    /// anything (RFC 9213 §2.2).
+    pub targeted: Arc<[HeaderName]>,
     /// Bodies longer than this, in bytes, stream through and are not stored.
     pub max_body: u64,
 }
@@ -95,12 +99,13 @@ impl CacheRule {
             client_control: if ttl.is_some() { ClientControl::Ignore } else { ClientControl::Honour },
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
+            targeted: Arc::new(DEFAULT_TARGETS.clone()),
             max_body: Self::DEFAULT_MAX_BODY,
         }
     }
 
     /// What of the rule decided how an entry was made (`key`, `credentials`, `set_cookie`,
-    /// `ignore`). An entry made under another fingerprint is not served: it may hold what the
+    /// `ignore`, and which field said what may not be stored). An entry made under another fingerprint is not served: it may hold what the
     /// rule of today would have kept out.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
@@ -109,6 +114,10 @@ impl CacheRule {
         hash.write_u8(self.credentials as u8);
         hash.write_u8(self.set_cookie as u8);
         hash.write_u8(u8::from(self.ignore.no_store) | u8::from(self.ignore.private) << 1);
+        for name in &*self.targeted {
+            hash.write(name.as_str().as_bytes());
+            hash.write_u8(0);
+        }
         hash.finish()
     }
 }
