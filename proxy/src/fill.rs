@@ -21,7 +21,7 @@ use tokio::{sync::oneshot, time::Instant};
 use crate::{
     app::{App, Live},
     flight::{Flight, Phase, Shared},
-    headers::{ensure_date, remove_hop_by_hop},
+    headers::{ensure_valid_date, remove_hop_by_hop},
     key::{KeyPolicy, ResourceKey, VariantKey},
     message::{RequestBody, StreamBody},
     policy::{
@@ -290,7 +290,7 @@ fn boxed(body: UpstreamBody) -> StreamBody {
 fn renewed(stored: &Stored, told: Answer, exchange: ExchangeTimes) -> Answer {
     let mut fields = told.head.headers;
     remove_hop_by_hop(&mut fields);
-    ensure_date(&mut fields, exchange.response_time);
+    ensure_valid_date(&mut fields, exchange.response_time);
     let mut head = http::Response::new(()).into_parts().0;
     head.status = stored.facts.status;
     head.headers = stored.fields();

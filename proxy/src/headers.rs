@@ -12,7 +12,7 @@ use http::{
 };
 use ipnet::IpNet;
 
-use crate::admit::Target;
+use crate::{admit::Target, policy::facts::date};
 
 /// The name of every sidecar in `Cache-Status` and `Proxy-Status`.
 pub const PSEUDONYM: &str = "sidecache";
@@ -119,11 +119,24 @@ fn append_to_list(headers: &mut HeaderMap, name: HeaderName, member: &str) {
 }
 
 /// RFC 9110 §6.6.1: "a recipient with a clock that receives a response message without a Date header
-/// field MUST record the time it was received and append a corresponding Date header field".
+/// field MUST record the time it was received and append a corresponding Date header field". One that is
+/// there is left as it is, whatever it is: this is for what is only passed on.
 pub fn ensure_date(headers: &mut HeaderMap, received: SystemTime) {
-    if headers.contains_key(DATE) {
-        return;
+    if !headers.contains_key(DATE) {
+        write_date(headers, received);
     }
+}
+
+/// RFC 9110 §6.6.1: "a recipient with a clock that receives a response with an invalid Date header field
+/// value MAY replace that value with the time that response was received". For what may be stored, whose
+/// age and `Expires` are counted from it.
+pub fn ensure_valid_date(headers: &mut HeaderMap, received: SystemTime) {
+    if date(headers).is_none() {
+        write_date(headers, received);
+    }
+}
+
+fn write_date(headers: &mut HeaderMap, received: SystemTime) {
     if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(received)) {
         headers.insert(DATE, date);
     }
@@ -290,6 +303,8 @@ impl<'a> Iterator for LineIter<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::header::SET_COOKIE;
 
     use super::*;
@@ -348,6 +363,46 @@ mod tests {
         rebuild_forwarded(&mut trusted, &target(&sent), peer, &["10.0.0.0/8".parse().unwrap()]);
         assert_eq!(trusted.get("x-forwarded-for").unwrap(), "1.2.3.4, 10.0.0.1");
         assert_eq!(trusted.get("x-forwarded-proto").unwrap(), "https");
+    }
+
+    #[test]
+    fn section_6_6_1_a_missing_date_is_the_time_of_receipt() {
+        let received = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let written = map(&[("date", "Sun, 06 Nov 1994 08:49:37 GMT")]);
+        for write in [ensure_date, ensure_valid_date] {
+            let mut none = HeaderMap::new();
+            write(&mut none, received);
+            assert_eq!(none, written);
+            for valid in [
+                "Mon, 07 Nov 1994 08:49:37 GMT",
+                "Monday, 07-Nov-94 08:49:37 GMT",
+                "mon nov  7 08:49:37 1994",
+            ] {
+                let sent = map(&[("date", valid)]);
+                let mut kept = sent.clone();
+                write(&mut kept, received);
+                assert_eq!(kept, sent, "{valid}");
+            }
+        }
+    }
+
+    #[test]
+    fn section_6_6_1_an_invalid_date_is_replaced_only_in_what_may_be_stored() {
+        let received = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let valid = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        for sent in [
+            map(&[("date", "")]),
+            map(&[("date", "0")]),
+            map(&[("date", "Sun, 06 Nov 1994 08:49:37 +0000")]),
+            map(&[valid, valid]),
+            map(&[valid, ("date", "0")]),
+        ] {
+            let (mut passed, mut stored) = (sent.clone(), sent.clone());
+            ensure_date(&mut passed, received);
+            ensure_valid_date(&mut stored, received);
+            assert_eq!(passed, sent);
+            assert_eq!(stored, map(&[valid]), "{sent:?}");
+        }
     }
 
     #[test]

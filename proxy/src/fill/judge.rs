@@ -10,7 +10,7 @@ use http::{
 use super::{Answer, Fill};
 use crate::{
     flight::Shared,
-    headers::{Lines, ensure_date, remove_hop_by_hop, take, take_own},
+    headers::{Lines, ensure_valid_date, remove_hop_by_hop, take, take_own},
     key::VariantKey,
     policy::{
         facts::ResponseFacts,
@@ -46,7 +46,7 @@ impl Fill {
     fn admit(&self, answer: &Answer, exchange: ExchangeTimes) -> Result<(Shared, Storable), Detail> {
         let mut headers = answer.head.headers.clone();
         remove_hop_by_hop(&mut headers);
-        ensure_date(&mut headers, exchange.response_time);
+        ensure_valid_date(&mut headers, exchange.response_time);
         let part = self.part_of(answer)?;
         let status = part.map_or(answer.head.status, |_| StatusCode::OK);
         let facts = ResponseFacts::of(status, &headers);

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Empty};
 
 use super::{Answer, Begun, Fill, Got, renewed};
 use crate::{
-    headers::ensure_date,
+    headers::ensure_valid_date,
     message::{BoxError, RequestBody, StreamBody},
     policy::{
         facts::ResponseFacts,
@@ -136,7 +136,7 @@ fn is_about_the_range(status: StatusCode) -> bool {
 /// would be no way back.
 fn is_rest(held: &Stored, answer: &Answer, exchange: ExchangeTimes) -> bool {
     let mut fields = answer.head.headers.clone();
-    ensure_date(&mut fields, exchange.response_time);
+    ensure_valid_date(&mut fields, exchange.response_time);
     let facts = ResponseFacts::of(answer.head.status, &fields);
     match (answer.head.status, single_part(&fields), answer.ends) {
         (StatusCode::PARTIAL_CONTENT, Some(range), Framing::Length(length)) => {

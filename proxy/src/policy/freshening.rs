@@ -37,8 +37,8 @@ pub fn ask(request: &mut HeaderMap, stored: &HeaderMap) -> bool {
 }
 
 /// §3.2: "the cache MUST add each header field in the provided response to the stored response,
-/// replacing field values that are already present", but for [`OF_THE_BODY`]. `told` are the fields of
-/// the 304 that may be stored.
+/// replacing field values that are already present", but for those that describe the
+/// body. `told` are the fields of the 304 that may be stored.
 pub fn freshen(stored: &mut HeaderMap, told: &HeaderMap) {
     for name in told.keys().filter(|name| !OF_THE_BODY.contains(name)) {
         let mut values = told.get_all(name).iter();

@@ -3,6 +3,7 @@
 //! | file | section | question |
 //! |---|---|---|
 //! | [`cache_control`] | §5.2 | what do the directives say? |
+//! | [`targeted`] | RFC 9213 | what do they say to this cache alone? |
 //! | [`facts`] | §5 | what matters in a response? |
 //! | [`request`] | §4, §5.2.1 | may the store be asked for this request? |
 //! | [`vary`] | §4.1 | which fields select? |
@@ -39,5 +40,6 @@ pub mod stale;
 pub mod statuses;
 pub mod storable;
 pub mod strong;
+pub mod targeted;
 pub mod validation;
 pub mod vary;

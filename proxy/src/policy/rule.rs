@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, hash::Hasher, sync::Arc, time::Duration};
 use http::{HeaderName, StatusCode};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::targeted::DEFAULT_TARGETS;
 use crate::key::KeyPolicy;
 
 /// The `cache:` map of a rule.
@@ -33,11 +34,11 @@ pub struct CacheRule {
     pub stale_while_revalidate: Duration,
     /// RFC 5861 §4, where the origin says nothing.
     pub stale_if_error: Duration,
+    /// The fields that govern instead of `Cache-Control` and `Expires`: the first of them that says
+    /// anything (RFC 9213 §2.2).
+    pub targeted: Arc<[HeaderName]>,
     /// Bodies longer than this, in bytes, stream through and are not stored.
     pub max_body: u64,
-    /// RFC 9213 §2.2: fields that govern before `Cache-Control`, the first that is there. No part of the
-    /// fingerprint: like lifetimes, what they say is read anew each time.
-    pub targeted: Arc<[HeaderName]>,
 }
 
 /// Directives of the origin that the rule sets aside (`ignore:`, only with `override: true`).
@@ -98,17 +99,14 @@ impl CacheRule {
             client_control: if ttl.is_some() { ClientControl::Ignore } else { ClientControl::Honour },
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
+            targeted: Arc::new(DEFAULT_TARGETS.clone()),
             max_body: Self::DEFAULT_MAX_BODY,
-            targeted: Arc::new([
-                HeaderName::from_static("sidecache-cache-control"),
-                HeaderName::from_static("cdn-cache-control"),
-            ]),
         }
     }
 
-    /// What of the rule decided how an entry was made (`key`, `credentials`, `set_cookie`,
-    /// `ignore`). An entry made under another fingerprint is not served: it may hold what the
-    /// rule of today would have kept out.
+    /// What of the rule decided how an entry was made (`key`, `credentials`, `set_cookie`, `ignore`, and
+    /// which field said what may not be stored). An entry made under another fingerprint is not served:
+    /// it may hold what the rule of today would have kept out.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut hash = Xxh3::new();
@@ -116,6 +114,10 @@ impl CacheRule {
         hash.write_u8(self.credentials as u8);
         hash.write_u8(self.set_cookie as u8);
         hash.write_u8(u8::from(self.ignore.no_store) | u8::from(self.ignore.private) << 1);
+        for name in &*self.targeted {
+            hash.write(name.as_str().as_bytes());
+            hash.write_u8(0);
+        }
         hash.finish()
     }
 }

@@ -28,6 +28,7 @@ mod apart;
 mod bodies;
 mod bypasses;
 mod credentials;
+mod directives;
 mod fleet;
 mod hits;
 mod invalidation;
