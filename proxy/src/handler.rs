@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
+    admit::Notable,
     app::{App, Live},
     ask::Ask,
     error::Failure,
@@ -28,7 +29,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
     if !live.serves(&head.target) {
         return Failure::misdirected().reply();
     }
-    if has_passed_here(&head.headers, &live.pseudonym) {
+    if head.notable.has(Notable::VIA) && has_passed_here(&head.headers, &live.pseudonym) {
         return Failure::looped().reply();
     }
     let (rule, cache) = match live.rules.find(&head.method, &head.target, &head.headers) {
@@ -38,6 +39,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
     let inquiry = Inquiry {
         method: &head.method,
         headers: &head.headers,
+        notable: head.notable,
         has_body: body.is_some(),
         wants_upgrade: head.connection.wants_upgrade,
         hides_fields: head.connection.hides_fields,

@@ -97,9 +97,6 @@ pub fn append_via(headers: &mut HeaderMap, received: Version, pseudonym: &str) {
 /// Whether a `Via` member names this proxy: the request went round in a circle.
 #[must_use]
 pub fn has_passed_here(headers: &HeaderMap, pseudonym: &str) -> bool {
-    if !headers.contains_key(VIA) {
-        return false;
-    }
     let members = headers.get_all(VIA).iter().flat_map(|line| line.as_bytes().split(|&b| b == b','));
     members
         .filter_map(|member| member.trim_ascii().split(u8::is_ascii_whitespace).nth(1))

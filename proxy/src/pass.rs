@@ -62,7 +62,7 @@ async fn store(
     (fetched, sent): (Fetched, SystemTime),
 ) -> Reply {
     let headers = &request.head.headers;
-    let admission = &Admission::with_credentials(headers, cache);
+    let admission = &Admission::with_credentials(headers, request.head.notable, cache);
     let key = &ResourceKey::new(&request.head.target, &cache.key.query);
     let selector = Selector { headers, keyed: &cache.key };
     let ask = Ask { app, live, request, rule, cache, admission, key, selector };

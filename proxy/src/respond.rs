@@ -19,6 +19,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 
 use crate::{
+    admit::Notable,
     error::Failure,
     fill::Answer,
     flight::Shared,
@@ -121,7 +122,8 @@ fn answer(
     age: Option<Duration>,
 ) -> Reply {
     let reads = matches!(request.head.method, Method::GET | Method::HEAD);
-    let (status, fields, body) = if reads && is_not_modified(&request.head.headers, facts) {
+    let conditional = reads && request.head.notable.has(Notable::VALIDATORS);
+    let (status, fields, body) = if conditional && is_not_modified(&request.head.headers, facts) {
         (StatusCode::NOT_MODIFIED, Fields::Map(without_representation(lines)), ReplyBody::None)
     } else {
         (facts.status, Fields::Lines(lines.clone()), body)

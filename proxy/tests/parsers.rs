@@ -153,6 +153,7 @@ fn entry(body: &[u8]) -> Stored {
     let fields = map(&VARY, &[HeaderValue::from_static("accept")]);
     let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_123);
     Stored {
+        part: None,
         key: Bytes::from_static(b"key"),
         variant: VariantKey::new(&HeaderMap::new(), &KeyPolicy::default(), &[]),
         nominated: [HeaderName::from_static("accept")].into(),

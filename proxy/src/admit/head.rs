@@ -6,7 +6,7 @@ use http::{
     header::{CONNECTION, EXPECT, UPGRADE},
 };
 
-use super::{Framing, Refusal, Scheme, Target};
+use super::{Framing, Notable, Refusal, Scheme, Target};
 use crate::headers::has_token;
 
 /// What a head may measure.
@@ -77,6 +77,8 @@ pub struct Head {
     pub version: Version,
     /// All fields as received.
     pub headers: HeaderMap,
+    /// Which of them matter here.
+    pub notable: Notable,
     /// Where the body ends.
     pub framing: Framing,
     /// What is said of this connection and the next messages on it.
@@ -106,11 +108,14 @@ impl Head {
         let (first, fields) = split_line(bytes, 0).ok_or(Refusal::bad("the request is empty"))?;
         let (method, target, version) = request_line(&bytes.slice(..first), limits)?;
         check_method(&method, &target)?;
-        let headers = read_fields(bytes, fields, limits.fields)?;
-        let framing = Framing::of(&headers, version)?;
+        let (headers, notable) = read_fields(bytes, fields, limits.fields)?;
+        let framing = match notable.has(Notable::FRAMING) {
+            true => Framing::of(&headers, version)?,
+            false => Framing::None,
+        };
         let target = Target::parse(&target, &headers, scheme, version == Version::HTTP_11)?;
-        let connection = ConnectionOptions::of(&headers, version)?;
-        Ok(Self { method, target, version, headers, framing, connection })
+        let connection = ConnectionOptions::of(&headers, notable, version)?;
+        Ok(Self { method, target, version, headers, notable, framing, connection })
     }
 }
 
@@ -141,8 +146,9 @@ fn request_line(line: &Bytes, limits: &HeadLimits) -> Result<(Method, Bytes, Ver
 }
 
 /// RFC 9112 §5: no space before the colon, no folded lines, no control bytes.
-fn read_fields(bytes: &Bytes, mut start: usize, most: usize) -> Result<HeaderMap, Refusal> {
+fn read_fields(bytes: &Bytes, mut start: usize, most: usize) -> Result<(HeaderMap, Notable), Refusal> {
     let mut headers = HeaderMap::new();
+    let mut notable = Notable::default();
     let mut count = 0;
     while let Some((end, next)) = split_line(bytes, start).filter(|(end, _)| *end > start) {
         count += 1;
@@ -156,10 +162,11 @@ fn read_fields(bytes: &Bytes, mut start: usize, most: usize) -> Result<HeaderMap
         let value = line.get(colon + 1..).unwrap_or_default().trim_ascii();
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value))
             .map_err(|_| Refusal::bad("a field value has a control character"))?;
+        notable.note(&name);
         headers.append(name, value);
         start = next;
     }
-    Ok(headers)
+    Ok((headers, notable))
 }
 
 /// The trailer section of a chunked body, with its empty line (RFC 9112 §7.1.2).
@@ -167,7 +174,7 @@ fn read_fields(bytes: &Bytes, mut start: usize, most: usize) -> Result<HeaderMap
 /// # Errors
 /// As for the fields of a head.
 pub fn read_trailers(section: &Bytes, limits: &HeadLimits) -> Result<HeaderMap, Refusal> {
-    read_fields(section, 0, limits.fields)
+    read_fields(section, 0, limits.fields).map(|(trailers, _)| trailers)
 }
 
 /// A gateway has no use for `CONNECT`, and `TRACE` would show what trusted proxies added.
@@ -182,9 +189,9 @@ fn check_method(method: &Method, target: &[u8]) -> Result<(), Refusal> {
 }
 
 impl ConnectionOptions {
-    fn of(headers: &HeaderMap, version: Version) -> Result<Self, Refusal> {
-        let expects_continue = expects_continue(headers, version)?;
-        if !headers.contains_key(CONNECTION) {
+    fn of(headers: &HeaderMap, notable: Notable, version: Version) -> Result<Self, Refusal> {
+        let expects_continue = notable.has(Notable::EXPECT) && expects_continue(headers, version)?;
+        if !notable.has(Notable::CONNECTION) {
             let keep_alive = version == Version::HTTP_11;
             return Ok(Self { expects_continue, keep_alive, wants_upgrade: false, hides_fields: false });
         }

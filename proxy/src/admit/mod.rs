@@ -5,6 +5,7 @@
 
 mod framing;
 mod head;
+mod notable;
 mod reference;
 mod target;
 
@@ -12,6 +13,7 @@ use http::StatusCode;
 
 pub use framing::Framing;
 pub use head::{ConnectionOptions, Head, HeadLimits, Scan, read_trailers, scan};
+pub use notable::Notable;
 pub use target::{Forwarded, Scheme, Target, TargetError, normalise_authority};
 
 /// Why a request is refused; the connection is closed after the answer.

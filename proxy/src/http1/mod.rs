@@ -37,7 +37,7 @@ use self::{
     watchdog::Watchdog,
 };
 use crate::{
-    admit::{self, Head, HeadLimits, Refusal, Scheme},
+    admit::{self, Head, HeadLimits, Notable, Refusal, Scheme},
     app::{App, Live},
     error::Failure,
     handler,
@@ -288,7 +288,8 @@ impl<'c, W: Socket> Writer<'c, W> {
             keep_alive: options.keep_alive
                 && read_to_end.load(Ordering::Relaxed)
                 && !*self.connection.draining.borrow(),
-            trailers: has_token(&request.head.headers, &TE, "trailers"),
+            trailers: request.head.notable.has(Notable::TE)
+                && has_token(&request.head.headers, &TE, "trailers"),
             pause: live.timeouts.body,
         };
         self.send(account, reply, framing).await

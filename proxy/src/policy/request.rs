@@ -1,8 +1,8 @@
 //! Whether the store may be asked for a request at all (RFC 9111 §4, §5.2.1, and the rule).
 
 use http::{
-    HeaderMap, Method,
-    header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE},
+    HeaderMap, HeaderName, Method,
+    header::{AUTHORIZATION, CACHE_CONTROL, COOKIE},
 };
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     rule::{CacheRule, ClientControl, Credentials},
 };
 use crate::{
+    admit::Notable,
     key::cookies,
     status::{Detail, Forward, Fwd},
 };
@@ -23,6 +24,8 @@ pub struct Inquiry<'r> {
     pub method: &'r Method,
     /// Its fields.
     pub headers: &'r HeaderMap,
+    /// Which of them matter.
+    pub notable: Notable,
     /// Whether it has a body.
     pub has_body: bool,
     /// Whether it asks for another protocol.
@@ -51,11 +54,11 @@ pub struct Admission {
 impl Admission {
     /// The admission of a request with these fields, of which only the credentials matter.
     #[must_use]
-    pub fn with_credentials(headers: &HeaderMap, rule: &CacheRule) -> Self {
+    pub fn with_credentials(headers: &HeaderMap, notable: Notable, rule: &CacheRule) -> Self {
         let kept = rule.credentials == Credentials::Bypass;
         Self {
-            cookie: kept && has_unkeyed_cookie(headers, rule),
-            authorization: kept && has_unkeyed_authorization(headers, rule),
+            cookie: kept && notable.has(Notable::COOKIE) && has_unkeyed_cookie(headers, rule),
+            authorization: kept && notable.has(Notable::AUTHORIZATION) && is_unkeyed(&AUTHORIZATION, rule),
             ..Self::default()
         }
     }
@@ -78,7 +81,7 @@ impl Admission {
 /// # Errors
 /// How the request is forwarded when neither reading nor storing is for it.
 pub fn admit(inquiry: &Inquiry<'_>, rule: &CacheRule) -> Result<Admission, Forward> {
-    let headers = inquiry.headers;
+    let Inquiry { headers, notable, .. } = *inquiry;
     let refuse = |fwd, detail| Err(Forward::because(fwd, Some(detail)));
     if inquiry.method != Method::GET && inquiry.method != Method::HEAD {
         return Err(Forward::because(Fwd::Method, None));
@@ -92,16 +95,17 @@ pub fn admit(inquiry: &Inquiry<'_>, rule: &CacheRule) -> Result<Admission, Forwa
     if inquiry.hides_fields {
         return refuse(Fwd::Bypass, Detail::HiddenFields);
     }
-    if headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE) {
+    if notable.has(Notable::PRECONDITIONS) {
         return refuse(Fwd::Request, Detail::Precondition);
     }
-    let control = client_control(headers, rule);
+    let control = notable.has(Notable::CONTROL).then(|| client_control(headers, rule)).flatten();
     if control.as_ref().is_some_and(|control| control.no_store) {
         return refuse(Fwd::Request, Detail::ClientNoStore);
     }
     let head_only = inquiry.method == Method::HEAD;
-    let range = RangeRequest::of(headers).filter(|_| !head_only);
-    Ok(Admission { head_only, range, control, ..Admission::with_credentials(headers, rule) })
+    let ranged = notable.has(Notable::RANGE) && !head_only;
+    let range = ranged.then(|| RangeRequest::of(headers)).flatten();
+    Ok(Admission { head_only, range, control, ..Admission::with_credentials(headers, notable, rule) })
 }
 
 /// §5.2.1 and, without `Cache-Control`, §5.4.
@@ -116,20 +120,17 @@ fn client_control(headers: &HeaderMap, rule: &CacheRule) -> Option<CacheControl>
 }
 
 fn has_unkeyed_cookie(headers: &HeaderMap, rule: &CacheRule) -> bool {
-    headers.contains_key(COOKIE)
-        && !rule.key.headers.contains(&COOKIE)
+    is_unkeyed(&COOKIE, rule)
         && cookies(headers).any(|(name, _)| !rule.key.cookies.iter().any(|keyed| keyed.as_bytes() == name))
 }
 
-fn has_unkeyed_authorization(headers: &HeaderMap, rule: &CacheRule) -> bool {
-    headers.contains_key(AUTHORIZATION) && !rule.key.headers.contains(&AUTHORIZATION)
+fn is_unkeyed(name: &HeaderName, rule: &CacheRule) -> bool {
+    !rule.key.headers.contains(name)
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use http::HeaderName;
 
     use super::*;
 
@@ -142,6 +143,7 @@ mod tests {
             &Inquiry {
                 method,
                 headers: &headers,
+                notable: Notable::of(&headers),
                 has_body: false,
                 wants_upgrade: false,
                 hides_fields: false,
