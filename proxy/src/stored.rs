@@ -131,14 +131,13 @@ impl Stored {
     #[must_use]
     pub fn footprint(&self) -> usize {
         let names = self.nominated.len() * size_of::<HeaderName>();
-        let etag = self.facts.etag.as_ref().map_or(0, http::HeaderValue::len);
         size_of::<Self>()
             + self.key.len()
             + self.variant.material().len()
             + names
-            + etag
             + self.lines.as_bytes().len()
             + self.hidden.as_bytes().len()
+            + self.facts.heap()
             + self.body.len()
     }
 

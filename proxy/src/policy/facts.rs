@@ -66,6 +66,15 @@ impl ResponseFacts {
         }
     }
 
+    /// Bytes of memory that it holds beside itself.
+    #[must_use]
+    pub fn heap(&self) -> usize {
+        let names = |control: &CacheControl| size_of_val(&*control.withheld);
+        let targeted = self.targeted.iter().map(|(_, control)| names(control)).sum::<usize>();
+        let etag = self.etag.as_ref().map_or(0, HeaderValue::len);
+        etag + names(&self.cache_control) + size_of_val(&*self.targeted) + targeted
+    }
+
     /// RFC 9213 §2.2: "the cache MUST select the first (in target-list order) field with a valid, non-empty
     /// value and use its value to determine the caching policy"; without one, `Cache-Control`.
     #[must_use]
