@@ -19,6 +19,7 @@ use xxhash_rust::xxh3::xxh3_64;
 static MAGIC: LazyLock<[u8; 4]> = LazyLock::new(|| {
     let none = HeaderMap::new();
     let entry = Stored {
+        part: None,
         key: Bytes::new(),
         variant: VariantKey::new(&none, &KeyPolicy::default(), &[]),
         nominated: [].into(),
