@@ -112,12 +112,16 @@ impl Failure {
             body: ReplyBody::Whole(self.document()),
             outcome: Outcome::Own(self.outcome),
             rule: None,
-            failed: Some(Box::new(Failed {
-                error: self.error,
-                cause: self.cause.clone().unwrap_or_else(|| self.detail.clone()),
-            })),
+            failed: Some(self.failed()),
             tunnel: None,
         }
+    }
+
+    /// What the log says of it, also where something stale stands in.
+    #[must_use]
+    pub fn failed(&self) -> Box<Failed> {
+        let cause = self.cause.clone().unwrap_or_else(|| self.detail.clone());
+        Box::new(Failed { error: self.error, cause })
     }
 
     /// RFC 9457 §3.1; without `type`, which is then `about:blank`.

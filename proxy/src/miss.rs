@@ -182,19 +182,13 @@ impl<'r> Miss<'r> {
 
     /// The answer when the origin failed.
     fn failed(&self, error: &FetchError) -> Reply {
-        match self.stand_in() {
-            Some((stored, freshness)) => {
-                let forward = Forward { status: error.answered(), detail: freshness.allowed, ..self.forward };
-                respond::stale(
-                    stored,
-                    freshness,
-                    forward,
-                    self.ask.request,
-                    self.ask.admission.range.as_ref(),
-                )
-            }
-            None => Failure::of_fetch(error).reply(),
-        }
+        let failure = Failure::of_fetch(error);
+        let Some((stored, freshness)) = self.stand_in() else { return failure.reply() };
+        let Ask { request, admission, .. } = self.ask;
+        let forward = Forward { status: error.answered(), detail: freshness.allowed, ..self.forward };
+        let mut reply = respond::stale(stored, freshness, forward, request, admission.range.as_ref());
+        reply.failed = Some(failure.failed());
+        reply
     }
 
     /// An answer that is for this request only.

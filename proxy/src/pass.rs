@@ -109,6 +109,7 @@ async fn invalidate(app: &App, live: &Live, request: &Request, told: &Parts) {
     keys.iter().for_each(|key| app.generations.advance(key));
     app.flights.close_all(&keys);
     if let Err(error) = app.store.remove(&keys).await {
-        tracing::warn!(%error, path = target.path(), "what is stored could not be invalidated");
+        let path = target.path();
+        tracing::warn!(%error, path, "Redis has not yet removed what a write made obsolete; until it has, only this sidecar knows");
     }
 }

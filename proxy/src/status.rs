@@ -240,6 +240,15 @@ impl Outcome {
         }
     }
 
+    /// The status of the origin's answer, where another one is sent.
+    #[must_use]
+    pub fn fwd_status(self) -> Option<StatusCode> {
+        match self {
+            Self::Forward(forward) => forward.status,
+            Self::Hit { .. } | Self::Own(_) => None,
+        }
+    }
+
     /// The exact cause, where there is one to name.
     #[must_use]
     pub fn detail(self) -> Option<Detail> {

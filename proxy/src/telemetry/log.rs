@@ -197,6 +197,7 @@ pub fn access(exchange: &Exchange<'_>) {
         bytes = exchange.body_bytes,
         duration_ms = milliseconds(exchange.duration),
         outcome = exchange.outcome.word(),
+        fwd_status = exchange.outcome.fwd_status().map(|status| status.as_u16()),
         detail = exchange.outcome.detail().map(Detail::as_str),
         rule = exchange.rule.map(AsRef::as_ref),
         peer = address(exchange.peer).map(display),

@@ -120,7 +120,7 @@ impl Scrape<'_> {
         self.family(name, help, MetricType::Gauge, series, |encoder, value| encoder.encode_gauge(&value));
     }
 
-    /// How many fell between each end (in seconds, the last one `f64::MAX`) and the one before it.
+    /// How many fell between each end (in seconds, the last one infinite) and the one before it.
     pub fn histogram(
         &mut self,
         name: &str,

@@ -44,7 +44,7 @@ pub fn redis(scrape: &mut Scrape<'_>, stats: RedisStats, up: bool) {
     scrape.histogram(
         "sidecache_store_redis_wait_seconds",
         "Requests by what they waited for Redis, all their look-ups together",
-        up_to.into_iter().chain([f64::MAX]).zip(stats.waits.requests),
+        up_to.into_iter().chain([f64::INFINITY]).zip(stats.waits.requests),
         stats.waits.sum,
     );
     scrape.counter(
