@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     app::{App, Live},
-    fill::{Before, Fill},
+    fill::{Before, Begun, Fill},
     flight::{Flight, Phase, Role},
     forward::{self, Conditions},
     key::ResourceKey,
@@ -48,10 +48,12 @@ impl Ask<'_> {
         let Role::Leader(flight, ticket) = self.join(stored, seen) else { return };
         let fields = stored.fields();
         let (conditions, renews) = asking_about(stored, &fields);
-        let request = forward::refreshing(self.request, self.live, self.cache, &stored.nominated, conditions);
+        let selecting = forward::selecting(self.request, self.cache, &stored.nominated);
+        let request = forward::refreshing(selecting.clone(), self.request, self.live, self.cache, conditions);
         let admission = Admission::default();
         let before = Before { renews, supersedes: true, spares: true, siblings: None };
-        let fill = self.fill(request, admission, Arc::clone(&flight), before);
+        let mut fill = self.fill(request, admission, Arc::clone(&flight), before);
+        fill.asked = selecting; // What was not sent selects nothing.
         let (app, path) = (Arc::clone(self.app), self.request.head.target.path().to_owned());
         tokio::spawn(async move {
             fill.run(oneshot::channel().0).await;
@@ -68,6 +70,11 @@ impl Ask<'_> {
     pub(crate) fn join(self, stored: &Stored, seen: Option<u64>) -> Role {
         let variant = self.selector.variant(&stored.nominated);
         self.app.flights.join(self.key, &variant, self.rule.fingerprint, seen)
+    }
+
+    /// The beginning of a fetch.
+    pub(crate) fn begin(self) -> Begun {
+        Begun { generation: self.app.generations.of(self.key), at: self.app.clock.now() }
     }
 
     /// A fetch for it, with that request.

@@ -95,11 +95,12 @@ impl Got {
 }
 
 /// When a fetch began.
-#[derive(Clone, Copy)]
-struct Begun {
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
     /// The resource's, as it was then.
-    generation: u64,
-    at: SystemTime,
+    pub generation: u64,
+    /// By our clock.
+    pub at: SystemTime,
 }
 
 /// An answer that is being stored.
@@ -121,7 +122,9 @@ impl Fill {
             () = self.app.flights.unwanted(&self.flight) => return,
         };
         let failed = fetched.as_ref().map_or(true, |got| is_server_error(got.answer.head.status));
-        self.app.flights.note_failure(&self.key, self.fingerprint, failed);
+        if self.is_common() {
+            self.app.flights.note_failure(&self.key, self.fingerprint, failed);
+        }
         match fetched {
             Err(error) => self.end(Phase::Failed(Arc::new(error))),
             Ok(got) if self.before.spares && failed => {
@@ -135,17 +138,15 @@ impl Fill {
     }
 
     /// Stores an answer that is here already.
-    pub async fn adopt(self, fetched: Fetched, sent: SystemTime, leader: oneshot::Sender<Answer>) {
-        let begun = Begun { generation: self.app.generations.of(&self.key), at: sent };
+    pub async fn adopt(self, fetched: Fetched, begun: Begun, leader: oneshot::Sender<Answer>) {
         self.settle(fetched.map_body(boxed), None, begun, leader).await;
     }
 
     /// Renews what is stored by what the answer to a HEAD says of it, or forgets it.
-    pub async fn learn(self, told: HeaderMap, sent: SystemTime) {
+    pub async fn learn(self, told: HeaderMap, begun: Begun) {
         if self.before.renews.is_none() {
             return self.forget_superseded(StatusCode::OK).await;
         }
-        let begun = Begun { generation: self.app.generations.of(&self.key), at: sent };
         let mut head = http::Response::new(()).into_parts().0;
         (head.status, head.headers) = (StatusCode::NOT_MODIFIED, told);
         let body: StreamBody = Box::pin(Empty::new().map_err(Into::into));
@@ -182,12 +183,18 @@ impl Fill {
         }
     }
 
+    /// What its answer says, or that there is none, may be so for others too.
+    fn is_common(&self) -> bool {
+        !self.admission.has_credentials() && !self.admission.wants_less()
+    }
+
     /// RFC 9111 §4.3.3: a full answer takes the place of what was stored. Where it may not be stored
-    /// itself, nothing is.
+    /// itself, nothing is; but a refusal (403, 406, 429) is for the one who asked.
     async fn forget_superseded(&self, status: StatusCode) {
-        let says_nothing = status == StatusCode::NOT_MODIFIED || is_server_error(status);
-        let for_one_only = self.admission.has_credentials() || self.admission.wants_less();
-        if !self.before.supersedes || says_nothing || for_one_only {
+        let replaces = status.is_success()
+            || status.is_redirection() && status != StatusCode::NOT_MODIFIED
+            || matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
+        if !self.before.supersedes || !replaces || !self.is_common() {
             return;
         }
         if let Err(error) = self.app.store.remove(slice::from_ref(&self.key)).await {

@@ -37,9 +37,6 @@ pub struct Flights {
 /// How long it is remembered that an answer was for one request only: most likely the next one is so
 /// too, and nobody needs to wait for it.
 const UNSHARED_FOR: Duration = Duration::from_secs(10);
-/// How long an origin that has failed is not waited for where something else may be served: longer
-/// than a request to one that hangs takes to fail.
-const FAILING_FOR: Duration = Duration::from_secs(60);
 /// How long after a failure a refresh is not tried again.
 const REST: Duration = Duration::from_secs(1);
 
@@ -153,10 +150,12 @@ impl Flights {
         self.unshared.note(resource, fingerprint, !shared);
     }
 
-    /// Whether the origin failed when it was last asked for this resource, lately.
+    /// Whether the origin failed when it was last asked for this resource, and that is no longer ago than
+    /// the `longest` that a request to one that hangs takes to fail again.
     #[must_use]
-    pub fn is_failing(&self, resource: &ResourceKey, fingerprint: u64) -> bool {
-        self.failures.since(resource, fingerprint).is_some_and(|since| since < FAILING_FOR)
+    pub fn is_failing(&self, resource: &ResourceKey, fingerprint: u64, longest: Duration) -> bool {
+        let lately = longest.saturating_add(REST);
+        self.failures.since(resource, fingerprint).is_some_and(|since| since <= lately)
     }
 
     /// Whether it failed so lately that it is left in peace.

@@ -48,6 +48,13 @@ static REWRITING: [HeaderName; 18] = [
     HeaderName::from_static("x-method-override"),
 ];
 
+/// Whether a request carries a field by which some apps let it be another one, and that is not keyed.
+#[must_use]
+pub fn rewrites(request: &Request, rule: &CacheRule) -> bool {
+    let unkeyed = |name: &&HeaderName| !rule.key.headers.contains(name);
+    REWRITING.iter().filter(unkeyed).any(|name| request.head.headers.contains_key(name))
+}
+
 /// A request passed on for its own sake.
 #[must_use]
 pub fn passed<B>(request: &Request, live: &Live, body: B) -> http::Request<B> {
@@ -120,16 +127,9 @@ pub fn filling<B: Default>(
     filling
 }
 
-/// A request of the proxy's own, which no client waits for: with the fields that select the response
-/// and no others, so that nobody's cookies or cache directives reach the origin in it.
+/// The fields of a request that select the response, and no others.
 #[must_use]
-pub fn refreshing<B: Default>(
-    request: &Request,
-    live: &Live,
-    rule: &CacheRule,
-    nominated: &[HeaderName],
-    conditions: Conditions<'_>,
-) -> http::Request<B> {
+pub fn selecting(request: &Request, rule: &CacheRule, nominated: &[HeaderName]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let cookies = Some(COOKIE).filter(|_| !rule.key.cookies.is_empty());
     for name in rule.key.headers.iter().chain(nominated).chain(&cookies) {
@@ -139,7 +139,20 @@ pub fn refreshing<B: Default>(
         }
     }
     remove_unkeyed_credentials(&mut headers, &rule.key);
-    let mut refresh = fill_with(headers, request, live, rule, conditions);
+    headers
+}
+
+/// A request of the proxy's own, which no client waits for, with the fields that select the response: so
+/// nobody's cookies or cache directives reach the origin in it.
+#[must_use]
+pub fn refreshing<B: Default>(
+    selecting: HeaderMap,
+    request: &Request,
+    live: &Live,
+    rule: &CacheRule,
+    conditions: Conditions<'_>,
+) -> http::Request<B> {
+    let mut refresh = fill_with(selecting, request, live, rule, conditions);
     *refresh.method_mut() = Method::GET;
     refresh
 }

@@ -66,7 +66,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
             }
             Decision::NotCached => break Failure::not_cached().reply(),
             Decision::Fetch(fetch) if admission.head_only => {
-                break Box::pin(Miss::new(ask, fetch, lookup.ok(), now).head(body)).await;
+                break Box::pin(Miss::new(ask, fetch, lookup.ok(), now).head()).await;
             }
             Decision::Fetch(fetch) => {
                 // What the store did not answer in time is not asked again.

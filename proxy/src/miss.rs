@@ -13,11 +13,11 @@ use tokio::{sync::oneshot, time::timeout};
 use crate::{
     ask::{Ask, asking_about},
     error::Failure,
-    fill::{Answer, Before, selects},
+    fill::{Answer, Before, Begun, selects},
     flight::{Flight, Phase, Role, Shared, Ticket},
     forward::{self, Conditions},
     message::Reply,
-    policy::reuse::{Fetch, Freshness, instead_of_error, offer},
+    policy::reuse::{Fetch, Freshness, instead_of_error, offer, selects_by_credentials},
     respond,
     spool::Ended,
     status::{Detail, Forward, Outcome},
@@ -43,13 +43,13 @@ pub struct Miss<'r> {
 }
 
 /// Stores an answer that came for another request than a GET, and passes it on.
-pub async fn keep(ask: Ask<'_>, forward: Forward, fetched: Fetched, sent: SystemTime) -> Reply {
+pub async fn keep(ask: Ask<'_>, forward: Forward, fetched: Fetched, begun: Begun) -> Reply {
     let (flight, ticket) = Flight::alone();
     let fill = ask.fill(http::Request::default(), ask.admission.clone(), flight, Before::default());
     let (sender, unshared) = oneshot::channel();
-    tokio::spawn(fill.adopt(fetched, sent, sender));
+    tokio::spawn(fill.adopt(fetched, begun, sender));
     let fetch = Fetch { forward, collapse: false, validate: false };
-    Miss::new(ask, fetch, None, sent).landed(ticket, unshared).await
+    Miss::new(ask, fetch, None, begun.at).landed(ticket, unshared).await
 }
 
 /// How often a request joins a flight again after one has failed. Then it shares the failure: an
@@ -78,13 +78,9 @@ impl<'r> Miss<'r> {
     /// What selects is known only with the answer; until then it is what the rule keys and what was
     /// `nominated` last. The store may be asked once more, for as long as is `left`.
     pub async fn answer(mut self, seen: Option<u64>, left: Duration) -> Option<Reply> {
-        let Ask { app, key, rule, selector, request, .. } = self.ask;
-        if let Some((stored, freshness)) = self.stand_in()
-            && app.flights.is_failing(key, rule.fingerprint)
-        {
-            // Once was enough to wait for it; those who come now only have it asked.
-            self.ask.refresh(stored, seen);
-            return Some(respond::stored(stored, freshness, request, self.ask.admission.range.as_ref()));
+        let Ask { app, key, rule, selector, .. } = self.ask;
+        if let Some(reply) = self.while_failing(seen) {
+            return Some(reply);
         }
         if !self.collapse || app.flights.lately_unshared(key, rule.fingerprint) {
             return Some(self.lead(Flight::alone(), None).await);
@@ -121,6 +117,25 @@ impl<'r> Miss<'r> {
             self.forward.detail = Some(detail);
             return Some(self.lead(Flight::alone(), None).await);
         }
+    }
+
+    /// The stored response at once, where the origin has failed lately: once was enough to wait for it.
+    /// Those who come now only have it asked, unless only their credentials would get their answer.
+    fn while_failing(&self, seen: Option<u64>) -> Option<Reply> {
+        let Ask { app, key, rule, request, admission, .. } = self.ask;
+        let (stored, freshness) = self.stand_in()?;
+        let failing = app.flights.is_failing(key, rule.fingerprint, self.longest());
+        if !failing || selects_by_credentials(stored, admission) {
+            return None;
+        }
+        self.ask.refresh(stored, seen);
+        Some(respond::stored(stored, freshness, request, admission.range.as_ref()))
+    }
+
+    /// The longest that a fetch is waited for: it takes two attempts.
+    fn longest(&self) -> Duration {
+        let limits = &self.ask.live.timeouts;
+        limits.connect.saturating_add(limits.first_byte).saturating_mul(2)
     }
 
     /// Starts the fetch, as a task of its own: this client's leaving does not end it.
@@ -201,9 +216,7 @@ impl<'r> Miss<'r> {
     /// to run out.
     async fn follow(&self, ticket: &mut Ticket) -> Followed {
         let selector = self.ask.selector;
-        let limits = &self.ask.live.timeouts;
-        let longest = limits.connect.saturating_add(limits.first_byte).saturating_mul(2);
-        match timeout(longest, ticket.landed()).await {
+        match timeout(self.longest(), ticket.landed()).await {
             Ok(Phase::Shared(shared)) if selects(&shared, selector.headers, selector.keyed) => {
                 self.share(&shared).await
             }

@@ -1,19 +1,25 @@
 //! The way of a request that the store has no part in, and what its success makes obsolete.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
-use http::response::Parts;
+use http::{Method, response::Parts};
 
 use crate::{
     admit::Head,
     app::{App, Live},
     ask::Ask,
     error::Failure,
+    fill::Begun,
     forward,
     key::ResourceKey,
     message::{Reply, Request, RequestBody},
     miss::keep,
-    policy::{invalidation::obsolete, posted::represents_target, request::Admission, rule::CacheRule},
+    policy::{
+        invalidation::obsolete,
+        posted::represents_target,
+        request::{Admission, forbids_storing, has_unkeyed_credentials},
+        rule::CacheRule,
+    },
     respond,
     routes::Rule,
     status::{Forward, Outcome},
@@ -30,16 +36,14 @@ pub async fn pass(
     forward: Forward,
     rule: Option<&Rule>,
 ) -> Reply {
-    let sent = app.clock.now();
+    let posting = rule.and_then(|rule| Posting::begin(app, request, rule));
     let mut reply = match live.upstream.send(forward::passed(request, live, body)).await {
         Err(error) => Failure::of_fetch(&error).reply(),
         Ok(fetched) => {
             invalidate(app, live, request, &fetched.head).await;
-            match rule {
-                Some(rule @ Rule { cache: Some(cache), .. }) if is_stored(request, &fetched.head, cache) => {
-                    store(app, live, request, forward, (rule, cache), (fetched, sent)).await
-                }
-                _ => respond::fetched(fetched, Outcome::Forward(forward), app.clock.now()),
+            match posting.filter(|posting| posting.may_be_stored(request, &fetched.head)) {
+                Some(posting) => posting.store(app, live, request, forward, fetched).await,
+                None => respond::fetched(fetched, Outcome::Forward(forward), app.clock.now()),
             }
         }
     };
@@ -47,26 +51,51 @@ pub async fn pass(
     reply
 }
 
-fn is_stored(request: &Request, told: &Parts, rule: &CacheRule) -> bool {
-    let asked = &request.head;
-    represents_target(&asked.target, &asked.method, told.status, &told.headers, rule)
+/// A POST whose answer may serve later GETs.
+struct Posting<'r> {
+    rule: &'r Rule,
+    cache: &'r Arc<CacheRule>,
+    key: ResourceKey,
+    begun: Begun,
 }
 
-/// Stores the answer to a POST, and passes it on.
-async fn store(
-    app: &Arc<App>,
-    live: &Arc<Live>,
-    request: &Request,
-    forward: Forward,
-    (rule, cache): (&Rule, &Arc<CacheRule>),
-    (fetched, sent): (Fetched, SystemTime),
-) -> Reply {
-    let headers = &request.head.headers;
-    let admission = &Admission::with_credentials(headers, request.head.notable, cache);
-    let key = &ResourceKey::new(&request.head.target, &cache.key.query);
-    let selector = Selector { headers, keyed: &cache.key };
-    let ask = Ask { app, live, request, rule, cache, admission, key, selector };
-    keep(ask, forward, fetched, sent).await
+impl<'r> Posting<'r> {
+    /// Nothing for what a fill would not send, or would send otherwise: what came for one user's
+    /// credentials, or for another resource than it says, is for nobody else.
+    fn begin(app: &App, request: &Request, rule: &'r Rule) -> Option<Self> {
+        let (head, cache) = (&request.head, rule.cache.as_ref()?);
+        let common = head.method == Method::POST
+            && !head.connection.hides_fields
+            && !has_unkeyed_credentials(&head.headers, head.notable, cache)
+            && !forbids_storing(&head.headers, cache)
+            && !forward::rewrites(request, cache);
+        common.then(|| {
+            let key = ResourceKey::new(&head.target, &cache.key.query);
+            // Its own success makes obsolete what is stored, once.
+            let generation = app.generations.of(&key) + 1;
+            Self { rule, cache, key, begun: Begun { generation, at: app.clock.now() } }
+        })
+    }
+
+    fn may_be_stored(&self, request: &Request, told: &Parts) -> bool {
+        let asked = &request.head;
+        represents_target(&asked.target, &asked.method, told.status, &told.headers, self.cache)
+    }
+
+    /// Stores the answer, and passes it on.
+    async fn store(
+        self,
+        app: &Arc<App>,
+        live: &Arc<Live>,
+        request: &Request,
+        forward: Forward,
+        fetched: Fetched,
+    ) -> Reply {
+        let Self { rule, cache, key, begun } = self;
+        let selector = Selector { headers: &request.head.headers, keyed: &cache.key };
+        let (key, admission) = (&key, &Admission::default());
+        keep(Ask { app, live, request, rule, cache, admission, key, selector }, forward, fetched, begun).await
+    }
 }
 
 /// Removes what is stored for what has changed, and keeps what is being fetched of it from being stored.

@@ -121,8 +121,7 @@ fn answer(
     outcome: Outcome,
     age: Option<Duration>,
 ) -> Reply {
-    let reads = matches!(request.head.method, Method::GET | Method::HEAD);
-    let conditional = reads && request.head.notable.has(Notable::VALIDATORS);
+    let conditional = reads(request) && request.head.notable.has(Notable::VALIDATORS);
     let (status, fields, body) = if conditional && is_not_modified(&request.head.headers, facts) {
         (StatusCode::NOT_MODIFIED, Fields::Map(without_representation(lines)), ReplyBody::None)
     } else {
@@ -139,6 +138,11 @@ fn without_representation(lines: &Lines) -> HeaderMap {
     headers
 }
 
+/// Conditions of other methods are the origin's to judge (RFC 9110 §13.1).
+fn reads(request: &Request) -> bool {
+    matches!(request.head.method, Method::GET | Method::HEAD)
+}
+
 fn remove_representation(headers: &mut HeaderMap) {
     const DESCRIBING: [HeaderName; 5] =
         [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE];
@@ -151,8 +155,9 @@ fn remove_representation(headers: &mut HeaderMap) {
 /// along; they are met here.
 #[must_use]
 pub fn filled(fetched: Answer, outcome: Outcome, now: SystemTime, request: &Request) -> Reply {
-    let facts = ResponseFacts::of(fetched.head.status, &fetched.head.headers);
-    let not_modified = is_not_modified(&request.head.headers, &facts);
+    // Nothing is stored whose `Date` could stand in for a missing `Last-Modified`.
+    let facts = ResponseFacts { date: None, ..ResponseFacts::of(fetched.head.status, &fetched.head.headers) };
+    let not_modified = reads(request) && is_not_modified(&request.head.headers, &facts);
     let mut reply = self::fetched(fetched, outcome, now);
     if not_modified && let Fields::Map(fields) = &mut reply.fields {
         reply.status = StatusCode::NOT_MODIFIED;

@@ -3,12 +3,18 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{
+    StatusCode,
+    header::{IF_MODIFIED_SINCE, IF_NONE_MATCH},
+};
 
 use crate::{
     fill::Fill,
     message::RequestBody,
-    policy::siblings::{Seeker, ask, identified},
+    policy::{
+        freshening::is_about,
+        siblings::{Seeker, ask, identified},
+    },
     store::Store,
     stored::Stored,
     upstream::{FetchError, Fetched, without_body},
@@ -33,7 +39,19 @@ impl Fill {
                 return Ok((fetched, Some(sibling)));
             }
         }
-        Ok((self.live.upstream.send(request).await?, None))
+        let again = self.before.renews.is_some().then(|| without_body(&request));
+        let fetched = self.live.upstream.send(request).await?;
+        match (&self.before.renews, again) {
+            (Some(stored), Some(mut again))
+                if fetched.head.status == StatusCode::NOT_MODIFIED
+                    && !is_about(&stored.fields(), &fetched.head.headers) =>
+            {
+                again.headers_mut().remove(IF_NONE_MATCH);
+                again.headers_mut().remove(IF_MODIFIED_SINCE);
+                Ok((self.live.upstream.send(again).await?, None))
+            }
+            _ => Ok((fetched, None)),
+        }
     }
 
     /// What other requests got and this one may have. A store that does not say it in time costs the

@@ -34,8 +34,7 @@ impl Fill {
     ) -> Result<(Shared, Duration), Detail> {
         let admitted = self.admit(answer, exchange);
         // What a request with credentials, ranges or conditions gets says nothing of what others get.
-        let is_common = !self.admission.has_credentials() && !self.admission.wants_less();
-        if is_common && answer.head.status != StatusCode::NOT_MODIFIED {
+        if self.is_common() && answer.head.status != StatusCode::NOT_MODIFIED {
             let shared = matches!(&admitted, Ok((_, Storable { fresh: true, .. })));
             self.app.flights.note(&self.key, self.fingerprint, shared);
         }

@@ -41,6 +41,18 @@ pub fn ask(request: &mut HeaderMap, stored: &HeaderMap) -> bool {
     has_validator(stored)
 }
 
+/// §4.3.4: whether a 304 is about the stored response. One whose strong tag is another answers for a tag
+/// that was not asked about, unless that tag was all that was asked about: then it says that this one
+/// still holds, whatever it calls it.
+#[must_use]
+pub fn is_about(stored: &HeaderMap, told: &HeaderMap) -> bool {
+    let same = match (told.get(ETAG), stored.get(ETAG)) {
+        (Some(told), Some(stored)) => told == stored || told.as_bytes().starts_with(b"W/"),
+        (Some(_), None) | (None, _) => true,
+    };
+    same || last_modified(stored).is_none()
+}
+
 /// §3.2: "the cache MUST add each header field in the provided response to the stored response,
 /// replacing field values that are already present", but for those that describe the
 /// body. `told` are the fields of the 304 that may be stored.
@@ -109,6 +121,22 @@ mod tests {
             assert_eq!(request, HeaderMap::new(), "{fields:?}");
             assert!(ask(&mut request, &map(&[fields, &[("etag", "\"a\"")]].concat())), "{fields:?}");
             assert_eq!(request, map(&[("if-none-match", "\"a\"")]), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn section_4_3_4_a_304_with_another_strong_tag_may_be_about_another_response() {
+        let date = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+        for (stored, told, about) in [
+            (map(&[("etag", "\"a\""), date]), map(&[]), true),
+            (map(&[("etag", "\"a\""), date]), map(&[("etag", "\"a\"")]), true),
+            (map(&[("etag", "\"a\""), date]), map(&[("etag", "W/\"b\"")]), true),
+            (map(&[("etag", "\"a\""), date]), map(&[("etag", "\"b\"")]), false),
+            (map(&[("etag", "\"a\"")]), map(&[("etag", "\"b\"")]), true),
+            (map(&[("etag", "\"a\""), ("last-modified", "yesterday")]), map(&[("etag", "\"b\"")]), true),
+            (map(&[date]), map(&[("etag", "\"b\"")]), true),
+        ] {
+            assert_eq!(is_about(&stored, &told), about, "{told:?}");
         }
     }
 

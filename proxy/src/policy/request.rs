@@ -1,7 +1,7 @@
 //! Whether the store may be asked for a request at all (RFC 9111 §4, §5.2.1, and the rule).
 
 use http::{
-    HeaderMap, HeaderName, Method,
+    HeaderMap, Method,
     header::{AUTHORIZATION, CACHE_CONTROL, COOKIE},
 };
 
@@ -53,12 +53,11 @@ pub struct Admission {
 
 impl Admission {
     /// The admission of a request with these fields, of which only the credentials matter.
-    #[must_use]
-    pub fn with_credentials(headers: &HeaderMap, notable: Notable, rule: &CacheRule) -> Self {
+    fn with_credentials(headers: &HeaderMap, notable: Notable, rule: &CacheRule) -> Self {
         let kept = rule.credentials == Credentials::Bypass;
         Self {
-            cookie: kept && notable.has(Notable::COOKIE) && has_unkeyed_cookie(headers, rule),
-            authorization: kept && notable.has(Notable::AUTHORIZATION) && is_unkeyed(&AUTHORIZATION, rule),
+            cookie: kept && has_unkeyed_cookie(headers, notable, rule),
+            authorization: kept && has_unkeyed_authorization(notable, rule),
             ..Self::default()
         }
     }
@@ -119,18 +118,33 @@ fn client_control(headers: &HeaderMap, rule: &CacheRule) -> Option<CacheControl>
     has_pragma_no_cache(headers).then(|| CacheControl { no_cache: true, ..CacheControl::default() })
 }
 
-fn has_unkeyed_cookie(headers: &HeaderMap, rule: &CacheRule) -> bool {
-    is_unkeyed(&COOKIE, rule)
+/// Whether it carries credentials of one user that the rule does not key, whatever else it says of them.
+#[must_use]
+pub fn has_unkeyed_credentials(headers: &HeaderMap, notable: Notable, rule: &CacheRule) -> bool {
+    has_unkeyed_cookie(headers, notable, rule) || has_unkeyed_authorization(notable, rule)
+}
+
+/// §5.2.1.5: whether it says `no-store`, and that counts.
+#[must_use]
+pub fn forbids_storing(headers: &HeaderMap, rule: &CacheRule) -> bool {
+    client_control(headers, rule).is_some_and(|control| control.no_store)
+}
+
+fn has_unkeyed_cookie(headers: &HeaderMap, notable: Notable, rule: &CacheRule) -> bool {
+    notable.has(Notable::COOKIE)
+        && !rule.key.headers.contains(&COOKIE)
         && cookies(headers).any(|(name, _)| !rule.key.cookies.iter().any(|keyed| keyed.as_bytes() == name))
 }
 
-fn is_unkeyed(name: &HeaderName, rule: &CacheRule) -> bool {
-    !rule.key.headers.contains(name)
+fn has_unkeyed_authorization(notable: Notable, rule: &CacheRule) -> bool {
+    notable.has(Notable::AUTHORIZATION) && !rule.key.headers.contains(&AUTHORIZATION)
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use http::HeaderName;
 
     use super::*;
 

@@ -135,7 +135,8 @@ fn reuse(
 }
 
 /// Whether the response was selected by credentials of one user, which a refresh does not carry.
-fn selects_by_credentials(stored: &Stored, asked: &Admission) -> bool {
+#[must_use]
+pub fn selects_by_credentials(stored: &Stored, asked: &Admission) -> bool {
     let nominates = |name| stored.nominated.contains(&name);
     asked.cookie && nominates(COOKIE) || asked.authorization && nominates(AUTHORIZATION)
 }

@@ -114,6 +114,8 @@ impl CacheRule {
         hash.write_u8(self.credentials as u8);
         hash.write_u8(self.set_cookie as u8);
         hash.write_u8(u8::from(self.ignore.no_store) | u8::from(self.ignore.private) << 1);
+        // What requests with cookies may fill hangs on it (`sharing`).
+        hash.write_u8(u8::from(self.ttl.is_some()));
         for name in &*self.targeted {
             hash.write(name.as_str().as_bytes());
             hash.write_u8(0);

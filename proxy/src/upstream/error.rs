@@ -151,6 +151,7 @@ impl FetchError {
             | Self::FirstByte(_)
             | Self::BetweenBytes(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::RequestBody(_) => StatusCode::BAD_REQUEST,
+            Self::ServerError(status) => *status,
             _ => StatusCode::BAD_GATEWAY,
         }
     }

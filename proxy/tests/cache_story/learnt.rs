@@ -1,7 +1,7 @@
 //! What other requests than GETs bring for later GETs.
 
 use crate::support::{
-    origin::{Asked, Origin, Step, answer, ok, send},
+    origin::{Asked, Gate, Origin, Step, answer, ok, send},
     story::{On, Story},
 };
 
@@ -10,6 +10,10 @@ on_both_stores![
     a_head_that_contradicts_what_is_stored_makes_it_obsolete,
     the_answer_to_a_post_that_says_so_serves_later_gets,
     the_answer_to_a_post_is_otherwise_for_its_client,
+    a_head_is_sent_as_a_fill_is,
+    a_post_of_one_user_fills_nothing,
+    a_write_meanwhile_makes_a_head_worthless,
+    a_head_is_answered_in_an_outage_too,
 ];
 
 fn head(fields: &str) -> Vec<Step> {
@@ -79,4 +83,79 @@ async fn the_answer_to_a_post_is_otherwise_for_its_client(on: On) {
     let private = [("x-fields", "Content-Location: /a|Cache-Control: max-age=10, private|")];
     assert_eq!(story.ask("POST /a", &private).await.says(), "fwd=method; detail=private");
     assert_eq!(story.get("/a").await.body, "of the get");
+}
+
+async fn a_head_is_sent_as_a_fill_is(on: On) {
+    let origin = Origin::start(|asked| match asked.method.as_str() {
+        "HEAD" => head("ETag: \"a\"\r\nCache-Control: max-age=99\r\n"),
+        _ => ok("ETag: \"a\"\r\nCache-Control: max-age=10\r\n", "body"),
+    });
+    let story = Story::cached(on, origin.await, "{ credentials: ignore }").await;
+    story.get("/a").await;
+    let fields = [
+        ("cache-control", "no-cache"),
+        ("x-original-url", "/other"),
+        ("cookie", "session=secret"),
+        ("authorization", "Bearer secret"),
+    ];
+    story.ask("HEAD /a", &fields).await;
+    let sent = story.origin.last();
+    assert_eq!(sent.method, "HEAD");
+    for name in ["x-original-url", "cookie", "authorization"] {
+        assert_eq!(sent.field(name), None, "{name}");
+    }
+}
+
+async fn a_post_of_one_user_fills_nothing(on: On) {
+    let story =
+        Story::cached(on, Origin::start(posted).await, "{ credentials: ignore, status: { 201: 10s } }").await;
+    for field in [
+        ("cookie", "session=secret"),
+        ("authorization", "Bearer secret"),
+        ("x-original-url", "/other"),
+        ("cache-control", "no-store"),
+        ("connection", "x-tenant"),
+    ] {
+        let fields = [("x-fields", "Content-Location: /a|Cache-Control: max-age=10|"), field];
+        assert_eq!(story.ask("POST /a", &fields).await.says(), "fwd=method", "{field:?}");
+    }
+    assert_eq!(story.get("/a").await.fine(), "fwd=uri-miss; stored");
+}
+
+async fn a_write_meanwhile_makes_a_head_worthless(on: On) {
+    let gate = Gate::shut();
+    let behind = gate.clone();
+    let origin = Origin::start(move |asked: &Asked| match asked.method.as_str() {
+        "HEAD" => {
+            [vec![Step::Wait(behind.clone())], head("ETag: \"a\"\r\nCache-Control: max-age=99\r\n")].concat()
+        }
+        "POST" => answer("204 No Content", "", ""),
+        _ => ok("ETag: \"a\"\r\nCache-Control: max-age=10\r\n", "body"),
+    });
+    let story = Story::cached(on, origin.await, "origin").await;
+    story.get("/a").await;
+    story.pass_millis(10_500);
+    let asking = story.browser().await;
+    let heading = tokio::spawn(async move {
+        let mut asking = asking;
+        asking.ask("HEAD /a", &[]).await
+    });
+    story.asked(2).await;
+    story.post("POST /a", "x").await;
+    gate.open();
+    heading.await.unwrap();
+    story.settled().await;
+    assert_eq!(story.get("/a").await.fine(), "fwd=uri-miss; stored");
+}
+
+async fn a_head_is_answered_in_an_outage_too(on: On) {
+    let origin = Origin::start(|asked| match asked.number {
+        1 => ok("", "body"),
+        _ => answer("503 No", "", ""),
+    });
+    let story = Story::cached(on, origin.await, "{ ttl: 10s, stale_if_error: 60s }").await;
+    story.get("/a").await;
+    story.pass_millis(10_500);
+    let stale = story.ask("HEAD /a", &[]).await;
+    assert_eq!((stale.status, stale.says()), (200, "fwd=stale; fwd-status=503; detail=stale-if-error"));
 }

@@ -22,6 +22,9 @@ on_both_stores![
     a_stored_error_does_not_stand_in_for_itself,
     a_client_may_take_stale,
     a_head_is_answered_stale_too,
+    a_refresh_is_stored_for_what_it_sent,
+    failures_of_one_user_are_not_the_origins,
+    no_refresh_takes_the_place_of_what_credentials_selected,
 ];
 
 async fn stale_while_revalidate_serves_at_once_and_refreshes_once(on: On) {
@@ -255,4 +258,47 @@ async fn a_head_is_answered_stale_too(on: On) {
     assert_eq!(story.origin.last().method, "GET", "a refresh brings the body");
     story.settled().await;
     assert_eq!(story.get("/a").await.says(), "hit; ttl=9");
+}
+
+async fn a_refresh_is_stored_for_what_it_sent(on: On) {
+    let origin = Origin::start(|asked| {
+        let vary = if asked.number > 1 { "Vary: Accept-Language\r\n" } else { "" };
+        ok(vary, asked.field("accept-language").unwrap_or("en"))
+    });
+    let story = Story::cached(on, origin.await, "{ ttl: 10s, stale_while_revalidate: 30s }").await;
+    let german = [("accept-language", "de")];
+    story.get_with("/a", &german).await;
+    story.pass_millis(10_500);
+    assert_eq!(story.get_with("/a", &german).await.body, "de");
+    story.asked(2).await;
+    story.settled().await;
+    assert_eq!(story.get_with("/a", &german).await.fine(), "fwd=vary-miss; stored");
+    assert_eq!(story.get("/a").await.body, "en");
+}
+
+async fn failures_of_one_user_are_not_the_origins(on: On) {
+    let origin = Origin::start(|asked| match asked.field("authorization") {
+        Some(_) => answer("500 No", "", "trouble"),
+        None => ok("", &asked.number.to_string()),
+    });
+    let story = Story::cached(on, origin.await, "{ ttl: 10s, stale_if_error: 60s }").await;
+    story.get("/a").await;
+    story.pass_millis(10_500);
+    assert_eq!(story.get_with("/a", &[("authorization", "garbage")]).await.status, 500);
+    assert_eq!(story.get("/a").await.fine(), "fwd=stale; stored");
+}
+
+async fn no_refresh_takes_the_place_of_what_credentials_selected(on: On) {
+    let origin = Origin::start(|asked| match asked.number {
+        1 => ok("Vary: Cookie\r\nCache-Control: public\r\n", "alice's"),
+        2 => answer("503 No", "", "trouble"),
+        _ => ok("Vary: Cookie\r\nCache-Control: public\r\n", asked.field("cookie").unwrap_or("nobody's")),
+    });
+    let story = Story::cached(on, origin.await, "{ ttl: 10s, stale_if_error: 60s }").await;
+    let alice = [("cookie", "alice")];
+    story.get_with("/a", &alice).await;
+    story.stores(1).await;
+    story.pass_millis(10_500);
+    assert_eq!(story.get_with("/a", &alice).await.body, "alice's");
+    assert_eq!(story.get_with("/a", &alice).await.body, "alice", "asked for, not refreshed behind");
 }

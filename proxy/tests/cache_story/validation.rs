@@ -15,6 +15,8 @@ on_both_stores![
     those_who_wait_share_one_validation,
     without_a_validator_it_is_fetched_whole,
     a_client_that_wants_a_fresh_answer_has_it_validated,
+    a_304_about_another_version_is_asked_again,
+    a_refusal_of_one_client_leaves_what_is_stored,
 ];
 
 const FOR_TEN: &str = "ETag: \"a\"\r\nCache-Control: max-age=10\r\n";
@@ -135,4 +137,32 @@ async fn a_client_that_wants_a_fresh_answer_has_it_validated(on: On) {
     let fresh = story.get_with("/a", &[("cache-control", "no-cache")]).await;
     assert_eq!(fresh.fine(), "fwd=request; fwd-status=304; stored; detail=client-control");
     assert_eq!((fresh.body.as_str(), story.origin.count()), ("whole", 2));
+}
+
+async fn a_304_about_another_version_is_asked_again(on: On) {
+    const MODIFIED: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+    let origin = Origin::start(|asked| match asked.number {
+        1 => ok(&format!("ETag: \"a\"\r\n{MODIFIED}"), "old"),
+        2 => answer("304 Not Modified", "ETag: \"b\"\r\nCache-Control: max-age=3600\r\n", ""),
+        _ => ok("ETag: \"b\"\r\n", "new"),
+    });
+    let story = Story::cached(on, origin.await, "10s").await;
+    story.get("/a").await;
+    story.pass_millis(10_500);
+    assert_eq!(story.get("/a").await.body, "new");
+    let last = story.origin.last();
+    assert_eq!((last.field("if-none-match"), last.field("if-modified-since")), (None, None));
+    assert_eq!(story.origin.count(), 3);
+}
+
+async fn a_refusal_of_one_client_leaves_what_is_stored(on: On) {
+    let origin = Origin::start(|asked| match asked.field("user-agent") {
+        Some("bot") => answer("429 No", "", "slow down"),
+        _ => ok("Cache-Control: max-age=10\r\n", "body"),
+    });
+    let story = Story::cached(on, origin.await, "origin").await;
+    story.get("/a").await;
+    let bot = story.get_with("/a", &[("user-agent", "bot"), ("cache-control", "no-cache")]).await;
+    assert_eq!(bot.status, 429);
+    assert!(story.get("/a").await.is_hit());
 }
