@@ -17,7 +17,7 @@ use crate::{
     },
     store::Store,
     stored::Stored,
-    upstream::{FetchError, Fetched},
+    upstream::{FetchError, Fetched, without_body},
 };
 
 impl Fill {
@@ -29,7 +29,7 @@ impl Fill {
     ) -> Result<(Fetched, Option<Arc<Stored>>), FetchError> {
         let siblings = self.siblings().await;
         if !siblings.is_empty() {
-            let mut conditional = copy(&request);
+            let mut conditional = without_body(&request);
             ask(conditional.headers_mut(), siblings.iter().map(AsRef::as_ref));
             let fetched = self.live.upstream.send(conditional).await?;
             if fetched.head.status != StatusCode::NOT_MODIFIED {
@@ -39,7 +39,7 @@ impl Fill {
                 return Ok((fetched, Some(sibling)));
             }
         }
-        let again = self.before.renews.is_some().then(|| copy(&request));
+        let again = self.before.renews.is_some().then(|| without_body(&request));
         let fetched = self.live.upstream.send(request).await?;
         match (&self.before.renews, again) {
             (Some(stored), Some(mut again))
@@ -67,15 +67,4 @@ impl Fill {
         siblings.retain(|stored| seeker.may_have(stored));
         siblings
     }
-}
-
-/// The same request, which has no body.
-pub(crate) fn copy(request: &http::Request<RequestBody>) -> http::Request<RequestBody> {
-    let mut copy = http::Request::new(RequestBody::default());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    copy
 }

@@ -6,10 +6,9 @@ use super::{
     problem::Wrong,
     reader::{At, Reader},
 };
+use crate::policy::targeted::is_targeted;
 
 const WANTED: &str = "a list of fields, [CDN-Cache-Control]";
-/// RFC 9213: by convention all such fields are named so.
-const SUFFIX: &str = "-cache-control";
 /// Each is looked for in every response.
 const MOST: usize = 4;
 
@@ -30,8 +29,7 @@ fn field(text: &str) -> Result<HeaderName, Wrong> {
         return Err(Wrong::new("`Cache-Control` is for every cache", advice));
     }
     let name = HeaderName::from_bytes(text.as_bytes()).ok();
-    let named_after = |name: &HeaderName| name.as_str().strip_suffix(SUFFIX).is_some_and(|t| !t.is_empty());
-    name.filter(named_after).ok_or_else(|| {
+    name.filter(is_targeted).ok_or_else(|| {
         let message = format!("`{text}` is not the name of a targeted field");
         Wrong::new(message, "write a name that ends in -Cache-Control, CDN-Cache-Control")
     })

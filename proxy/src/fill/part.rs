@@ -26,11 +26,10 @@ use crate::{
         request::Admission,
         reuse::offer,
     },
-    siblings::copy,
     status::Detail,
     store::{Lookup, Selector, Store},
     stored::Stored,
-    upstream::{FetchError, Framing},
+    upstream::{FetchError, Framing, without_body},
 };
 
 impl Fill {
@@ -121,7 +120,7 @@ fn exceeds(ends: Framing, range: ContentRange) -> bool {
 
 /// The same request without what makes it one for a part.
 fn for_all(request: &http::Request<RequestBody>) -> http::Request<RequestBody> {
-    let mut all = copy(request);
+    let mut all = without_body(request);
     all.headers_mut().remove(RANGE);
     all.headers_mut().remove(IF_RANGE);
     all

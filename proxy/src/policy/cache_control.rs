@@ -73,13 +73,6 @@ impl CacheControl {
     pub fn of_response(headers: &HeaderMap, name: &HeaderName) -> Self {
         Reading::of(headers, name).finish()
     }
-
-    /// Whether it says anything of how long a response stays fresh, or that it does not. Field names
-    /// that are withheld say nothing of the rest.
-    #[must_use]
-    pub fn states_lifetime(&self) -> bool {
-        self.max_age.is_some() || self.s_maxage.is_some() || self.no_cache || self.no_store || self.private
-    }
 }
 
 /// Directives as they are read, one after the other.
@@ -419,7 +412,7 @@ mod tests {
     fn section_5_2_2_4_and_7_with_field_names_withhold_those_alone() {
         let names = |lines: &[&str]| {
             let control = parse(lines);
-            assert!(!control.no_cache && !control.private && !control.states_lifetime(), "{lines:?}");
+            assert!(!control.no_cache && !control.private, "{lines:?}");
             control.withheld.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(names(&["no-cache=\"Set-Cookie\""]), "set-cookie");
@@ -498,16 +491,6 @@ mod tests {
     fn section_5_2_1_3_the_longest_min_fresh_counts() {
         assert_eq!(parse_request("min-fresh=5, min-fresh=60, min-fresh=x").min_fresh, seconds(60));
         assert_eq!(parse_request("min-fresh=x").min_fresh, None);
-    }
-
-    #[test]
-    fn section_4_2_1_these_say_how_long_a_response_is_fresh() {
-        for stated in ["max-age=1", "s-maxage=x", "no-cache", "no-store", "private", "private=\"\""] {
-            assert!(parse(&[stated]).states_lifetime(), "{stated}");
-        }
-        for silent in ["public", "must-revalidate", "stale-if-error=5", "private=\"a\"", "x=1"] {
-            assert!(!parse(&[silent]).states_lifetime(), "{silent}");
-        }
     }
 
     /// Any value that a field can have.

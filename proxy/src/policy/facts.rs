@@ -61,7 +61,7 @@ impl ResponseFacts {
             age: age(headers),
             // A copy of its own: the field may be a slice of a whole read buffer.
             etag: headers.get(ETAG).and_then(|tag| HeaderValue::from_bytes(tag.as_bytes()).ok()),
-            last_modified: single(headers, &LAST_MODIFIED).and_then(http_date),
+            last_modified: last_modified(headers),
             sets_cookie: headers.contains_key(SET_COOKIE),
         }
     }
@@ -139,6 +139,11 @@ fn spelled_out(text: &str) -> String {
 fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
     let mut lines = headers.get_all(name).iter();
     lines.next().filter(|_| lines.next().is_none())
+}
+
+/// RFC 9110 §8.8.2: `Last-Modified`, if it is one valid date.
+pub(super) fn last_modified(headers: &HeaderMap) -> Option<SystemTime> {
+    single(headers, &LAST_MODIFIED).and_then(http_date)
 }
 
 fn expires(headers: &HeaderMap) -> Option<Expires> {

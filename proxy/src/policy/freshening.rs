@@ -9,16 +9,20 @@ use http::{
     },
 };
 
+use super::facts::last_modified;
+
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
 /// §3.2: fields that describe the stored body, which a 304 does not bring: they stay as they are.
 /// `ETag` is among them, because the 304 answers for the one that was asked about.
 static OF_THE_BODY: [HeaderName; 5] = [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_MD5, CONTENT_RANGE, ETAG];
 
-/// Whether a response with these fields can be asked about.
+/// Whether a response with these fields can be asked about. A `Last-Modified` that is not one valid date
+/// is nothing to ask by: "a recipient MUST ignore the If-Modified-Since header field if the received
+/// field value is not a valid HTTP-date" (RFC 9110 §13.1.3).
 #[must_use]
 pub fn has_validator(headers: &HeaderMap) -> bool {
-    headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED)
+    headers.contains_key(ETAG) || last_modified(headers).is_some()
 }
 
 /// §4.3.1: "a cache MUST send the relevant entity tags (using If-Match, If-None-Match, or If-Range) if
@@ -28,8 +32,9 @@ pub fn has_validator(headers: &HeaderMap) -> bool {
 pub fn ask(request: &mut HeaderMap, stored: &HeaderMap) -> bool {
     request.remove(IF_NONE_MATCH);
     request.remove(IF_MODIFIED_SINCE);
-    for (condition, validator) in [(IF_NONE_MATCH, ETAG), (IF_MODIFIED_SINCE, LAST_MODIFIED)] {
-        if let Some(value) = stored.get(validator) {
+    let date = stored.get(LAST_MODIFIED).filter(|_| last_modified(stored).is_some());
+    for (condition, validator) in [(IF_NONE_MATCH, stored.get(ETAG)), (IF_MODIFIED_SINCE, date)] {
+        if let Some(value) = validator {
             request.insert(condition, value.clone());
         }
     }
@@ -45,7 +50,7 @@ pub fn is_about(stored: &HeaderMap, told: &HeaderMap) -> bool {
         (Some(told), Some(stored)) => told == stored || told.as_bytes().starts_with(b"W/"),
         (Some(_), None) | (None, _) => true,
     };
-    same || !stored.contains_key(LAST_MODIFIED)
+    same || last_modified(stored).is_none()
 }
 
 /// §3.2: "the cache MUST add each header field in the provided response to the stored response,
@@ -108,6 +113,18 @@ mod tests {
     }
 
     #[test]
+    fn section_13_1_3_only_one_valid_date_is_asked_by() {
+        let date = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+        for fields in [&[("last-modified", "yesterday")][..], &[("last-modified", "")], &[date, date]] {
+            let mut request = HeaderMap::new();
+            assert!(!ask(&mut request, &map(fields)), "{fields:?}");
+            assert_eq!(request, HeaderMap::new(), "{fields:?}");
+            assert!(ask(&mut request, &map(&[fields, &[("etag", "\"a\"")]].concat())), "{fields:?}");
+            assert_eq!(request, map(&[("if-none-match", "\"a\"")]), "{fields:?}");
+        }
+    }
+
+    #[test]
     fn section_4_3_4_a_304_with_another_strong_tag_may_be_about_another_response() {
         let date = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
         for (stored, told, about) in [
@@ -116,6 +133,7 @@ mod tests {
             (map(&[("etag", "\"a\""), date]), map(&[("etag", "W/\"b\"")]), true),
             (map(&[("etag", "\"a\""), date]), map(&[("etag", "\"b\"")]), false),
             (map(&[("etag", "\"a\"")]), map(&[("etag", "\"b\"")]), true),
+            (map(&[("etag", "\"a\""), ("last-modified", "yesterday")]), map(&[("etag", "\"b\"")]), true),
             (map(&[date]), map(&[("etag", "\"b\"")]), true),
         ] {
             assert_eq!(is_about(&stored, &told), about, "{told:?}");

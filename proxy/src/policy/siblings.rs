@@ -14,7 +14,7 @@ use http::{
     },
 };
 
-use super::{freshness::lifetime, request::Admission, rule::CacheRule, sharing};
+use super::{freshness::lifetime, request::Admission, rule::CacheRule, sharing, strong::is_strong_tag};
 use crate::{headers::has_token, stored::Stored};
 
 /// RFC 9110 §12.5: fields by which a client says what it prefers, and not who it is.
@@ -70,12 +70,9 @@ impl Seeker<'_> {
     }
 }
 
-/// Strong, well formed (RFC 9110 §8.8.3), and not too long.
+/// Strong, and not too long.
 fn is_askable(tag: &HeaderValue) -> bool {
-    match tag.as_bytes() {
-        [b'"', opaque @ .., b'"'] => !opaque.contains(&b'"') && tag.len() <= LONGEST_TAG,
-        _ => false,
-    }
+    is_strong_tag(tag) && tag.len() <= LONGEST_TAG
 }
 
 /// RFC 9111 §4.3.1: puts the entity tags of these into a request, in the place of conditions it had.

@@ -110,7 +110,8 @@ fn origin_lets_store(facts: &ResponseFacts, rule: &CacheRule) -> bool {
     by_directive || facts.expires(rule).is_some() || is_heuristically_cacheable(facts.status)
 }
 
-/// Whether the origin can be asked if it still holds (§4.3.1).
+/// Whether the origin can be asked if it still holds (§4.3.1), by the rule of
+/// [`freshening`](super::freshening::has_validator).
 fn has_validator(facts: &ResponseFacts) -> bool {
     facts.etag.is_some() || facts.last_modified.is_some()
 }

@@ -5,10 +5,7 @@
 
 use std::borrow::Cow;
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{CACHE_CONTROL, CDN_CACHE_CONTROL},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CDN_CACHE_CONTROL};
 use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
 
 use super::cache_control::{CacheControl, MALFORMED, Reading};
@@ -35,7 +32,7 @@ pub fn targeted(headers: &HeaderMap) -> Vec<(HeaderName, CacheControl)> {
 /// Whether a field has the name of a targeted one: by convention (§2.3), they end so.
 #[must_use]
 pub fn is_targeted(name: &HeaderName) -> bool {
-    name.as_str().strip_suffix(CACHE_CONTROL.as_str()).is_some_and(|target| target.ends_with('-'))
+    name.as_str().strip_suffix("-cache-control").is_some_and(|target| !target.is_empty())
 }
 
 /// What a targeted field says; `None` if it is absent, empty or no dictionary.
@@ -208,7 +205,9 @@ mod tests {
         let read = targeted(&map(&all));
         assert_eq!(read.len(), MAX_TARGETED);
         assert_eq!(read[0], (DEFAULT_TARGETS[0].clone(), max_age(5)));
-        assert!(targeted(&map(&[("cache-control", "no-store"), ("xcache-control", "no-store")])).is_empty());
+        for other in ["cache-control", "xcache-control", "-cache-control"] {
+            assert!(targeted(&map(&[(other, "no-store")])).is_empty(), "{other}");
+        }
     }
 
     proptest! {

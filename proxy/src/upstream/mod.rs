@@ -49,6 +49,7 @@ pub use self::{
     body::UpstreamBody,
     error::{BoxError, FetchError, SetupError},
     framing::{Framing, FramingError},
+    outgoing::without_body,
     pool::Stats,
     resolve::{Lookup, LookupFuture},
     settings::{MAX_AGE, MAX_IDLE, Settings},
@@ -192,7 +193,7 @@ impl Upstream {
             conditional: CONDITIONS.iter().any(|name| request.headers().contains_key(name)),
         };
         let (mut connection, mut timing) = self.connection(want).await.map_err(Ended::Failed)?;
-        let copy = if timing.reused { outgoing::repeat(&request) } else { None };
+        let copy = (timing.reused && outgoing::may_repeat(&request)).then(|| without_body(&request));
         let start = Instant::now();
         let answer = connection.exchange(request, self.settings.first_byte).await;
         timing.first_byte = start.elapsed();

@@ -16,13 +16,10 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use super::error::BoxError;
 
 /// A request body of any kind, so that one pool serves all of them. None costs no allocation.
+#[derive(Default)]
 pub(super) struct Outgoing(Option<UnsyncBoxBody<Bytes, BoxError>>);
 
 impl Outgoing {
-    pub(super) fn empty() -> Self {
-        Self(None)
-    }
-
     fn new<B>(body: B) -> Self
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -89,17 +86,16 @@ pub(super) fn may_repeat(request: &Request<Outgoing>) -> bool {
     safe && request.body().is_end_stream()
 }
 
-/// The same request again, if [`may_repeat`].
-pub(super) fn repeat(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
-    may_repeat(request).then(|| {
-        let mut copy = Request::new(Outgoing::empty());
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        *copy.version_mut() = request.version();
-        *copy.headers_mut() = request.headers().clone();
-        *copy.extensions_mut() = request.extensions().clone();
-        copy
-    })
+/// The same request, with no body (the default one) in the place of its own.
+#[must_use]
+pub fn without_body<B: Default>(request: &Request<B>) -> Request<B> {
+    let mut copy = Request::new(B::default());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    copy
 }
 
 #[cfg(test)]
