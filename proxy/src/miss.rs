@@ -17,7 +17,10 @@ use crate::{
     flight::{Flight, Phase, Role, Shared, Ticket},
     forward::{self, Conditions},
     message::Reply,
-    policy::reuse::{Fetch, Freshness, instead_of_error, offer, selects_by_credentials},
+    policy::{
+        reuse::{Fetch, Freshness, instead_of_error, offer, selects_by_credentials},
+        statuses::is_server_error,
+    },
     respond,
     spool::Ended,
     status::{Detail, Forward, Outcome},
@@ -196,6 +199,9 @@ impl<'r> Miss<'r> {
         self.forward.detail = self.forward.detail.or(Some(detail));
         match fetched {
             Ok(fetched) => {
+                if self.found.is_some() && is_server_error(fetched.head.status) {
+                    self.forward.detail = Some(Detail::StaleNotAllowed);
+                }
                 let outcome = Outcome::Forward(self.forward);
                 respond::filled(fetched, outcome, self.ask.app.clock.now(), self.ask.request)
             }

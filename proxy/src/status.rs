@@ -143,6 +143,8 @@ pub enum Detail {
     StaleWhileRevalidate,
     /// Served stale, because the origin failed (RFC 5861 §4).
     StaleIfError,
+    /// The origin failed, and what is stored may not stand in for it.
+    StaleNotAllowed,
     /// Served stale, because the client takes it (`max-stale`).
     MaxStale,
 }
@@ -185,6 +187,7 @@ impl Detail {
             Self::StoreDown => "store-down",
             Self::StaleWhileRevalidate => "stale-while-revalidate",
             Self::StaleIfError => "stale-if-error",
+            Self::StaleNotAllowed => "stale-not-allowed",
             Self::MaxStale => "max-stale",
         }
     }
