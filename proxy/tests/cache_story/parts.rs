@@ -38,6 +38,7 @@ on_both_stores![
     the_whole_for_a_range_is_kept,
     parts_are_kept_apart_like_everything_else,
     a_part_becomes_obsolete_too,
+    section_4_1_a_part_is_not_asked_about_for_another,
 ];
 
 pub(crate) const DIGITS: &str = "0123456789";
@@ -438,4 +439,20 @@ async fn a_part_becomes_obsolete_too(on: On) {
     story.post("POST /a", "x").await;
     holds(&story, "nothing").await;
     assert_eq!(range(&story, "0-4").await.says(), "fwd=uri-miss; stored");
+}
+
+async fn section_4_1_a_part_is_not_asked_about_for_another(on: On) {
+    let fields = "ETag: \"x\"\r\nVary: Accept-Language\r\n";
+    let script = move |asked: &Asked| match (asked.field("range"), asked.field("if-none-match")) {
+        (Some(_), _) => cut(fields, 0, 4),
+        (None, Some(_)) => answer("304 Not Modified", fields, ""),
+        (None, None) => ok(fields, DIGITS),
+    };
+    let story = Story::cached(on, Origin::start(script).await, "10s").await;
+    story.get_with("/a", &[("range", "bytes=0-4"), ("accept-language", "en")]).await;
+    story.stores(1).await;
+    let whole = story.get_with("/a", &[("accept-language", "de")]).await;
+    assert_eq!((whole.fine(), whole.status), ("fwd=vary-miss; stored", 200));
+    assert_eq!(whole.body, DIGITS);
+    assert_eq!((story.origin.last().field("if-none-match"), story.origin.count()), (None, 2));
 }
