@@ -32,6 +32,7 @@ on_both_stores![
     section_3_4_a_cut_rest_is_a_cut_answer,
     many_wait_for_one_completion,
     a_part_does_not_push_out_the_whole,
+    a_part_leaves_what_stands_in_for_errors,
     a_part_is_not_served_stale,
     what_cannot_be_kept_is_passed_on,
     a_206_that_nobody_asked_for_is_not_kept,
@@ -79,6 +80,13 @@ async fn holds(story: &Story, wanted: &str) {
         None => wanted == "nothing",
     })
     .await;
+}
+
+/// Waits until what came of the last range has been stored, or has not: one thread runs all of this.
+async fn dealt_with(story: &Story) {
+    for _ in 0..10 {
+        story.get("/b").await;
+    }
 }
 
 /// The 206 for these bytes of [`DIGITS`].
@@ -332,15 +340,31 @@ async fn a_part_does_not_push_out_the_whole(on: On) {
     let fresh = [("range", "bytes=0-4"), ("cache-control", "no-cache")];
     let forwarded = story.get_with("/a", &fresh).await;
     assert_eq!((forwarded.status, forwarded.says()), (206, "fwd=request; stored; detail=client-control"));
-    // One thread runs all of this: by then the part has been dealt with.
-    for _ in 0..10 {
-        story.get("/b").await;
-    }
+    dealt_with(&story).await;
     let whole = story.get("/a").await;
     assert_eq!((whole.is_hit(), whole.body.as_str()), (true, DIGITS));
     story.pass_millis(10_500);
-    assert_eq!(range(&story, "0-4").await.says(), "fwd=stale; stored");
-    holds(&story, "0-4/10").await;
+    assert_eq!(part(&range(&story, "0-4").await).0, 206);
+    dealt_with(&story).await;
+    holds(&story, "0-9/10").await;
+}
+
+async fn a_part_leaves_what_stands_in_for_errors(on: On) {
+    for tag in ["", "ETag: \"y\"\r\n"] {
+        let script = move |asked: &Asked| match asked.field("range") {
+            Some(_) => cut(tag, 0, 0),
+            None if asked.number == 1 => ok(TAGGED, DIGITS),
+            None => answer("503 Service Unavailable", "", "down"),
+        };
+        let story = Story::cached(on, Origin::start(script).await, "{ ttl: 10s, stale_if_error: 60s }").await;
+        story.get("/a").await;
+        story.pass_millis(10_500);
+        assert_eq!(part(&range(&story, "0-0").await), (206, "bytes 0-0/10", "0"));
+        dealt_with(&story).await;
+        let whole = story.get("/a").await;
+        assert_eq!(whole.fine(), "fwd=stale; fwd-status=503; detail=stale-if-error", "{tag}");
+        assert_eq!((whole.status, whole.body.as_str()), (200, DIGITS));
+    }
 }
 
 async fn a_part_is_not_served_stale(on: On) {
