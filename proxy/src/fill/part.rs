@@ -23,8 +23,6 @@ use crate::{
         freshness::ExchangeTimes,
         partial::{Came, combined, completes},
         range::ContentRange,
-        request::Admission,
-        reuse::offer,
     },
     status::Detail,
     store::{Lookup, Selector, Store},
@@ -95,13 +93,8 @@ impl Fill {
             Lookup::Found(held) if held.fingerprint == self.fingerprint => held,
             _ => return Some(new),
         };
-        combined(&held, &new, self.rule.max_body).or_else(|| Some(new).filter(|_| !self.still_serves(&held)))
-    }
-
-    /// Whether it is whole, and answers yet.
-    fn still_serves(&self, held: &Stored) -> bool {
-        let (anybody, now) = (Admission::default(), self.app.clock.now());
-        held.part.is_none() && offer(&held.facts, held.exchange(), &anybody, &self.rule, now).is_ok()
+        // A whole stays, though stale: it may be renewed yet, or stand in for errors.
+        combined(&held, &new, self.rule.max_body).or_else(|| Some(new).filter(|_| held.part.is_some()))
     }
 }
 

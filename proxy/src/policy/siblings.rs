@@ -37,10 +37,12 @@ pub struct Seeker<'r> {
 }
 
 impl Seeker<'_> {
-    /// Whether a stored response may be its answer if the origin says so.
+    /// Whether a stored response may be its answer if the origin says so. A part is no answer, whatever
+    /// the origin says of the whole (RFC 9111 §3.3).
     #[must_use]
     pub fn may_have(&self, stored: &Stored) -> bool {
-        stored.fingerprint == self.fingerprint
+        stored.part.is_none()
+            && stored.fingerprint == self.fingerprint
             && stored.facts.status == StatusCode::OK
             && stored.facts.etag.as_ref().is_some_and(is_askable)
             && self.is_negotiated(stored)
@@ -107,7 +109,7 @@ mod tests {
     use crate::{
         headers::Lines,
         key::{KeyPolicy, VariantKey},
-        policy::facts::ResponseFacts,
+        policy::{facts::ResponseFacts, partial::Part},
     };
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_rule_and_another_status_are_not_asked_about() {
+    fn a_changed_rule_another_status_and_a_part_are_not_asked_about() {
         let rule = CacheRule::new(Some(Duration::from_secs(10)));
         let (headers, admission) = (HeaderMap::new(), Admission::default());
         let seeker =
@@ -199,6 +201,9 @@ mod tests {
         let missing = ResponseFacts { status: StatusCode::NOT_FOUND, ..sibling.facts.clone() };
         let missing = Stored { facts: missing, ..Arc::into_inner(sibling).unwrap() };
         assert!(!seeker(7).may_have(&missing));
+        let whole = Arc::into_inner(stored(&[ACCEPT], &[TAGGED])).unwrap();
+        let part = Stored { part: Some(Part { start: 0, complete: 1 }), ..whole };
+        assert!(!seeker(7).may_have(&part));
     }
 
     #[test]

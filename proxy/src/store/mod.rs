@@ -64,8 +64,9 @@ pub const MAX_VARIANTS: usize = 64;
 
 /// Most that [`Store::tagged`] brings.
 pub const MAX_TAGGED: usize = 8;
-/// Most bytes of all their bodies. They are read for a guess: it must not cost more than a look-up.
-pub const MAX_TAGGED_BYTES: usize = 4 * 1024 * 1024;
+/// Most bytes of all their bodies. They are read before anybody knows whether one is needed, over the
+/// connection on which everybody's look-ups wait their turn, with little time for each.
+pub const MAX_TAGGED_BYTES: usize = 256 * 1024;
 
 /// What [`Store::tagged`] brings of these, each with the length of its body, the newest first. One
 /// that is too large is passed over.

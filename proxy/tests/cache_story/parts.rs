@@ -32,12 +32,14 @@ on_both_stores![
     section_3_4_a_cut_rest_is_a_cut_answer,
     many_wait_for_one_completion,
     a_part_does_not_push_out_the_whole,
+    a_part_leaves_what_stands_in_for_errors,
     a_part_is_not_served_stale,
     what_cannot_be_kept_is_passed_on,
     a_206_that_nobody_asked_for_is_not_kept,
     the_whole_for_a_range_is_kept,
     parts_are_kept_apart_like_everything_else,
     a_part_becomes_obsolete_too,
+    section_4_1_a_part_is_not_asked_about_for_another,
 ];
 
 pub(crate) const DIGITS: &str = "0123456789";
@@ -78,6 +80,13 @@ async fn holds(story: &Story, wanted: &str) {
         None => wanted == "nothing",
     })
     .await;
+}
+
+/// Waits until what came of the last range has been stored, or has not: one thread runs all of this.
+async fn dealt_with(story: &Story) {
+    for _ in 0..10 {
+        story.get("/b").await;
+    }
 }
 
 /// The 206 for these bytes of [`DIGITS`].
@@ -331,15 +340,31 @@ async fn a_part_does_not_push_out_the_whole(on: On) {
     let fresh = [("range", "bytes=0-4"), ("cache-control", "no-cache")];
     let forwarded = story.get_with("/a", &fresh).await;
     assert_eq!((forwarded.status, forwarded.says()), (206, "fwd=request; stored; detail=client-control"));
-    // One thread runs all of this: by then the part has been dealt with.
-    for _ in 0..10 {
-        story.get("/b").await;
-    }
+    dealt_with(&story).await;
     let whole = story.get("/a").await;
     assert_eq!((whole.is_hit(), whole.body.as_str()), (true, DIGITS));
     story.pass_millis(10_500);
-    assert_eq!(range(&story, "0-4").await.says(), "fwd=stale; stored");
-    holds(&story, "0-4/10").await;
+    assert_eq!(part(&range(&story, "0-4").await).0, 206);
+    dealt_with(&story).await;
+    holds(&story, "0-9/10").await;
+}
+
+async fn a_part_leaves_what_stands_in_for_errors(on: On) {
+    for tag in ["", "ETag: \"y\"\r\n"] {
+        let script = move |asked: &Asked| match asked.field("range") {
+            Some(_) => cut(tag, 0, 0),
+            None if asked.number == 1 => ok(TAGGED, DIGITS),
+            None => answer("503 Service Unavailable", "", "down"),
+        };
+        let story = Story::cached(on, Origin::start(script).await, "{ ttl: 10s, stale_if_error: 60s }").await;
+        story.get("/a").await;
+        story.pass_millis(10_500);
+        assert_eq!(part(&range(&story, "0-0").await), (206, "bytes 0-0/10", "0"));
+        dealt_with(&story).await;
+        let whole = story.get("/a").await;
+        assert_eq!(whole.fine(), "fwd=stale; fwd-status=503; detail=stale-if-error", "{tag}");
+        assert_eq!((whole.status, whole.body.as_str()), (200, DIGITS));
+    }
 }
 
 async fn a_part_is_not_served_stale(on: On) {
@@ -438,4 +463,20 @@ async fn a_part_becomes_obsolete_too(on: On) {
     story.post("POST /a", "x").await;
     holds(&story, "nothing").await;
     assert_eq!(range(&story, "0-4").await.says(), "fwd=uri-miss; stored");
+}
+
+async fn section_4_1_a_part_is_not_asked_about_for_another(on: On) {
+    let fields = "ETag: \"x\"\r\nVary: Accept-Language\r\n";
+    let script = move |asked: &Asked| match (asked.field("range"), asked.field("if-none-match")) {
+        (Some(_), _) => cut(fields, 0, 4),
+        (None, Some(_)) => answer("304 Not Modified", fields, ""),
+        (None, None) => ok(fields, DIGITS),
+    };
+    let story = Story::cached(on, Origin::start(script).await, "10s").await;
+    story.get_with("/a", &[("range", "bytes=0-4"), ("accept-language", "en")]).await;
+    story.stores(1).await;
+    let whole = story.get_with("/a", &[("accept-language", "de")]).await;
+    assert_eq!((whole.fine(), whole.status), ("fwd=vary-miss; stored", 200));
+    assert_eq!(whole.body, DIGITS);
+    assert_eq!((story.origin.last().field("if-none-match"), story.origin.count()), (None, 2));
 }
