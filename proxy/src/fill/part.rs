@@ -21,8 +21,10 @@ use crate::{
     policy::{
         facts::ResponseFacts,
         freshness::ExchangeTimes,
-        partial::{Came, combined, completes},
+        partial::{Came, are_combinable, combined, completes, is_worth_growing},
         range::ContentRange,
+        request::Admission,
+        reuse::offer,
     },
     status::Detail,
     store::{Lookup, Selector, Store},
@@ -93,8 +95,21 @@ impl Fill {
             Lookup::Found(held) if held.fingerprint == self.fingerprint => held,
             _ => return Some(new),
         };
-        // A whole stays, though stale: it may be renewed yet, or stand in for errors.
-        combined(&held, &new, self.rule.max_body).or_else(|| Some(new).filter(|_| held.part.is_some()))
+        if !are_combinable(&held, &new, self.rule.max_body) {
+            // A whole stays, though stale: it may be renewed yet, or stand in for errors.
+            return Some(new).filter(|_| held.part.is_some());
+        }
+        if self.is_fresh(&held) && !is_worth_growing(&held, &new) {
+            return None;
+        }
+        combined(&held, &new, self.rule.max_body)
+    }
+
+    /// Whether it answers without being renewed.
+    fn is_fresh(&self, held: &Stored) -> bool {
+        let (anybody, now) = (Admission::default(), self.app.clock.now());
+        offer(&held.facts, held.exchange(), &anybody, &self.rule, now)
+            .is_ok_and(|freshness| freshness.allowed.is_none())
     }
 }
 

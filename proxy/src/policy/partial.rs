@@ -71,19 +71,27 @@ pub fn answers(stored: &Stored, asked: Option<&RangeRequest>) -> bool {
 }
 
 /// §3.4: "A cache MAY combine these ranges into a single stored response, and reuse that response to
-/// satisfy later requests, if they all share the same strong validator", and touch. The fields are those
-/// of the newer, and those of the older that it has not (§3.2). Not beyond `most` bytes.
+/// satisfy later requests, if they all share the same strong validator", and touch. Not beyond `most`
+/// bytes.
 #[must_use]
-pub fn combined(one: &Stored, other: &Stored, most: u64) -> Option<Stored> {
-    let both = one.held().joined(other.held());
-    let is_same = one.variant == other.variant
+pub fn are_combinable(one: &Stored, other: &Stored, most: u64) -> bool {
+    one.variant == other.variant
         && one.nominated == other.nominated
         && one.fingerprint == other.fingerprint
         && one.complete() == other.complete()
-        && strong::same_version(&one.facts, &other.facts);
-    if !is_same || !one.held().is_near(other.held(), 0) || both.length() > most {
+        && strong::same_version(&one.facts, &other.facts)
+        && one.held().is_near(other.held(), 0)
+        && one.held().joined(other.held()).length() <= most
+}
+
+/// Both as one, where they are combinable. The fields are those of the newer, and those of the older that
+/// it has not (§3.2).
+#[must_use]
+pub fn combined(one: &Stored, other: &Stored, most: u64) -> Option<Stored> {
+    if !are_combinable(one, other, most) {
         return None;
     }
+    let both = one.held().joined(other.held());
     let (older, newer) = if one.response_time <= other.response_time { (one, other) } else { (other, one) };
     let mut fields = older.fields();
     freshen(&mut fields, &newer.fields());
@@ -103,6 +111,20 @@ pub fn combined(one: &Stored, other: &Stored, most: u64) -> Option<Stored> {
         part: (both.length() < part.complete).then_some(part),
         body: spliced(older, newer, both)?,
     })
+}
+
+/// A part that adds less than this share of what is held is not worth a growth.
+const LEAST_GROWTH: u64 = 8;
+
+/// Whether `held` with `new` is worth its cost: all that is held is read, put together and written anew,
+/// which a client could otherwise bring about by asking for one byte after another. What makes it whole
+/// always is.
+#[must_use]
+pub fn is_worth_growing(held: &Stored, new: &Stored) -> bool {
+    let both = held.held().joined(new.held()).length();
+    let more = both.saturating_sub(held.held().length());
+    let becomes_whole = held.part.is_some() && both == held.complete();
+    becomes_whole || more >= (held.held().length() / LEAST_GROWTH).max(1)
 }
 
 /// The bytes of `both`, from where they are. The older's, where both have them: they are the same.
@@ -315,6 +337,30 @@ mod tests {
         let longer = ContentRange { span: Span { start: 5, end: 11 }, complete: 11 };
         assert!(!completes(&held, &facts(&[TAG]), longer, 6));
         assert!(!completes(&part(1, 5, 0, &[TAG]), &facts(&[TAG]), range(5, 10), 5));
+    }
+
+    #[test]
+    fn one_byte_after_another_is_not_worth_growing() {
+        let zeros = |start: usize, end: usize| Stored {
+            part: (end - start < 100).then_some(Part { start: start as u64, complete: 100 }),
+            body: vec![0; end - start].into(),
+            ..part(0, 1, 0, &[TAG])
+        };
+        for (held, new, worth) in [
+            ((0, 1), (1, 2), true),
+            ((0, 80), (80, 90), true),
+            ((0, 80), (80, 89), false),
+            ((10, 90), (1, 10), false),
+            ((10, 90), (0, 10), true),
+            ((10, 90), (0, 100), true),
+            ((10, 90), (20, 80), false),
+            ((0, 5), (2, 3), false),
+            ((0, 99), (99, 100), true),
+            ((0, 100), (99, 100), false),
+        ] {
+            let [one, other] = [held, new].map(|(start, end)| zeros(start, end));
+            assert_eq!(is_worth_growing(&one, &other), worth, "{held:?} {new:?}");
+        }
     }
 
     proptest! {

@@ -33,6 +33,7 @@ on_both_stores![
     many_wait_for_one_completion,
     a_part_does_not_push_out_the_whole,
     a_part_leaves_what_stands_in_for_errors,
+    a_part_grows_by_what_is_worth_writing,
     a_part_is_not_served_stale,
     what_cannot_be_kept_is_passed_on,
     a_206_that_nobody_asked_for_is_not_kept,
@@ -365,6 +366,31 @@ async fn a_part_leaves_what_stands_in_for_errors(on: On) {
         assert_eq!(whole.fine(), "fwd=stale; fwd-status=503; detail=stale-if-error", "{tag}");
         assert_eq!((whole.status, whole.body.as_str()), (200, DIGITS));
     }
+}
+
+async fn a_part_grows_by_what_is_worth_writing(on: On) {
+    let script = |asked: &Asked| match asked.field("range").and_then(|range| range[6..].split_once('-')) {
+        Some((first, last)) => {
+            let length = last.parse::<usize>().unwrap() + 1 - first.parse::<usize>().unwrap();
+            let fields = format!("{TAGGED}Content-Range: bytes {first}-{last}/40\r\n");
+            answer("206 Partial Content", &fields, &"x".repeat(length))
+        }
+        None => ok("", ""),
+    };
+    let story = Story::cached(on, Origin::start(script).await, "10s").await;
+    let holds = async |wanted: u64| {
+        let length = async || stored(&story).await.map(|stored| stored.held().length());
+        eventually("so much is stored", async || length().await == Some(wanted)).await;
+    };
+    for (asked, length) in [("0-23", 24), ("24-25", 24), ("24-26", 27), ("27-38", 39), ("39-39", 40)] {
+        range(&story, asked).await;
+        dealt_with(&story).await;
+        holds(length).await;
+    }
+    // What is stale is renewed, by however little.
+    story.pass_millis(10_500);
+    assert_eq!(range(&story, "7-7").await.says(), "fwd=stale; stored");
+    eventually("it is fresh again", async || range(&story, "8-8").await.says().starts_with("hit; ")).await;
 }
 
 async fn a_part_is_not_served_stale(on: On) {
