@@ -5,6 +5,7 @@ Runs of N and of 2 N hits differ by exactly N hits: start, priming and end cance
 
 import http.client
 import re
+import statistics
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -61,6 +62,11 @@ def _annotated(trace, inclusive):
 
 
 def _difference(binary, size, folder, upstream):
+    """The median of three: now and then a start takes a few million instructions more than another."""
+    return statistics.median(_single(binary, size, folder, upstream) for _ in range(3))
+
+
+def _single(binary, size, folder, upstream):
     once, twice = _both(binary, size, folder, upstream)
     return (_total(twice) - _total(once)) / HITS
 
