@@ -168,6 +168,8 @@ async fn clients_that_leave_do_not_pile_up_commands() {
         // Polled once, then dropped: the command is sent, and nobody waits for it.
         match tokio::time::timeout(Duration::ZERO, try_lookup(&store, &key)).await {
             Err(_) => left += 1,
+            // On a busy machine a turn on a core may take longer than the budget.
+            Ok(Err(StoreError::Budget)) => left += 1,
             Ok(outcome) => assert!(matches!(outcome, Err(StoreError::Unavailable)), "{outcome:?}"),
         }
     }
@@ -606,8 +608,7 @@ async fn after_more_lost_removals_than_are_noted_nothing_older_is_served() {
         is_hit(&store, &other).await
     })
     .await;
-    is_up(&store).await;
-    commit(&store, &key).await.unwrap();
+    eventually("it is written", async || commit(&store, &key).await.is_ok()).await;
     assert!(!is_hit(&store, &key).await, "it was fetched before");
 }
 
