@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     app::{App, Live},
-    fill::{Before, Begun, Fill},
+    fill::{Before, Fill},
     flight::{Flight, Phase, Role},
     forward::{self, Conditions},
     key::ResourceKey,
@@ -70,11 +70,6 @@ impl Ask<'_> {
     pub(crate) fn join(self, stored: &Stored, seen: Option<u64>) -> Role {
         let variant = self.selector.variant(&stored.nominated);
         self.app.flights.join(self.key, &variant, self.rule.fingerprint, seen)
-    }
-
-    /// The beginning of a fetch.
-    pub(crate) fn begin(self) -> Begun {
-        Begun { generation: self.app.generations.of(self.key), at: self.app.clock.now() }
     }
 
     /// A fetch for it, with that request.

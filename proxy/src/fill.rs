@@ -103,6 +103,14 @@ pub struct Begun {
     pub at: SystemTime,
 }
 
+impl Begun {
+    /// A fetch for this resource begins.
+    #[must_use]
+    pub fn now(app: &App, key: &ResourceKey) -> Self {
+        Self { generation: app.generations.of(key), at: app.clock.now() }
+    }
+}
+
 /// An answer that is being stored.
 struct Storing {
     shared: Arc<Shared>,
@@ -114,7 +122,7 @@ impl Fill {
     /// Fetches, tells those who wait, and stores what may be stored. An answer that may not be
     /// shared goes to `leader`.
     pub async fn run(mut self, leader: oneshot::Sender<Answer>) {
-        let begun = Begun { generation: self.app.generations.of(&self.key), at: self.app.clock.now() };
+        let begun = Begun::now(&self.app, &self.key);
         let request = mem::take(&mut self.request);
         let fetched = tokio::select! {
             biased;
@@ -175,10 +183,11 @@ impl Fill {
                 self.relay(Storing { shared: Arc::new(shared), begun, keep }, answer.body).await;
             }
             Err(detail) => {
-                self.forget_superseded(answer.head.status).await;
+                let status = answer.head.status;
                 // A leader that has gone has no use for it, and it closes its connection.
                 let _ = leader.send(answer);
                 self.end(Phase::Alone(detail));
+                self.forget_superseded(status).await;
             }
         }
     }

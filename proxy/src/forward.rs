@@ -13,7 +13,7 @@ use http::{
 use crate::{
     admit::Framing,
     app::Live,
-    headers::{append_via, rebuild_forwarded, remove_hop_by_hop},
+    headers::{X_FORWARDED_HOST, X_FORWARDED_PROTO, append_via, rebuild_forwarded, remove_hop_by_hop},
     key::{KeyPolicy, cookies},
     message::Request,
     policy::{
@@ -127,12 +127,17 @@ pub fn filling<B: Default>(
     filling
 }
 
-/// The fields of a request that select the response, and no others.
+/// The fields of a request that select the response, and no others: what is keyed and nominated, and
+/// how a trusted proxy was asked, which is part of the resource's key.
 #[must_use]
 pub fn selecting(request: &Request, rule: &CacheRule, nominated: &[HeaderName]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let cookies = Some(COOKIE).filter(|_| !rule.key.cookies.is_empty());
-    for name in rule.key.headers.iter().chain(nominated).chain(&cookies) {
+    let forwarded = request.head.target.forwarded();
+    let proto = forwarded.scheme.as_ref().map(|_| X_FORWARDED_PROTO);
+    let host = forwarded.host.as_ref().map(|_| X_FORWARDED_HOST);
+    let named = rule.key.headers.iter().chain(nominated).chain(&cookies);
+    for name in named.chain(&proto).chain(&host) {
         if !headers.contains_key(name) {
             let values = request.head.headers.get_all(name).iter().cloned();
             headers.extend(values.map(|value| (name.clone(), value)));

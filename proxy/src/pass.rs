@@ -72,8 +72,9 @@ impl<'r> Posting<'r> {
         common.then(|| {
             let key = ResourceKey::new(&head.target, &cache.key.query);
             // Its own success makes obsolete what is stored, once.
-            let generation = app.generations.of(&key) + 1;
-            Self { rule, cache, key, begun: Begun { generation, at: app.clock.now() } }
+            let mut begun = Begun::now(app, &key);
+            begun.generation += 1;
+            Self { rule, cache, key, begun }
         })
     }
 

@@ -23,6 +23,7 @@ on_both_stores![
     a_client_may_take_stale,
     a_head_is_answered_stale_too,
     a_refresh_is_stored_for_what_it_sent,
+    a_refresh_says_how_a_trusted_proxy_was_asked,
     failures_of_one_user_are_not_the_origins,
     no_refresh_takes_the_place_of_what_credentials_selected,
 ];
@@ -277,6 +278,28 @@ async fn a_refresh_is_stored_for_what_it_sent(on: On) {
     story.settled().await;
     assert_eq!(story.get_with("/a", &german).await.fine(), "fwd=vary-miss; stored");
     assert_eq!(story.get("/a").await.body, "en");
+}
+
+async fn a_refresh_says_how_a_trusted_proxy_was_asked(on: On) {
+    let origin = Origin::start(|asked| match asked.field("x-forwarded-proto") {
+        Some("https") => ok("", "page"),
+        _ => answer("301 Moved", "Location: https://shop.example/a\r\nCache-Control: max-age=10\r\n", ""),
+    });
+    let yaml = "trusted_proxies: [127.0.0.0/8]
+routes:
+  - { match: /**, cache: { ttl: 10s, stale_while_revalidate: 30s, status: { 301: 10s } } }
+";
+    let story = Story::start(on, origin.await, yaml).await;
+    let fields = [("x-forwarded-proto", "https"), ("x-forwarded-host", "shop.example")];
+    story.get_with("/a", &fields).await;
+    story.pass_millis(10_500);
+    assert_eq!(story.get_with("/a", &fields).await.body, "page");
+    story.asked(2).await;
+    assert_eq!(story.origin.last().field("x-forwarded-host"), Some("shop.example"));
+    story.settled().await;
+    let fresh = story.get_with("/a", &fields).await;
+    assert!(fresh.is_hit() && !fresh.says().contains("detail"), "{}", fresh.says());
+    assert_eq!(fresh.body, "page");
 }
 
 async fn failures_of_one_user_are_not_the_origins(on: On) {
