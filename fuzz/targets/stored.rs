@@ -26,6 +26,8 @@ static MAGIC: LazyLock<[u8; 4]> = LazyLock::new(|| {
         fingerprint: 0,
         request_time: SystemTime::UNIX_EPOCH,
         response_time: SystemTime::UNIX_EPOCH,
+        epoch: sidecache::epoch::Epoch::FIRST,
+        tags: Box::default(),
         lines: Lines::default(),
         hidden: Lines::default(),
         facts: ResponseFacts::of(StatusCode::OK, &none),

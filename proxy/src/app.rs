@@ -12,10 +12,10 @@ use crate::{
     flight::Flights,
     key::ResourceKey,
     limits::{Limits, Timeouts},
+    purges::Purges,
     refreshes::Refreshes,
     routes::{Rules, host_matches},
     store::tiers::Tiers,
-    tally::Tally,
     upstream::Upstream,
 };
 
@@ -26,9 +26,9 @@ pub struct App {
     pub store: Tiers,
     /// What is being fetched.
     pub flights: Flights,
-    /// How often each resource has been made obsolete. A fill notes it when it starts and stores
-    /// nothing if that has moved on: what it fetched may be older than the change.
-    pub generations: Tally,
+    /// What has been purged. A fill notes the latest purge when it starts and stores nothing that a
+    /// later one covers: what it fetched may be older than the change.
+    pub purges: Arc<Purges>,
     /// What has become of refreshes.
     pub refreshes: Refreshes,
     /// What time it is.
@@ -59,9 +59,9 @@ impl App {
     pub fn new(live: Live, store: Tiers, clock: Clock) -> Self {
         Self {
             live: ArcSwap::from_pointee(live),
+            flights: Flights::new(Arc::clone(store.purges())),
+            purges: Arc::clone(store.purges()),
             store,
-            flights: Flights::default(),
-            generations: Tally::default(),
             refreshes: Refreshes::default(),
             clock,
         }

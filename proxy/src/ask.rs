@@ -88,6 +88,7 @@ impl Ask<'_> {
             admission,
             rule: Arc::clone(self.cache),
             fingerprint: self.rule.fingerprint,
+            rule_tag: self.rule.tag(),
             key: self.key.clone(),
             flight,
             before,

@@ -20,6 +20,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     app::{App, Live},
+    epoch::Epoch,
     flight::{Flight, Phase, Shared},
     headers::{ensure_valid_date, remove_hop_by_hop},
     key::{KeyPolicy, ResourceKey, VariantKey},
@@ -28,9 +29,11 @@ use crate::{
         freshening::freshen, freshness::ExchangeTimes, request::Admission, rule::CacheRule,
         statuses::is_server_error,
     },
+    purges::Standing,
     spool::SpoolWriter,
     store::Store,
     stored::Stored,
+    tags::Tag,
     upstream::{FetchError, Fetched, Framing, Timing, UpstreamBody},
 };
 
@@ -50,6 +53,8 @@ pub struct Fill {
     pub rule: Arc<CacheRule>,
     /// Its fingerprint.
     pub fingerprint: u64,
+    /// What a purge of that rule names.
+    pub rule_tag: Tag,
     /// What is filled.
     pub key: ResourceKey,
     /// Who waits.
@@ -97,17 +102,19 @@ impl Got {
 /// When a fetch began.
 #[derive(Clone, Copy, Debug)]
 pub struct Begun {
-    /// The resource's, as it was then.
-    pub generation: u64,
+    /// After this purge, the latest that was known.
+    pub epoch: Epoch,
+    /// The purge that its own success brought about, which it outlives.
+    pub own: Option<Epoch>,
     /// By our clock.
     pub at: SystemTime,
 }
 
 impl Begun {
-    /// A fetch for this resource begins.
+    /// A fetch begins.
     #[must_use]
-    pub fn now(app: &App, key: &ResourceKey) -> Self {
-        Self { generation: app.generations.of(key), at: app.clock.now() }
+    pub fn now(app: &App) -> Self {
+        Self { epoch: app.purges.epoch(), own: None, at: app.clock.now() }
     }
 }
 
@@ -122,7 +129,7 @@ impl Fill {
     /// Fetches, tells those who wait, and stores what may be stored. An answer that may not be
     /// shared goes to `leader`.
     pub async fn run(mut self, leader: oneshot::Sender<Answer>) {
-        let begun = Begun::now(&self.app, &self.key);
+        let begun = Begun::now(&self.app);
         let request = mem::take(&mut self.request);
         let fetched = tokio::select! {
             biased;
@@ -245,7 +252,7 @@ impl Fill {
     /// Stores the whole response, unless its resource has been made obsolete meanwhile. Whether it
     /// is stored.
     async fn commit(&self, storing: Storing) -> bool {
-        let Storing { shared, begun: Begun { generation, .. }, keep } = storing;
+        let Storing { shared, begun, keep } = storing;
         let entry = Stored {
             key: Bytes::copy_from_slice(self.key.as_bytes()),
             variant: shared.variant.clone(),
@@ -253,6 +260,8 @@ impl Fill {
             fingerprint: self.fingerprint,
             request_time: shared.exchange.request_time,
             response_time: shared.exchange.response_time,
+            epoch: begun.epoch,
+            tags: shared.tags.clone(),
             lines: shared.lines.clone(),
             hidden: shared.hidden.clone(),
             facts: shared.facts.clone(),
@@ -266,14 +275,15 @@ impl Fill {
                 None => return false,
             },
         };
-        if self.app.generations.of(&self.key) != generation {
+        if self.is_obsolete(begun, &entry.tags) {
             return false;
         }
+        let tags = entry.tags.clone();
         let committed = self.app.store.commit(&self.key, Arc::new(entry), keep).await;
         if let Err(error) = &committed {
             tracing::debug!(%error, "a response was not stored");
         }
-        if self.app.generations.of(&self.key) == generation {
+        if !self.is_obsolete(begun, &tags) {
             return committed.is_ok();
         }
         // What became obsolete while it was being written may have been removed before it was there.
@@ -281,6 +291,14 @@ impl Fill {
             tracing::warn!(%error, "an obsolete response could not be removed");
         }
         false
+    }
+
+    /// Whether a purge since it began covers what it brings.
+    fn is_obsolete(&self, begun: Begun, tags: &[Tag]) -> bool {
+        let purges = &self.app.purges;
+        let latest = purges.resource(self.key.hash());
+        latest > begun.epoch && Some(latest) != begun.own
+            || purges.judge(tags, begun.epoch) == Standing::Purged
     }
 
     /// Tells those who wait that there is nothing to share; those who come now start anew.

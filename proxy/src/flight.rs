@@ -15,23 +15,26 @@ use http::StatusCode;
 use tokio::sync::watch;
 
 use crate::{
+    epoch::Epoch,
     headers::Lines,
     key::{ResourceKey, VariantKey},
     lately::Lately,
     policy::{facts::ResponseFacts, freshness::ExchangeTimes, range::ContentRange},
+    purges::Purges,
     spool::Spool,
     status::Detail,
+    tags::Tag,
     tally::Tally,
     upstream::FetchError,
 };
 
 /// What is being fetched and may be waited for.
-#[derive(Default)]
 pub struct Flights {
     open: Mutex<HashMap<FlightKey, Arc<Flight>>>,
     landings: Tally,
     unshared: Lately,
     failures: Lately,
+    purges: Arc<Purges>,
 }
 
 /// How long it is remembered that an answer was for one request only: most likely the next one is so
@@ -53,6 +56,8 @@ struct FlightKey {
 pub struct Flight {
     phase: watch::Sender<Phase>,
     key: Option<FlightKey>,
+    /// The latest purge when it was opened.
+    epoch: Epoch,
 }
 
 /// How far a fetch is.
@@ -89,6 +94,8 @@ pub struct Shared {
     pub nominated: Box<[http::HeaderName]>,
     /// What the leader's request selected by them.
     pub variant: VariantKey,
+    /// By what tags purges may cover it.
+    pub tags: Box<[Tag]>,
     /// Which part of the whole it is, for the one who asked for that.
     pub part: Option<ContentRange>,
     /// Its body.
@@ -109,6 +116,18 @@ pub enum Role {
 }
 
 impl Flights {
+    /// None yet. Nobody joins a flight that began before a purge which may concern it.
+    #[must_use]
+    pub fn new(purges: Arc<Purges>) -> Self {
+        Self {
+            open: Mutex::default(),
+            landings: Tally::default(),
+            unshared: Lately::default(),
+            failures: Lately::default(),
+            purges,
+        }
+    }
+
     /// How many flights for this resource have ended with a stored response; to be read before the
     /// look-up.
     #[must_use]
@@ -126,14 +145,17 @@ impl Flights {
         seen: Option<u64>,
     ) -> Role {
         let key = FlightKey { resource: resource.as_bytes().into(), fingerprint, variant: variant.id() };
+        let (hash, epoch) = (resource.hash(), self.purges.epoch());
         let mut flights = self.lock();
-        if let Some(flight) = flights.get(&key) {
+        let current = flights.get(&key).filter(|flight| !self.purges.concern(hash, flight.epoch));
+        if let Some(flight) = current {
             return Role::Follower(Ticket(flight.phase.subscribe()));
         }
         if seen.is_some_and(|seen| seen != self.landings(resource)) {
             return Role::Late;
         }
-        let flight = Arc::new(Flight { phase: watch::Sender::new(Phase::Waiting), key: Some(key.clone()) });
+        let phase = watch::Sender::new(Phase::Waiting);
+        let flight = Arc::new(Flight { phase, key: Some(key.clone()), epoch });
         flights.insert(key, Arc::clone(&flight));
         let ticket = Ticket(flight.phase.subscribe());
         Role::Leader(flight, ticket)
@@ -193,12 +215,6 @@ impl Flights {
         self.close_if(flight, |_| true);
     }
 
-    /// Takes no more followers on the flights for these resources: what they bring is obsolete.
-    pub fn close_all(&self, resources: &[ResourceKey]) {
-        let obsolete = |key: &FlightKey| resources.iter().any(|r| r.as_bytes() == key.resource.as_ref());
-        self.lock().retain(|key, _| !obsolete(key));
-    }
-
     /// Returns when nobody waits for a flight any more, and nobody can begin to.
     pub async fn unwanted(&self, flight: &Arc<Flight>) {
         loop {
@@ -234,7 +250,8 @@ impl Flight {
     /// A flight that nobody can join.
     #[must_use]
     pub fn alone() -> (Arc<Self>, Ticket) {
-        let flight = Arc::new(Self { phase: watch::Sender::new(Phase::Waiting), key: None });
+        let phase = watch::Sender::new(Phase::Waiting);
+        let flight = Arc::new(Self { phase, key: None, epoch: Epoch::FIRST });
         let ticket = Ticket(flight.phase.subscribe());
         (flight, ticket)
     }
@@ -280,13 +297,17 @@ impl Ticket {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use bytes::Bytes;
     use http::{HeaderMap, header::HOST};
 
     use super::*;
     use crate::{
         admit::{Scheme, Target},
+        epoch::Mode,
         key::QueryPolicy,
+        tags::Tag,
     };
 
     fn key(path: &'static str) -> ResourceKey {
@@ -310,7 +331,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_leads_and_the_others_follow_until_it_closes() {
-        let flights = Flights::default();
+        let flights = Flights::new(Arc::default());
         let (flight, mut ticket) = lead(&flights, "/a");
         let _other = lead(&flights, "/b");
         assert!(follows(&flights, "/a"));
@@ -320,14 +341,26 @@ mod tests {
         let (second, _ticket) = lead(&flights, "/a");
         flights.close(&flight); // No longer its flight.
         assert!(follows(&flights, "/a"));
-        flights.close_all(&[key("/a")]);
-        assert!(!follows(&flights, "/a"));
         drop(second);
     }
 
     #[test]
+    fn nobody_joins_what_began_before_a_purge() {
+        let purges = Arc::new(Purges::default());
+        let flights = Flights::new(Arc::clone(&purges));
+        let now = SystemTime::UNIX_EPOCH;
+        let _obsolete = (lead(&flights, "/a"), lead(&flights, "/b"));
+        purges.purge_resource(key("/a").hash(), purges.next(now));
+        assert!(follows(&flights, "/b"));
+        let _newer = lead(&flights, "/a");
+        assert!(follows(&flights, "/a"));
+        purges.purge_tag(Tag::named(b"t"), Mode::Soft, purges.next(now));
+        let _newest = (lead(&flights, "/a"), lead(&flights, "/b"));
+    }
+
+    #[test]
     fn who_looked_before_a_landing_looks_again() {
-        let flights = Flights::default();
+        let flights = Flights::new(Arc::default());
         let seen = flights.landings(&key("/a"));
         let (flight, _ticket) = lead(&flights, "/a");
         flights.land(&flight, &key("/a"));
@@ -338,7 +371,7 @@ mod tests {
 
     #[test]
     fn rules_that_store_otherwise_do_not_share_a_flight() {
-        let flights = Flights::default();
+        let flights = Flights::new(Arc::default());
         let _one = lead(&flights, "/a");
         let other = flights.join(&key("/a"), &VariantKey::only(), 1, None);
         assert!(matches!(other, Role::Leader(..)));
@@ -346,7 +379,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_flight_is_unwanted_only_when_the_last_one_has_gone() {
-        let flights = Flights::default();
+        let flights = Flights::new(Arc::default());
         let (flight, leader) = lead(&flights, "/a");
         let Role::Follower(follower) = flights.join(&key("/a"), &VariantKey::only(), 0, None) else {
             panic!()

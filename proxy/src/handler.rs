@@ -59,7 +59,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
         match decide(found(&lookup), &admission, cache, rule.fingerprint, now) {
             Decision::Serve(freshness) => break served(&lookup, freshness, &ask),
             Decision::ServeAndRefresh(freshness) => {
-                if let Ok(Lookup::Found(stored)) = &lookup {
+                if let Ok(Lookup::Found(stored) | Lookup::Marked(stored, _)) = &lookup {
                     ask.refresh(stored, landings);
                 }
                 break served(&lookup, freshness, &ask);
@@ -86,7 +86,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
 /// What was found, as the answer.
 fn served(lookup: &Result<Lookup, StoreError>, freshness: Freshness, ask: &Ask<'_>) -> Reply {
     match lookup {
-        Ok(Lookup::Found(stored)) => {
+        Ok(Lookup::Found(stored) | Lookup::Marked(stored, _)) => {
             respond::stored(stored, freshness, ask.request, ask.admission.range.as_ref())
         }
         _ => Failure::not_cached().reply(),
@@ -100,6 +100,7 @@ fn found(lookup: &Result<Lookup, StoreError>) -> Found<'_> {
         Ok(Lookup::Nothing) => Found::Nothing,
         Ok(Lookup::OtherVariants(..)) => Found::OtherVariants,
         Ok(Lookup::Found(stored)) => Found::Stored(stored),
+        Ok(Lookup::Marked(stored, since)) => Found::Marked(stored, *since),
     }
 }
 

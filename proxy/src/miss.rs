@@ -69,7 +69,9 @@ impl<'r> Miss<'r> {
         let Fetch { forward, collapse, validate } = fetch;
         let siblings = matches!(lookup, Some(Lookup::OtherVariants(_)));
         let (found, nominated) = match lookup {
-            Some(Lookup::Found(stored)) => (Some(Arc::clone(&stored)), stored.nominated.clone()),
+            Some(Lookup::Found(stored) | Lookup::Marked(stored, _)) => {
+                (Some(Arc::clone(&stored)), stored.nominated.clone())
+            }
             Some(Lookup::OtherVariants(nominated)) => (None, nominated),
             Some(Lookup::Nothing) | None => (None, Box::default()),
         };

@@ -8,6 +8,7 @@ use crate::{
     admit::Head,
     app::{App, Live},
     ask::Ask,
+    epoch::Epoch,
     error::Failure,
     fill::Begun,
     forward,
@@ -23,7 +24,7 @@ use crate::{
     respond,
     routes::Rule,
     status::{Forward, Outcome},
-    store::{Selector, Store},
+    store::{Purge, Selector, Store, Wait},
     upstream::Fetched,
 };
 
@@ -40,9 +41,9 @@ pub async fn pass(
     let mut reply = match live.upstream.send(forward::passed(request, live, body)).await {
         Err(error) => Failure::of_fetch(&error).reply(),
         Ok(fetched) => {
-            invalidate(app, live, request, &fetched.head).await;
+            let own = invalidate(app, live, request, &fetched.head).await;
             match posting.filter(|posting| posting.may_be_stored(request, &fetched.head)) {
-                Some(posting) => posting.store(app, live, request, forward, fetched).await,
+                Some(posting) => posting.outliving(own).store(app, live, request, forward, fetched).await,
                 None => respond::fetched(fetched, Outcome::Forward(forward), app.clock.now()),
             }
         }
@@ -71,16 +72,19 @@ impl<'r> Posting<'r> {
             && !forward::rewrites(request, cache);
         common.then(|| {
             let key = ResourceKey::new(&head.target, &cache.key.query);
-            // Its own success makes obsolete what is stored, once.
-            let mut begun = Begun::now(app, &key);
-            begun.generation += 1;
-            Self { rule, cache, key, begun }
+            Self { rule, cache, key, begun: Begun::now(app) }
         })
     }
 
     fn may_be_stored(&self, request: &Request, told: &Parts) -> bool {
         let asked = &request.head;
         represents_target(&asked.target, &asked.method, told.status, &told.headers, self.cache)
+    }
+
+    /// Its own success makes obsolete what was stored before it, and not what it brings.
+    fn outliving(mut self, own: Option<Epoch>) -> Self {
+        self.begun.own = own;
+        self
     }
 
     /// Stores the answer, and passes it on.
@@ -99,18 +103,21 @@ impl<'r> Posting<'r> {
     }
 }
 
-/// Removes what is stored for what has changed, and keeps what is being fetched of it from being stored.
-async fn invalidate(app: &App, live: &Live, request: &Request, told: &Parts) {
+/// Purges what has changed.
+async fn invalidate(app: &App, live: &Live, request: &Request, told: &Parts) -> Option<Epoch> {
     let Head { target, method, .. } = &request.head;
     let targets = obsolete(target, method, told.status, &told.headers);
-    let keys: Vec<_> = targets.iter().flat_map(|target| live.resource_keys(target)).collect();
-    if keys.is_empty() {
-        return;
+    let resources: Vec<_> = targets.iter().flat_map(|target| live.resource_keys(target)).collect();
+    if resources.is_empty() {
+        return None;
     }
-    keys.iter().for_each(|key| app.generations.advance(key));
-    app.flights.close_all(&keys);
-    if let Err(error) = app.store.remove(&keys).await {
-        let path = target.path();
-        tracing::warn!(%error, path, "Redis has not yet removed what a write made obsolete; until it has, only this sidecar knows");
+    let purge = Purge { resources, ..Purge::default() };
+    match app.store.purge(&purge, Wait::ForStore, app.clock.now()).await {
+        Ok(purged) => Some(purged.epoch),
+        Err(error) => {
+            let path = target.path();
+            tracing::warn!(%error, path, "Redis has not yet removed what a write made obsolete; until it has, only this sidecar knows");
+            None
+        }
     }
 }

@@ -9,7 +9,10 @@
 //! anything is read, and field lines before they can reach a client. Whatever is wrong is an error,
 //! which the store turns into a miss and a deletion.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -19,9 +22,11 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     clock::Offset,
+    epoch::Epoch,
     headers::Lines,
     key::VariantKey,
     policy::{facts::ResponseFacts, freshness::ExchangeTimes, partial::Part, range::Span},
+    tags::Tag,
 };
 
 /// A response, ready to be served.
@@ -39,6 +44,10 @@ pub struct Stored {
     pub request_time: SystemTime,
     /// When that answer came.
     pub response_time: SystemTime,
+    /// The latest purge that was known when the request was sent: later ones may cover it.
+    pub epoch: Epoch,
+    /// By what tags they may. [`Tag::everything`] does without being one of them.
+    pub tags: Box<[Tag]>,
     /// Its end-to-end fields, as lines ready for the wire.
     pub lines: Lines,
     /// Those that are for caches like this one alone, and reach no client.
@@ -71,7 +80,7 @@ pub enum Corrupt {
     Fields,
 }
 
-const MAGIC: [u8; 4] = *b"SCE\x02";
+const MAGIC: [u8; 4] = *b"SCE\x03";
 const PREAMBLE: usize = 24;
 /// The longest head that is written or read: what the field limits allow, and the key.
 pub const MAX_HEAD: usize = 256 * 1024;
@@ -85,6 +94,8 @@ struct Head<'a> {
     /// Milliseconds since 1970 by the store's clock.
     request_time: u64,
     response_time: u64,
+    epoch: Epoch,
+    tags: Cow<'a, [Tag]>,
     status: u16,
     /// Seconds. `Age` is not among the lines: it is written anew with each answer.
     age: u64,
@@ -135,6 +146,7 @@ impl Stored {
             + self.key.len()
             + self.variant.material().len()
             + names
+            + size_of_val(&*self.tags)
             + self.lines.as_bytes().len()
             + self.hidden.as_bytes().len()
             + self.facts.heap()
@@ -154,6 +166,8 @@ impl Stored {
             fingerprint: self.fingerprint,
             request_time: to_millis(store.there(self.request_time)),
             response_time: to_millis(store.there(self.response_time)),
+            epoch: self.epoch,
+            tags: Cow::Borrowed(&self.tags),
             status: self.facts.status.as_u16(),
             age: self.facts.age.as_secs(),
             part: self.part,
@@ -196,6 +210,8 @@ impl Stored {
             fingerprint: read.fingerprint,
             request_time: store.here(from_millis(read.request_time)?),
             response_time: store.here(from_millis(read.response_time)?),
+            epoch: Epoch::from_number(read.epoch.number()).ok_or(Corrupt::Head)?,
+            tags: read.tags.into(),
             facts: ResponseFacts {
                 age: Duration::from_secs(read.age),
                 ..ResponseFacts::of(status, &fields(&lines, &hidden))
@@ -272,6 +288,8 @@ mod tests {
             fingerprint: 7,
             request_time: at,
             response_time: at,
+            epoch: Epoch::FIRST,
+            tags: Box::default(),
             lines: Lines::default(),
             hidden: Lines::default(),
             facts: ResponseFacts::of(StatusCode::OK, &HeaderMap::new()),

@@ -160,6 +160,8 @@ fn entry(body: &[u8]) -> Stored {
         fingerprint: 7,
         request_time: now,
         response_time: now,
+        epoch: sidecache::epoch::Epoch::FIRST,
+        tags: Box::default(),
         lines: Lines::from_map(&fields),
         hidden: Lines::default(),
         facts: ResponseFacts::of(StatusCode::OK, &fields),

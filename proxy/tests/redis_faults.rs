@@ -15,7 +15,7 @@ use std::{
 use http::{HeaderMap, header::ACCEPT_LANGUAGE};
 use redis::{Connection, Value};
 use sidecache::{
-    clock::{Clock, ManualClock, Offset},
+    clock::{Clock, Offset},
     key::{KeyPolicy, ResourceKey},
     store::{
         Lookup, Selector, Store, StoreError,
@@ -346,7 +346,8 @@ async fn a_password_set_while_it_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_may_only_read_gets_hits() {
     let (server, _writer, key) = with_one_entry().await;
-    server.command(&["ACL", "SETUSER", "reader", "on", ">pw", "~test:*", "+hmget", "+hello"]);
+    server
+        .command(&["ACL", "SETUSER", "reader", "on", ">pw", "~test:*", "+hmget", "+get", "+pttl", "+hello"]);
     let store = start(&server.url_as("reader", "pw"));
     is_up(&store).await;
     assert!(is_hit(&store, &key).await);
@@ -359,8 +360,9 @@ async fn a_user_who_may_only_read_gets_hits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_least_that_is_documented_is_enough() {
     let server = RedisServer::start();
-    let mut create = "ACL SETUSER app on >pw ~test:* +hello +time +hmget".to_owned();
-    create.push_str(" +eval +evalsha +script|load +type +hkeys +hget +hset +hdel +pexpire +unlink");
+    let mut create = "ACL SETUSER app on >pw ~test:* +hello +time +hmget +get +pttl".to_owned();
+    create.push_str(" +eval +evalsha +script|load +type +hkeys +hget +hset +hdel +pexpire +unlink +set");
+    create.push_str(" +hgetall +hincrby");
     server.command(&create.split(' ').collect::<Vec<_>>());
     let store = start(&server.url_as("app", "pw"));
     is_up(&store).await;
@@ -589,11 +591,15 @@ async fn what_a_frozen_redis_did_not_remove_is_not_served() {
 async fn after_more_lost_removals_than_are_noted_nothing_older_is_served() {
     let server = RedisServer::start();
     let (key, other) = (resource("/one"), resource("/other"));
-    let mut newer = entry(&other, &HeaderMap::new(), &[], "newer");
-    let clock = ManualClock::new(newer.request_time + KEEP);
-    let store = RedisStore::start(Settings::new(&server.url(), "test").unwrap(), Clock::Manual(clock));
+    let store = start(&server.url());
     is_up(&store).await;
-    commit(&store, &key).await.unwrap();
+    let fetched = |key: &ResourceKey| {
+        let mut entry = entry(key, &HeaderMap::new(), &[], "body");
+        Arc::get_mut(&mut entry).unwrap().epoch = store.purges().epoch();
+        entry
+    };
+    let older = fetched(&key);
+    store.commit(&key, Arc::clone(&older), KEEP).await.unwrap();
     assert!(is_hit(&store, &key).await);
     server.freeze();
     assert!(remove(&store, &key).await.is_err());
@@ -601,14 +607,14 @@ async fn after_more_lost_removals_than_are_noted_nothing_older_is_served() {
         assert!(remove(&store, &resource(&format!("/lost/{n}"))).await.is_err());
     }
     server.thaw();
-    Arc::get_mut(&mut newer).unwrap().request_time += 2 * KEEP;
+    let newer = fetched(&other);
     eventually("what is fetched now is served", async || {
         assert!(!is_hit(&store, &key).await);
         let _ = store.commit(&other, Arc::clone(&newer), KEEP).await;
         is_hit(&store, &other).await
     })
     .await;
-    eventually("it is written", async || commit(&store, &key).await.is_ok()).await;
+    eventually("it is written", async || store.commit(&key, Arc::clone(&older), KEEP).await.is_ok()).await;
     assert!(!is_hit(&store, &key).await, "it was fetched before");
 }
 

@@ -90,6 +90,7 @@ async fn keyed_fields_select_too(store: &impl Store) {
         key: plain.key.clone(),
         hidden: plain.hidden.clone(),
         nominated: Box::default(),
+        tags: Box::default(),
         lines: plain.lines.clone(),
         facts: plain.facts.clone(),
         body: plain.body.clone(),
@@ -200,7 +201,7 @@ async fn client(server: &RedisServer) -> RedisStore {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_keeps_the_contract() {
-    contract(MemoryStore::new(64 << 20)).await;
+    contract(MemoryStore::new(64 << 20, Arc::default())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

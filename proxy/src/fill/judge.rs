@@ -78,6 +78,7 @@ impl Fill {
             exchange,
             nominated,
             variant,
+            tags: Box::from([self.rule_tag]),
             part,
             body,
         };

@@ -92,7 +92,7 @@ impl Fill {
         };
         let selector = Selector { headers: &self.asked, keyed: &self.rule.key };
         let held = match self.app.store.lookup(&self.key, &selector).await.ok()? {
-            Lookup::Found(held) if held.fingerprint == self.fingerprint => held,
+            Lookup::Found(held) | Lookup::Marked(held, _) if held.fingerprint == self.fingerprint => held,
             _ => return Some(new),
         };
         if !are_combinable(&held, &new, self.rule.max_body) {

@@ -164,6 +164,12 @@ impl ResourceKey {
         &self.bytes
     }
 
+    /// 128 bits of a hash of it: what it is called where its bytes are too long.
+    #[must_use]
+    pub fn hash(&self) -> u128 {
+        blake3::hash(&self.bytes).as_bytes().first_chunk().map_or(0, |half| u128::from_be_bytes(*half))
+    }
+
     /// Path and query, for people who read keys.
     #[must_use]
     pub fn readable(&self) -> &[u8] {

@@ -25,7 +25,7 @@ impl Miss<'_> {
         if let Some(reply) = self.while_failing(None) {
             return reply;
         }
-        let begun = Begun::now(app, self.ask.key);
+        let begun = Begun::now(app);
         let asking = forward::filling::<RequestBody>(request, live, cache, Conditions::Clients);
         match live.upstream.send(asking).await {
             Err(error) => self.failed(&error),

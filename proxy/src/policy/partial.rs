@@ -4,6 +4,8 @@
 //! A stored part is a part of a 200: it has that status, the 200's fields and lifetime, and one run of
 //! its bytes. It answers only while it is fresh, and never stands in for the whole.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
@@ -20,6 +22,7 @@ use super::{
 use crate::{
     headers::{Lines, take_own},
     stored::Stored,
+    tags::Tag,
 };
 
 /// Where in the whole the bytes of a stored part belong.
@@ -105,12 +108,20 @@ pub fn combined(one: &Stored, other: &Stored, most: u64) -> Option<Stored> {
         fingerprint: newer.fingerprint,
         request_time: newer.request_time,
         response_time: newer.response_time,
+        epoch: older.epoch.min(newer.epoch),
+        tags: both_tags(older, newer),
         lines: Lines::from_map(&fields),
         hidden,
         facts,
         part: (both.length() < part.complete).then_some(part),
         body: spliced(older, newer, both)?,
     })
+}
+
+/// What covers one of them covers what they make.
+fn both_tags(one: &Stored, other: &Stored) -> Box<[Tag]> {
+    let all: BTreeSet<Tag> = one.tags.iter().chain(&other.tags).copied().collect();
+    all.into_iter().collect()
 }
 
 /// A part that adds less than this share of what is held is not worth a growth.
@@ -204,6 +215,8 @@ mod tests {
             fingerprint: 0,
             request_time: at,
             response_time: at,
+            epoch: crate::epoch::Epoch::FIRST,
+            tags: Box::default(),
             lines: Lines::from_map(&headers),
             hidden: Lines::default(),
             facts: ResponseFacts::of(StatusCode::OK, &headers),

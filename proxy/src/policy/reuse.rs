@@ -30,6 +30,8 @@ pub enum Found<'s> {
     OtherVariants,
     /// The response that this request selects.
     Stored(&'s Stored),
+    /// The same, stale since then whatever its lifetime: a purge said so.
+    Marked(&'s Stored, SystemTime),
 }
 
 /// What to do with a request for which the store was asked.
@@ -78,22 +80,27 @@ pub fn decide(
     fingerprint: u64,
     now: SystemTime,
 ) -> Decision {
-    let forward = match found {
-        Found::Unknown => Forward::because(Fwd::Miss, Some(Detail::StoreDown)),
-        Found::Nothing => Forward::because(Fwd::UriMiss, None),
-        Found::OtherVariants => Forward::because(Fwd::VaryMiss, None),
-        Found::Stored(stored) => match reuse(stored, asked, rule, fingerprint, now) {
-            Ok(freshness) if freshness.allowed == Some(Detail::StaleWhileRevalidate) => {
-                return Decision::ServeAndRefresh(freshness);
-            }
-            Ok(freshness) => return Decision::Serve(freshness),
-            Err(forward) => forward,
-        },
+    let reused = match found {
+        Found::Unknown => Err(Forward::because(Fwd::Miss, Some(Detail::StoreDown))),
+        Found::Nothing => Err(Forward::because(Fwd::UriMiss, None)),
+        Found::OtherVariants => Err(Forward::because(Fwd::VaryMiss, None)),
+        Found::Stored(stored) => reuse(stored, None, asked, rule, fingerprint, now),
+        Found::Marked(stored, since) => reuse(stored, Some(since), asked, rule, fingerprint, now),
+    };
+    let forward = match reused {
+        Ok(freshness) if freshness.allowed == Some(Detail::StaleWhileRevalidate) => {
+            return Decision::ServeAndRefresh(freshness);
+        }
+        Ok(freshness) => return Decision::Serve(freshness),
+        Err(forward) => forward,
     };
     if asked.control.as_ref().is_some_and(|control| control.only_if_cached) {
         return Decision::NotCached;
     }
-    let validate = matches!(found, Found::Stored(stored) if stored.fingerprint == fingerprint);
+    let validate = matches!(
+        found,
+        Found::Stored(stored) | Found::Marked(stored, _) if stored.fingerprint == fingerprint
+    );
     Decision::Fetch(fetch(forward, asked, rule, validate))
 }
 
@@ -112,6 +119,7 @@ fn fetch(mut forward: Forward, asked: &Admission, rule: &CacheRule, validate: bo
 
 fn reuse(
     stored: &Stored,
+    marked: Option<SystemTime>,
     asked: &Admission,
     rule: &CacheRule,
     fingerprint: u64,
@@ -120,7 +128,7 @@ fn reuse(
     if stored.fingerprint != fingerprint {
         return Err(Forward::because(Fwd::Miss, Some(Detail::RuleChanged)));
     }
-    let freshness = offer(&stored.facts, stored.exchange(), asked, rule, now)?;
+    let freshness = offer_marked(&stored.facts, stored.exchange(), marked, asked, rule, now)?;
     if !partial::answers(stored, asked.range.as_ref()) {
         return Err(Forward::because(Fwd::Partial, None));
     }
@@ -153,7 +161,23 @@ pub fn offer(
     rule: &CacheRule,
     now: SystemTime,
 ) -> Result<Freshness, Forward> {
+    offer_marked(facts, exchange, None, asked, rule, now)
+}
+
+/// The same of one that may have been `marked` stale.
+fn offer_marked(
+    facts: &ResponseFacts,
+    exchange: ExchangeTimes,
+    marked: Option<SystemTime>,
+    asked: &Admission,
+    rule: &CacheRule,
+    now: SystemTime,
+) -> Result<Freshness, Forward> {
     let (mut freshness, source) = standing(facts, exchange, asked, rule, now)?;
+    if let Some(since) = marked {
+        freshness.left = Duration::ZERO;
+        freshness.stale = freshness.stale.max(now.duration_since(since).unwrap_or_default());
+    }
     if freshness.stale.is_zero() && !freshness.left.is_zero() {
         return Ok(freshness);
     }
@@ -250,6 +274,8 @@ mod tests {
             fingerprint: 0,
             request_time: at(1000),
             response_time: at(1000),
+            epoch: crate::epoch::Epoch::FIRST,
+            tags: Box::default(),
             facts: ResponseFacts::of(StatusCode::OK, &headers),
             lines: Lines::from_map(&headers),
             hidden: Lines::default(),

@@ -127,6 +127,8 @@ mod tests {
             fingerprint: 7,
             request_time: SystemTime::UNIX_EPOCH,
             response_time: SystemTime::UNIX_EPOCH,
+            epoch: crate::epoch::Epoch::FIRST,
+            tags: Box::default(),
             facts: ResponseFacts::of(StatusCode::OK, &headers),
             lines: Lines::from_map(&headers),
             hidden: Lines::default(),

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use thiserror::Error;
 
 use super::Pattern;
-use crate::{admit::Target, policy::rule::CacheRule};
+use crate::{admit::Target, policy::rule::CacheRule, tags::Tag};
 
 /// One entry of `routes`.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +42,12 @@ pub struct Shadowed {
 }
 
 impl Rule {
+    /// What a purge of it names.
+    #[must_use]
+    pub fn tag(&self) -> Tag {
+        Tag::rule(&self.name)
+    }
+
     pub(super) fn narrowing_matches(&self, method: &Method, target: &Target, headers: &HeaderMap) -> bool {
         self.method_matches(method) && self.host_matches(target) && self.headers_match(headers)
     }

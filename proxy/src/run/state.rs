@@ -22,7 +22,7 @@ use crate::{
 /// The stores; Redis is connected to in the background, however long that takes.
 pub(super) fn stores(config: &StoreConfig, clock: Clock) -> Result<Tiers, RunError> {
     match &config.redis {
-        None => Ok(Tiers::Memory(MemoryStore::new(config.memory))),
+        None => Ok(Tiers::Memory(MemoryStore::new(config.memory, Arc::default()))),
         Some(url) => {
             let prefix = config.prefix.as_deref().unwrap_or_default();
             Ok(Tiers::Redis(RedisStore::start(RedisSettings::new(url.expose(), prefix)?, clock)))

@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use foldhash::quality::RandomState;
@@ -18,8 +18,13 @@ use http::HeaderName;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache};
 use smallvec::SmallVec;
 
-use super::{Lookup, MAX_VARIANTS, Selector, Store, StoreError, within_reach};
-use crate::{key::ResourceKey, stored::Stored};
+use super::{Lookup, MAX_VARIANTS, Purge, Purged, Selector, Store, StoreError, Wait, within_reach};
+use crate::{
+    epoch::{Epoch, Mode},
+    key::ResourceKey,
+    purges::{Purges, Standing},
+    stored::Stored,
+};
 
 /// What the cache's own tables take for a resource: its slot, its place in the index, and the
 /// memory of those lately evicted.
@@ -40,6 +45,7 @@ const TURNS: usize = 64;
 
 /// The in-process store.
 pub struct MemoryStore {
+    purges: Arc<Purges>,
     resources: Cache<Box<[u8]>, Arc<Resource>, Weights, RandomState, Evictions>,
     turns: Box<[Mutex<()>]>,
     hasher: RandomState,
@@ -51,8 +57,45 @@ pub struct MemoryStore {
 struct Resource {
     nominated: Box<[HeaderName]>,
     /// The oldest first.
-    variants: Vec<Arc<Stored>>,
+    variants: Vec<Held>,
+    /// What was fetched before then is stale.
+    stale_before: Epoch,
     weight: u64,
+}
+
+/// One stored response.
+struct Held {
+    stored: Arc<Stored>,
+    /// As of which change of the purges it is known to be valid.
+    judged: AtomicU64,
+}
+
+impl Held {
+    fn new(stored: Arc<Stored>) -> Self {
+        Self { stored, judged: AtomicU64::new(0) }
+    }
+
+    /// What purges leave of it. While there are none, that takes no look at any.
+    fn standing(&self, purges: &Purges, stale_before: Epoch) -> Standing {
+        if self.stored.epoch < stale_before {
+            return Standing::Stale(stale_before);
+        }
+        let changes = purges.changes();
+        if self.judged.load(Ordering::Relaxed) == changes {
+            return Standing::Valid;
+        }
+        let standing = purges.judge(&self.stored.tags, self.stored.epoch);
+        if standing == Standing::Valid {
+            self.judged.store(changes, Ordering::Relaxed);
+        }
+        standing
+    }
+}
+
+impl Clone for Held {
+    fn clone(&self) -> Self {
+        Self { stored: Arc::clone(&self.stored), judged: AtomicU64::new(self.judged.load(Ordering::Relaxed)) }
+    }
 }
 
 #[derive(Clone)]
@@ -95,9 +138,10 @@ pub const fn largest_body(budget: u64) -> u64 {
 }
 
 impl MemoryStore {
-    /// A store that holds at most `budget` bytes, its own tables included.
+    /// A store that holds at most `budget` bytes, its own tables included, and serves nothing that
+    /// `purges` cover.
     #[must_use]
-    pub fn new(budget: u64) -> Self {
+    pub fn new(budget: u64, purges: Arc<Purges>) -> Self {
         let expected = (budget / TYPICAL_RESOURCE).clamp(1024, 1 << 20);
         let mut options = OptionsBuilder::new();
         options
@@ -110,7 +154,20 @@ impl MemoryStore {
             // Only for a capacity left unset.
             Err(_) => Cache::with(1024, budget, Weights, hasher.clone(), evictions.clone()),
         };
-        Self { resources, turns: (0..TURNS).map(|_| Mutex::new(())).collect(), hasher, evictions, budget }
+        Self {
+            purges,
+            resources,
+            turns: (0..TURNS).map(|_| Mutex::new(())).collect(),
+            hasher,
+            evictions,
+            budget,
+        }
+    }
+
+    /// What it knows of purges.
+    #[must_use]
+    pub fn purges(&self) -> &Arc<Purges> {
+        &self.purges
     }
 
     /// [`Store::lookup`], which never waits here. Without selecting fields it allocates nothing.
@@ -118,9 +175,13 @@ impl MemoryStore {
     pub fn lookup_now(&self, key: &ResourceKey, selector: &Selector<'_>) -> Lookup {
         let Some(resource) = self.resources.get(key.as_bytes()) else { return Lookup::Nothing };
         let variant = selector.variant(&resource.nominated);
-        match resource.variants.iter().find(|stored| stored.variant == variant) {
-            Some(stored) => Lookup::Found(Arc::clone(stored)),
-            None => Lookup::OtherVariants(resource.nominated.clone()),
+        let Some(held) = resource.variants.iter().find(|held| held.stored.variant == variant) else {
+            return Lookup::OtherVariants(resource.nominated.clone());
+        };
+        match held.standing(&self.purges, resource.stale_before) {
+            Standing::Valid => Lookup::Found(Arc::clone(&held.stored)),
+            Standing::Stale(since) => Lookup::Marked(Arc::clone(&held.stored), since.time()),
+            Standing::Purged => Lookup::Nothing,
         }
     }
 
@@ -128,8 +189,10 @@ impl MemoryStore {
     #[must_use]
     pub fn tagged_now(&self, key: &ResourceKey) -> Vec<Arc<Stored>> {
         let Some(resource) = self.resources.peek(key.as_bytes()) else { return Vec::new() };
-        let newest = resource.variants.iter().rev().filter(|stored| stored.facts.etag.is_some());
-        within_reach(newest.map(|stored| (stored.body.len(), Arc::clone(stored)))).collect()
+        let standing = |held: &&Held| held.standing(&self.purges, resource.stale_before);
+        let newest = resource.variants.iter().rev().filter(|held| held.stored.facts.etag.is_some());
+        let left = newest.filter(|held| standing(held) != Standing::Purged).map(|held| &held.stored);
+        within_reach(left.map(|stored| (stored.body.len(), Arc::clone(stored)))).collect()
     }
 
     /// [`Store::commit`], which never waits for anything but another commit here.
@@ -148,6 +211,17 @@ impl MemoryStore {
     pub fn remove_now(&self, key: &ResourceKey) {
         let _turn = self.turn(key);
         self.resources.remove(key.as_bytes());
+    }
+
+    /// [`Store::purge`] for one resource.
+    pub fn purge_now(&self, key: &ResourceKey, mode: Mode, epoch: Epoch) {
+        if mode == Mode::Hard {
+            return self.remove_now(key);
+        }
+        let _turn = self.turn(key);
+        if let Some(before) = self.resources.peek(key.as_bytes()) {
+            self.resources.insert(key.as_bytes().into(), Arc::new(before.stale_before(epoch)));
+        }
     }
 
     /// What it holds now.
@@ -179,23 +253,23 @@ impl Resource {
         let selectable = before.filter(|before| before.nominated == entry.nominated);
         let others = selectable.map(|before| before.variants.as_slice()).unwrap_or_default();
         let mut variants: Vec<_> =
-            others.iter().filter(|other| other.variant != entry.variant).cloned().collect();
+            others.iter().filter(|other| other.stored.variant != entry.variant).cloned().collect();
         let nominated = entry.nominated.clone();
-        variants.push(entry);
+        variants.push(Held::new(entry));
 
         let own = SLOT
             + 2 * BLOCK
             + size_of::<Self>()
             + key.as_bytes().len()
             + size_of_val(&*nominated)
-            + variants.len() * size_of::<Arc<Stored>>();
-        let mut weight = (own + variants.iter().map(|variant| footprint(variant)).sum::<usize>()) as u64;
+            + variants.len() * size_of::<Held>();
+        let mut weight = (own + variants.iter().map(|held| footprint(&held.stored)).sum::<usize>()) as u64;
         let mut surplus = 0;
         for oldest in &variants {
             if variants.len() - surplus <= MAX_VARIANTS && weight <= largest {
                 break;
             }
-            weight -= footprint(oldest) as u64;
+            weight -= footprint(&oldest.stored) as u64;
             surplus += 1;
         }
         if surplus == variants.len() {
@@ -203,7 +277,18 @@ impl Resource {
         }
         variants.drain(..surplus);
         variants.shrink_to_fit();
-        Ok(Self { nominated, variants, weight })
+        let stale_before = before.map(|before| before.stale_before).unwrap_or_default();
+        Ok(Self { nominated, variants, stale_before, weight })
+    }
+
+    /// The resource once what was fetched before then is stale.
+    fn stale_before(&self, epoch: Epoch) -> Self {
+        Self {
+            nominated: self.nominated.clone(),
+            variants: self.variants.clone(),
+            stale_before: self.stale_before.max(epoch),
+            weight: self.weight,
+        }
     }
 }
 
@@ -228,6 +313,13 @@ impl Store for MemoryStore {
     async fn remove(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
         keys.iter().for_each(|key| self.remove_now(key));
         Ok(())
+    }
+
+    async fn purge(&self, purge: &Purge, _: Wait, now: SystemTime) -> Result<Purged, StoreError> {
+        let epoch = self.purges.next(now);
+        self.purges.apply(purge, epoch);
+        purge.resources.iter().for_each(|key| self.purge_now(key, purge.mode, epoch));
+        Ok(Purged { epoch, applied: 1 })
     }
 }
 
@@ -268,6 +360,8 @@ mod tests {
             fingerprint: 0,
             request_time: SystemTime::UNIX_EPOCH,
             response_time: SystemTime::UNIX_EPOCH,
+            epoch: Epoch::FIRST,
+            tags: Box::default(),
             lines: Lines::from_map(&headers),
             hidden: Lines::default(),
             facts: ResponseFacts::of(StatusCode::OK, &headers),
@@ -284,7 +378,7 @@ mod tests {
     #[test]
     fn a_flood_of_keys_stays_within_the_budget() {
         let budget = 8 << 20;
-        let store = MemoryStore::new(budget);
+        let store = MemoryStore::new(budget, Arc::default());
         for n in 0..200_000 {
             let key = key(&format!("/flood?n={n}"));
             store.commit_now(&key, entry(&key, 512)).unwrap();
@@ -293,7 +387,7 @@ mod tests {
             .resources
             .iter()
             .map(|(key, resource)| {
-                key.len() + resource.variants.iter().map(|stored| stored.footprint()).sum::<usize>()
+                key.len() + resource.variants.iter().map(|held| held.stored.footprint()).sum::<usize>()
             })
             .sum();
         let stats = store.stats();
@@ -307,7 +401,7 @@ mod tests {
     #[test]
     fn an_eighth_of_the_budget_fits_and_more_is_refused() {
         let budget = 1 << 20;
-        let store = MemoryStore::new(budget);
+        let store = MemoryStore::new(budget, Arc::default());
         let key = key("/large");
         let fixed = Resource::with(&key, None, entry(&key, 0), budget).unwrap().weight;
         let room = usize::try_from(budget / LARGEST - fixed).unwrap();
@@ -323,7 +417,7 @@ mod tests {
     #[test]
     fn resources_that_grow_stay_within_the_budget() {
         let budget = 1 << 20;
-        let store = MemoryStore::new(budget);
+        let store = MemoryStore::new(budget, Arc::default());
         for size in (0..100_000).step_by(1000) {
             for n in 0..32 {
                 let key = key(&format!("/grows/{n}"));
@@ -335,7 +429,7 @@ mod tests {
 
     #[test]
     fn no_budget_stores_nothing() {
-        let store = MemoryStore::new(0);
+        let store = MemoryStore::new(0, Arc::default());
         let key = key("/");
         assert!(matches!(store.commit_now(&key, entry(&key, 0)), Err(StoreError::TooLarge)));
         assert_eq!(store.stats(), MemoryStats { entries: 0, bytes: 0, evictions: 0 });

@@ -5,14 +5,20 @@ pub mod memory;
 pub mod redis;
 pub mod tiers;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::{HeaderMap, HeaderName};
 use thiserror::Error;
 
 use crate::{
+    epoch::{Epoch, Mode},
     key::{KeyPolicy, ResourceKey, VariantKey},
     stored::Stored,
+    tags::Tag,
 };
 
 /// One store: what is true of each tier (`tests/store_contract.rs` holds them to it).
@@ -46,6 +52,45 @@ pub trait Store: Send + Sync {
 
     /// Removes all variants of these resources.
     fn remove(&self, keys: &[ResourceKey]) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Makes obsolete what a purge covers, whatever has been fetched of it until `now` included. In
+    /// this process it is, at once, even where the shared store cannot be told.
+    fn purge(
+        &self,
+        purge: &Purge,
+        wait: Wait,
+        now: SystemTime,
+    ) -> impl Future<Output = Result<Purged, StoreError>> + Send;
+}
+
+/// What is purged, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Purge {
+    /// All variants of these.
+    pub resources: Vec<ResourceKey>,
+    /// Whatever carries one of these.
+    pub tags: Vec<Tag>,
+    /// What becomes of it.
+    pub mode: Mode,
+}
+
+/// Whom a purge waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The shared store.
+    ForStore,
+    /// Every other process that shares it, too.
+    ForFleet,
+}
+
+/// What became of a purge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// Its place among the purges of the fleet.
+    pub epoch: Epoch,
+    /// Processes that have applied it, this one included; those that were not waited for are not
+    /// counted.
+    pub applied: usize,
 }
 
 /// What a look-up found.
@@ -57,6 +102,8 @@ pub enum Lookup {
     OtherVariants(Box<[HeaderName]>),
     /// The response that this request selects.
     Found(Arc<Stored>),
+    /// The same, but a soft purge has made it stale since then, by our clock.
+    Marked(Arc<Stored>, SystemTime),
 }
 
 /// Most stored responses of one resource; a further one takes the place of the oldest.

@@ -1,11 +1,16 @@
 //! Which store answers: memory alone, or the Redis that all sidecars share.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::Instant;
 
-use super::{Lookup, Selector, Store, StoreError, memory::MemoryStore, redis::RedisStore};
-use crate::{key::ResourceKey, stored::Stored};
+use super::{
+    Lookup, Purge, Purged, Selector, Store, StoreError, Wait, memory::MemoryStore, redis::RedisStore,
+};
+use crate::{key::ResourceKey, purges::Purges, stored::Stored};
 
 /// The stores of this process.
 ///
@@ -25,6 +30,15 @@ impl Tiers {
         match self {
             Self::Memory(_) => true,
             Self::Redis(store) => store.takes_writes(),
+        }
+    }
+
+    /// What they know of purges.
+    #[must_use]
+    pub fn purges(&self) -> &Arc<Purges> {
+        match self {
+            Self::Memory(store) => store.purges(),
+            Self::Redis(store) => store.purges(),
         }
     }
 
@@ -100,6 +114,13 @@ impl Store for Tiers {
         match self {
             Self::Memory(store) => store.tagged(key, within).await,
             Self::Redis(store) => store.tagged(key, within).await,
+        }
+    }
+
+    async fn purge(&self, purge: &Purge, wait: Wait, now: SystemTime) -> Result<Purged, StoreError> {
+        match self {
+            Self::Memory(store) => store.purge(purge, wait, now).await,
+            Self::Redis(store) => store.purge(purge, wait, now).await,
         }
     }
 

@@ -55,6 +55,8 @@ pub fn entry_with(
         fingerprint: 7,
         request_time: now,
         response_time: now + Duration::from_millis(5),
+        epoch: sidecache::epoch::Epoch::from_number((1 << 53) - 1).unwrap(),
+        tags: Box::default(),
         lines: Lines::from_map(&fields),
         hidden: Lines::default(),
         facts: ResponseFacts { age: Duration::from_secs(7), ..ResponseFacts::of(StatusCode::OK, &fields) },
@@ -73,6 +75,7 @@ pub async fn lookup(store: &impl Store, key: &ResourceKey, headers: &HeaderMap) 
 pub async fn body(store: &impl Store, key: &ResourceKey, headers: &HeaderMap) -> String {
     match lookup(store, key, headers).await {
         Lookup::Found(stored) => String::from_utf8(stored.body.to_vec()).unwrap(),
+        Lookup::Marked(stored, _) => format!("{}, stale", String::from_utf8_lossy(&stored.body)),
         Lookup::OtherVariants(_) => "-".to_owned(),
         Lookup::Nothing => String::new(),
     }

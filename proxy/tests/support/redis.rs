@@ -153,8 +153,13 @@ impl RedisServer {
     }
 
     /// The names of all keys.
-    pub fn keys(&self) -> Vec<String> {
+    pub fn all_keys(&self) -> Vec<String> {
         redis::from_redis_value(self.command(&["KEYS", "*"])).expect("names")
+    }
+
+    /// The names of the keys that hold stored responses.
+    pub fn keys(&self) -> Vec<String> {
+        self.all_keys().into_iter().filter(|name| name.contains(":v1:r:")).collect()
     }
 }
 

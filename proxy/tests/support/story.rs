@@ -182,7 +182,7 @@ async fn sidecar(
 ) -> (Arc<App>, SocketAddr, AbortHandle, Observed) {
     let config = config(origin, yaml);
     let store = match redis {
-        None => Tiers::Memory(MemoryStore::new(64 * 1024 * 1024)),
+        None => Tiers::Memory(MemoryStore::new(64 * 1024 * 1024, Arc::default())),
         Some(redis) => Tiers::Redis(connected(redis).await),
     };
     let app = Arc::new(App::new(live(&config), store, Clock::Manual(clock.clone())));

@@ -27,6 +27,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "address",
             "admit",
             "clock::Offset",
+            "epoch",
             "headers",
             "key",
             "limits",
@@ -34,6 +35,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "routes",
             "status",
             "stored",
+            "tags",
         ],
     ),
     (Layer::Seam, &["clock", "interim", "message", "observe", "store"]),
@@ -42,6 +44,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
         &[
             "flight",
             "lately",
+            "purges",
             "refreshes",
             "spool",
             "store::memory",

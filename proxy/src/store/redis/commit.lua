@@ -31,7 +31,7 @@ while #kept >= most do
   present[table.remove(kept, 1)[1]] = true
 end
 kept[#kept + 1] = { field, now + keep, tagged }
-present.m, present.i, present[field] = nil, nil, nil
+present.m, present.i, present.s, present[field] = nil, nil, nil, nil
 
 local lines, last = {}, 0
 for place, variant in ipairs(kept) do

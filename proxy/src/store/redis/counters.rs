@@ -81,7 +81,7 @@ fn one(counter: &AtomicU64) {
 impl Counters {
     pub(super) fn looked_up(&self, outcome: &Result<Lookup, StoreError>) {
         one(match outcome {
-            Ok(Lookup::Found(_)) => &self.hits,
+            Ok(Lookup::Found(_) | Lookup::Marked(..)) => &self.hits,
             Ok(Lookup::Nothing | Lookup::OtherVariants(_)) => &self.misses,
             Err(StoreError::Budget) => &self.timeouts,
             Err(StoreError::Unavailable | StoreError::Overload) => &self.refused,

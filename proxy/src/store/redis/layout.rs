@@ -5,7 +5,15 @@
 //!     m            the nominated fields of all its variants
 //!     i            the variants, the oldest first: of one with an entity tag the length of its body;
 //!                  its field; when it may go
+//!     s            the epoch of the last soft purge: what was fetched before it is stale
 //!     v<variant>   one stored response
+//!
+//! prefix:v1:l:{<hash of the resource key>}     its leases
+//! prefix:v1:t:{<tag>}                          the epochs of a tag's latest purges, hard and soft
+//! prefix:v1:p:{<what>}:<how>:<epoch>           the announcement of a purge, for a minute
+//! prefix:v1:e                                  the last epoch
+//! prefix:v1:m                                  the members of the fleet: for how long each trusts its memory
+//! prefix:v1:a:<epoch>                          who has applied a purge, for some seconds
 //! ```
 //!
 //! One key for all variants, so that one `UNLINK` misses none. The braces keep what will belong to
@@ -16,14 +24,18 @@ use std::fmt::Write;
 use http::HeaderName;
 
 use crate::{
+    epoch::Epoch,
     key::{ResourceKey, VariantKey},
     store::MAX_VARIANTS,
+    tags::Tag,
 };
 
 /// The field that names what a resource's variants are selected by.
 pub(super) const NOMINATED: &str = "m";
 /// The field that lists a resource's variants.
 pub(super) const INDEX: &str = "i";
+/// The field with the epoch of the last soft purge.
+pub(super) const MARKED: &str = "s";
 /// Bytes of the readable tail.
 const TAIL: usize = 120;
 /// Bytes of the names that a resource may nominate, commas included.
@@ -42,8 +54,7 @@ pub(super) struct Place {
 impl Place {
     /// Where `key` is.
     pub(super) fn of(prefix: &str, key: &ResourceKey) -> Self {
-        let wide = blake3::hash(key.as_bytes());
-        let hash = wide.as_bytes().first_chunk().map_or(0, |half| u128::from_be_bytes(*half));
+        let hash = key.hash();
         let mut name = String::with_capacity(prefix.len() + 42 + TAIL);
         name.push_str(prefix);
         // Writing to a string cannot fail.
@@ -56,6 +67,38 @@ impl Place {
 /// The key that a probe reads: in our namespace, and never there.
 pub(super) fn probe(prefix: &str) -> String {
     format!("{prefix}:v1:r:{{}}:")
+}
+
+/// The leases of a resource, in its slot.
+pub(super) fn leases(prefix: &str, resource: u128) -> String {
+    format!("{prefix}:v1:l:{{{resource:032x}}}")
+}
+
+/// The record of a tag's purges.
+pub(super) fn record(prefix: &str, tag: Tag) -> String {
+    format!("{prefix}:v1:t:{{{:032x}}}", tag.bits())
+}
+
+/// An epoch in 16 hexadecimal digits.
+pub(super) fn epoch_of(digits: &[u8]) -> Option<Epoch> {
+    let digits =
+        str::from_utf8(digits).ok().filter(|digits| digits.len() == 16 && !digits.starts_with('+'))?;
+    Epoch::from_number(u64::from_str_radix(digits, 16).ok()?)
+}
+
+/// The last epoch of the fleet.
+pub(super) fn epoch(prefix: &str) -> String {
+    format!("{prefix}:v1:e")
+}
+
+/// Who shares this Redis.
+pub(super) fn members(prefix: &str) -> String {
+    format!("{prefix}:v1:m")
+}
+
+/// Who has applied a purge.
+pub(super) fn acknowledgements(prefix: &str, epoch: Epoch) -> String {
+    format!("{prefix}:v1:a:{:016x}", epoch.number())
 }
 
 /// The field of one variant.

@@ -6,7 +6,7 @@ use std::{
     hash::{BuildHasher, Hasher, RandomState},
     sync::{
         Arc, Once,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -47,15 +47,15 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 const BEAT_ROOM: usize = 8;
 
 /// What a connection is for. Commits have their own: one that Redis holds back holds back whatever
-/// comes after it on the same connection. Removals must not wait for them, nor fail as they do.
+/// comes after it on the same connection. Purges must not wait for them, nor fail as they do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// Look-ups. What happens to it is told in the log and in the health.
     Reads,
     /// Commits.
     Writes,
-    /// Removals, for which requests wait.
-    Removals,
+    /// Purges, for which requests wait.
+    Purges,
 }
 
 impl Role {
@@ -64,7 +64,7 @@ impl Role {
         match self {
             Self::Reads => 1024,
             Self::Writes => 64,
-            Self::Removals => 256,
+            Self::Purges => 256,
         }
     }
 }
@@ -89,6 +89,8 @@ struct State {
     beaten: Notify,
     /// How far Redis' clock is from ours.
     offset: ArcSwap<Offset>,
+    /// Connections so far.
+    sessions: AtomicU64,
     /// Said once.
     no_time: Once,
     condition: Condition,
@@ -151,6 +153,7 @@ impl Link {
             lost: Arc::new(Notify::new()),
             beaten: Notify::new(),
             offset: ArcSwap::from_pointee(Offset::NONE),
+            sessions: AtomicU64::new(0),
             no_time: Once::new(),
             condition,
         });
@@ -215,6 +218,11 @@ impl Link {
         self.state.beaten.notified().await;
     }
 
+    /// How often it has been connected. Each time it may be to another server.
+    pub(super) fn sessions(&self) -> u64 {
+        self.state.sessions.load(Ordering::SeqCst)
+    }
+
     /// Whether commands are held back after failures.
     pub(super) fn is_held_back(&self) -> bool {
         self.state.breaker.is_open()
@@ -276,6 +284,7 @@ impl State {
             let begun = Instant::now();
             let why = match self.open().await {
                 Ok(session) => {
+                    self.sessions.fetch_add(1, Ordering::SeqCst);
                     self.session.store(Some(Arc::clone(&session)));
                     self.beaten.notify_one();
                     self.keep(&session).await

@@ -4,14 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use redis::{RedisResult, Value, aio::MultiplexedConnection, cmd};
+use tokio::time::Instant;
 
 use super::{
     Inner,
-    layout::{self, NOMINATED, Nominated, Place},
+    layout::{self, MARKED, NOMINATED, Nominated, Place},
     write::MAX_ENTRY,
 };
 use crate::{
+    epoch::Epoch,
     key::{ResourceKey, VariantKey},
+    purges::{Mark, Standing},
     store::{Lookup, Selector, StoreError},
     stored::{Corrupt, Stored},
 };
@@ -24,6 +27,8 @@ enum Read {
     Entry {
         nominated: Arc<Nominated>,
         variant: VariantKey,
+        /// The epoch of the last soft purge.
+        marked: Epoch,
         bytes: Vec<u8>,
     },
     /// Not ours, or damaged: the field, and what it held.
@@ -32,7 +37,7 @@ enum Read {
 
 /// What one command brought.
 enum Fields {
-    OfHash { names: Option<Vec<u8>>, entry: Option<Vec<u8>> },
+    OfHash { names: Option<Vec<u8>>, marked: Option<Vec<u8>>, entry: Option<Vec<u8>> },
     OtherType,
 }
 
@@ -45,10 +50,11 @@ impl Inner {
     ) -> Result<Lookup, StoreError> {
         let place = Place::of(&self.settings.prefix, key);
         // Before Redis is asked: if it is removed while we wait, we may have read it before that.
-        if self.removals.awaits(&place) {
+        if self.journal.awaits(&place) {
             return Ok(Lookup::Nothing);
         }
         let known = self.nominations.get(place.hash);
+        let (begun, session) = (Instant::now(), self.session());
         let read = self
             .reads
             .run(budget, |connection| read(connection, &place.name, selector, known))
@@ -57,7 +63,22 @@ impl Inner {
                 StoreError::Overload => StoreError::Unavailable,
                 other => other,
             })?;
-        Ok(self.judge(key, place, read))
+        let marked = match read {
+            Read::Entry { marked, .. } => Mark { hard: Epoch::FIRST, soft: marked },
+            _ => Mark::default(),
+        };
+        match self.judge(key, place, read) {
+            Lookup::Found(stored) => {
+                let left = budget.saturating_sub(begun.elapsed());
+                let standing = self.standing(&stored, session, left).await?;
+                Ok(match standing.and(marked.leaves(stored.epoch)) {
+                    Standing::Valid => Lookup::Found(stored),
+                    Standing::Stale(epoch) => Lookup::Marked(stored, self.reads.offset().here(epoch.time())),
+                    Standing::Purged => Lookup::Nothing,
+                })
+            }
+            other => Ok(other),
+        }
     }
 
     /// Trusts nothing that was read.
@@ -69,7 +90,7 @@ impl Inner {
                 self.nominations.remember(place.hash, nominated);
                 Lookup::OtherVariants(names)
             }
-            Read::Entry { nominated, variant, bytes } => {
+            Read::Entry { nominated, variant, bytes, .. } => {
                 self.nominations.remember(place.hash, nominated);
                 self.admit(key, place, &variant, bytes.into())
             }
@@ -93,7 +114,6 @@ impl Inner {
             _ => Err(Corrupt::Length),
         };
         match decoded {
-            Ok(stored) if self.removals.distrust(offset.there(stored.request_time)) => Lookup::Nothing,
             Ok(stored) if stored.key == key.as_bytes() && stored.variant == *variant => {
                 Lookup::Found(Arc::new(stored))
             }
@@ -121,13 +141,16 @@ async fn read(
     for _ in 0..2 {
         let variant = selector.variant(&nominated.names);
         let field = layout::field(&variant);
-        let Fields::OfHash { names, entry } = fields(&mut connection, name, &field).await? else {
+        let Fields::OfHash { names, marked, entry } = fields(&mut connection, name, &field).await? else {
             return Ok(Read::Unfit(NOMINATED.to_owned(), Vec::new()));
         };
         let Some(names) = names else { return Ok(Read::Nothing) };
         if *names == *nominated.bytes {
             return Ok(match entry {
-                Some(bytes) => Read::Entry { nominated, variant, bytes },
+                Some(bytes) => {
+                    let marked = marked.and_then(|digits| layout::epoch_of(&digits)).unwrap_or_default();
+                    Read::Entry { nominated, variant, marked, bytes }
+                }
                 None => Read::OtherVariants(nominated),
             });
         }
@@ -141,11 +164,12 @@ async fn read(
 }
 
 async fn fields(connection: &mut MultiplexedConnection, name: &str, field: &str) -> RedisResult<Fields> {
-    let Some(values) = values(connection, name, &[NOMINATED, field]).await? else {
+    let Some(values) = values(connection, name, &[NOMINATED, MARKED, field]).await? else {
         return Ok(Fields::OtherType);
     };
     let mut values = values.into_iter();
-    Ok(Fields::OfHash { names: values.next().flatten(), entry: values.next().flatten() })
+    let mut next = || values.next().flatten();
+    Ok(Fields::OfHash { names: next(), marked: next(), entry: next() })
 }
 
 /// What these fields of a hash hold; nothing for what is no hash.

@@ -11,28 +11,33 @@
 //! | `link` | a supervised connection; `probe`, `breaker` and `condition` are its parts |
 //! | `lookup`, `nominations`, `tagged` | reading |
 //! | `write`, `commit.lua`, `discard.lua` | writing |
-//! | `removals` | removing, and what is not served until Redis has done so |
+//! | `journal`, `purging`, `announcement` | purging, and what is not served until Redis has done so |
+//! | `records` | what has been purged by tag |
 //! | `counters` | what came of it |
 //!
 //! The least that a Redis user must be allowed, for a prefix `app`: `~app:* +hello +time +hmget`
 //! to read, and `+eval +evalsha +script|load +type +hkeys +hget +hset +hdel +pexpire +unlink` to write. One who may only read serves hits.
 
+mod announcement;
 mod breaker;
 mod condition;
 mod counters;
+mod journal;
 mod layout;
 mod link;
 mod lookup;
 mod nominations;
 mod probe;
-mod removals;
+mod purging;
+mod records;
 mod settings;
 mod tagged;
 mod write;
 
 use std::{
+    hash::{BuildHasher, Hasher, RandomState},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use redis::Script;
@@ -47,13 +52,14 @@ pub use self::{
 use self::{
     condition::Throttle,
     counters::Counters,
+    journal::{Act, Journal},
     layout::Place,
     link::{Link, Role},
     nominations::Nominations,
-    removals::Removals,
+    records::Records,
 };
-use super::{Lookup, Selector, Store, StoreError};
-use crate::{clock::Clock, key::ResourceKey, stored::Stored};
+use super::{Lookup, Purge, Purged, Selector, Store, StoreError, Wait};
+use crate::{clock::Clock, key::ResourceKey, purges::Purges, stored::Stored};
 
 /// A store in Redis. Clones share it; with the last of them its connections go.
 #[derive(Clone, Debug)]
@@ -64,14 +70,25 @@ struct Inner {
     settings: Settings,
     reads: Link,
     writes: Link,
-    removals: Removals,
+    journal: Journal,
+    records: Records,
+    /// What the other members call this one.
+    member: String,
     nominations: Nominations,
+    purges: Arc<Purges>,
     counters: Counters,
     commit_script: Script,
     discard_script: Script,
     /// Of what is being written, in KiB.
     room: Semaphore,
     write_lines: Mutex<Throttle>,
+}
+
+impl Inner {
+    /// The session in which every purge is heard of.
+    fn session(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl RedisStore {
@@ -83,12 +100,16 @@ impl RedisStore {
     #[must_use]
     pub fn start(settings: Settings, clock: Clock) -> Self {
         install_crypto_provider();
+        let purges = Arc::<Purges>::default();
         Self(Arc::new(Inner {
             reads: Link::start(Role::Reads, settings.clone(), clock.clone()),
             writes: Link::start(Role::Writes, settings.clone(), clock.clone()),
-            removals: Removals::start(&settings, clock),
+            journal: Journal::start(&settings, clock, Arc::clone(&purges)),
+            records: Records::new(),
+            member: member(),
             settings,
             nominations: Nominations::new(),
+            purges,
             counters: Counters::default(),
             commit_script: Script::new(include_str!("commit.lua")),
             discard_script: Script::new(include_str!("discard.lua")),
@@ -112,6 +133,12 @@ impl RedisStore {
             false => BreakerState::Closed,
         };
         self.0.counters.stats(state(&self.0.reads), state(&self.0.writes))
+    }
+
+    /// What this process knows of purges.
+    #[must_use]
+    pub fn purges(&self) -> &Arc<Purges> {
+        &self.0.purges
     }
 
     /// What a request waits for Redis in all.
@@ -143,7 +170,7 @@ impl RedisStore {
     /// Whether a commit and a removal would be tried now.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
-        self.0.writes.is_ready() && self.0.removals.is_ready()
+        self.0.writes.is_ready() && self.0.journal.link().is_ready()
     }
 }
 
@@ -166,9 +193,24 @@ impl Store for RedisStore {
 
     /// Whatever comes of it, look-ups of this store find no more what was there before.
     async fn remove(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
-        let places = keys.iter().map(|key| Place::of(&self.0.settings.prefix, key)).collect();
-        let outcome = self.0.removals.remove(places, self.0.reads.now()).await;
+        let places = keys.iter().map(|key| Place::of(&self.0.settings.prefix, key));
+        let acts = places.map(|Place { hash, name }| Act::Remove { hash, name: name.into() });
+        let outcome = self.0.journal.enter(acts.collect(), Wait::ForStore, self.budget()).await;
+        let outcome = outcome.map(|_| ());
         self.0.tell(&outcome);
         outcome
     }
+
+    /// Whatever comes of it, look-ups of this store find no more what was there before.
+    async fn purge(&self, purge: &Purge, wait: Wait, _: SystemTime) -> Result<Purged, StoreError> {
+        let outcome = self.0.purge(purge, wait).await;
+        self.0.tell(&outcome);
+        outcome
+    }
+}
+
+/// A name that no other process has.
+fn member() -> String {
+    let random = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", random(), random())
 }

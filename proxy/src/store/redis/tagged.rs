@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     key::ResourceKey,
+    purges::Standing,
     store::{StoreError, within_reach},
     stored::Stored,
 };
@@ -30,7 +31,7 @@ impl Inner {
         }
         let place = Place::of(&self.settings.prefix, key);
         // Before Redis is asked, as a look-up does.
-        if self.removals.awaits(&place) {
+        if self.journal.awaits(&place) {
             return Ok(Vec::new());
         }
         let entries = self.reads.run(within, |connection| read(connection, &place.name)).await?;
@@ -42,7 +43,8 @@ impl Inner {
         let offset = self.reads.offset();
         let stored = (bytes.len() <= MAX_ENTRY).then(|| Stored::decode(&bytes.into(), offset).ok())??;
         let ours = stored.key == key.as_bytes() && layout::field(&stored.variant) == field;
-        (ours && !self.removals.distrust(offset.there(stored.request_time))).then_some(stored)
+        let purged = self.purges.judge(&stored.tags, stored.epoch) == Standing::Purged;
+        (ours && !purged).then_some(stored)
     }
 }
 

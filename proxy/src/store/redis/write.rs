@@ -46,6 +46,9 @@ impl Inner {
             return Err(StoreError::Unavailable);
         }
         let _room = self.room(entry.footprint())?;
+        if !self.keep_records(entry, keep, self.session(), LIMIT).await? {
+            return Err(StoreError::Refused("purges may have been lost since it was asked for".to_owned()));
+        }
         let bytes = entry.encode(self.reads.offset()).map_err(|_| StoreError::TooLarge)?;
         let place = Place::of(&self.settings.prefix, key);
         let mut script = self.commit_script.key(&place.name);
@@ -83,10 +86,10 @@ impl Inner {
     }
 
     /// Tells the log, now and then, that Redis answers but takes nothing.
-    pub(super) fn tell(&self, outcome: &Result<(), StoreError>) {
+    pub(super) fn tell<T>(&self, outcome: &Result<T, StoreError>) {
         let why = match outcome {
             Err(error @ (StoreError::Budget | StoreError::Refused(_))) => error,
-            Ok(()) | Err(StoreError::Unavailable | StoreError::Overload | StoreError::TooLarge) => return,
+            Ok(_) | Err(StoreError::Unavailable | StoreError::Overload | StoreError::TooLarge) => return,
         };
         if self.write_lines.lock().unwrap_or_else(PoisonError::into_inner).allows() {
             tracing::warn!(redis = %self.settings.address(), reason = %why, "Redis did not take a write");

@@ -1,0 +1,317 @@
+//! What this process knows of purges: what is judged by it is stored, or being fetched.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use crate::{
+    epoch::{Epoch, Mode},
+    store::Purge,
+    tags::Tag,
+};
+
+/// What is known of purges.
+///
+/// A tag's purge is remembered by itself, since what it covers stays where it is until it is looked
+/// at. What a resource's purge covers is removed, so that it concerns only what is being fetched: it
+/// shares a place with others, and costs those a store that could have been spared them.
+pub struct Purges {
+    last: Moment,
+    last_of_tags: Moment,
+    resources: Box<[Moment]>,
+    tags: RwLock<Marks>,
+    changes: AtomicU64,
+}
+
+/// What a purge leaves of a stored response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// All.
+    Valid,
+    /// It is stale since then, by the clock of epochs.
+    Stale(Epoch),
+    /// Nothing.
+    Purged,
+}
+
+/// Places for the purges of resources.
+const PLACES: usize = 16 * 1024;
+/// Tags whose purge is remembered. With one more, what was fetched before the oldest of these purges
+/// is purged as a whole.
+const TAGS: usize = 64 * 1024;
+
+/// An epoch that only moves on.
+#[derive(Default)]
+struct Moment(AtomicU64);
+
+impl Moment {
+    fn get(&self) -> Epoch {
+        Epoch::from_number(self.0.load(Ordering::SeqCst)).unwrap_or_default()
+    }
+
+    fn raise(&self, epoch: Epoch) -> Epoch {
+        let before = self.0.fetch_max(epoch.number(), Ordering::SeqCst);
+        Epoch::from_number(before).unwrap_or_default()
+    }
+}
+
+#[derive(Default)]
+struct Marks {
+    of: HashMap<Tag, Mark>,
+    oldest_first: VecDeque<(Epoch, Tag)>,
+    floor: Epoch,
+}
+
+/// The latest purge of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// What was fetched before then is gone.
+    pub hard: Epoch,
+    /// What was fetched before then is stale.
+    pub soft: Epoch,
+}
+
+impl Default for Purges {
+    fn default() -> Self {
+        Self {
+            last: Moment::default(),
+            last_of_tags: Moment::default(),
+            resources: (0..PLACES).map(|_| Moment::default()).collect(),
+            tags: RwLock::default(),
+            changes: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Purges {
+    /// The latest epoch that is known: what a fetch notes when it begins.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.last.get()
+    }
+
+    /// Another sidecar's epoch.
+    pub fn observe(&self, epoch: Epoch) {
+        self.last.raise(epoch);
+    }
+
+    /// A new epoch for a purge made `now`.
+    pub fn next(&self, now: SystemTime) -> Epoch {
+        loop {
+            let next = self.epoch().next(now);
+            // Unless somebody else has just taken it.
+            if self.last.raise(next) < next {
+                return next;
+            }
+        }
+    }
+
+    /// A purge by this process.
+    pub fn apply(&self, purge: &Purge, epoch: Epoch) {
+        purge.resources.iter().for_each(|key| self.purge_resource(key.hash(), epoch));
+        purge.tags.iter().for_each(|tag| self.purge_tag(*tag, purge.mode, epoch));
+    }
+
+    /// A resource is purged.
+    pub fn purge_resource(&self, hash: u128, epoch: Epoch) {
+        if let Some(place) = self.place(hash) {
+            place.raise(epoch);
+        }
+        self.observe(epoch);
+    }
+
+    /// What carries a tag is purged.
+    pub fn purge_tag(&self, tag: Tag, mode: Mode, epoch: Epoch) {
+        self.tags.write().unwrap_or_else(PoisonError::into_inner).set(tag, mode, epoch);
+        // In this order: who sees the change finds the mark.
+        self.last_of_tags.raise(epoch);
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.observe(epoch);
+    }
+
+    /// Whether what has been fetched of a resource since then may be obsolete, whatever tags it has.
+    #[must_use]
+    pub fn concern(&self, hash: u128, since: Epoch) -> bool {
+        self.last_of_tags.get() > since || self.resource(hash) > since
+    }
+
+    /// The latest purge of a resource, or of one that shares its place.
+    #[must_use]
+    pub fn resource(&self, hash: u128) -> Epoch {
+        self.place(hash).map(Moment::get).unwrap_or_default()
+    }
+
+    /// What tags' purges leave of a response that was fetched since `epoch`.
+    #[must_use]
+    pub fn judge(&self, tags: &[Tag], epoch: Epoch) -> Standing {
+        if self.last_of_tags.get() <= epoch {
+            return Standing::Valid;
+        }
+        self.tags.read().unwrap_or_else(PoisonError::into_inner).judge(tags, epoch)
+    }
+
+    /// Changes whenever a judgement may have changed.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
+    }
+
+    fn place(&self, hash: u128) -> Option<&Moment> {
+        self.resources.get(usize::try_from(hash % PLACES as u128).ok()?)
+    }
+}
+
+impl Marks {
+    fn set(&mut self, tag: Tag, mode: Mode, epoch: Epoch) {
+        let mark = self.of.entry(tag).or_default();
+        let moment = match mode {
+            Mode::Hard => &mut mark.hard,
+            Mode::Soft => &mut mark.soft,
+        };
+        *moment = epoch.max(*moment);
+        self.oldest_first.push_back((epoch, tag));
+        while self.of.len() > TAGS || self.oldest_first.len() > 2 * TAGS {
+            self.forget_oldest();
+        }
+    }
+
+    /// The mark goes, unless its tag has been purged again.
+    fn forget_oldest(&mut self) {
+        let Some((epoch, tag)) = self.oldest_first.pop_front() else { return };
+        if self.of.get(&tag).is_some_and(|mark| mark.hard.max(mark.soft) <= epoch) {
+            self.of.remove(&tag);
+            self.floor = self.floor.max(epoch);
+        }
+    }
+
+    fn judge(&self, tags: &[Tag], epoch: Epoch) -> Standing {
+        let everything = Tag::everything();
+        let marks = tags.iter().chain([&everything]).filter_map(|tag| self.of.get(tag));
+        let whole = Mark { hard: self.floor, soft: Epoch::FIRST };
+        marks.fold(whole, |all, mark| all.with(*mark)).leaves(epoch)
+    }
+}
+
+impl Standing {
+    /// What both leave.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Purged, _) | (_, Self::Purged) => Self::Purged,
+            (Self::Stale(one), Self::Stale(another)) => Self::Stale(one.max(another)),
+            (Self::Valid, other) | (other, Self::Valid) => other,
+        }
+    }
+}
+
+impl Mark {
+    /// The later ones of both.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self { hard: self.hard.max(other.hard), soft: self.soft.max(other.soft) }
+    }
+
+    /// What is left of what was fetched at that epoch.
+    #[must_use]
+    pub fn leaves(self, epoch: Epoch) -> Standing {
+        match epoch {
+            _ if epoch < self.hard => Standing::Purged,
+            _ if epoch < self.soft => Standing::Stale(self.soft),
+            _ => Standing::Valid,
+        }
+    }
+}
+
+impl fmt::Debug for Purges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Purges").field("epoch", &self.epoch()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn tag(name: usize) -> Tag {
+        Tag::named(name.to_string().as_bytes())
+    }
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_000)
+    }
+
+    #[test]
+    fn what_was_fetched_before_a_purge_goes_and_what_comes_after_it_stays() {
+        let purges = Purges::default();
+        let before = purges.epoch();
+        let hard = purges.next(now());
+        purges.purge_tag(tag(1), Mode::Hard, hard);
+        assert_eq!(purges.judge(&[tag(0), tag(1)], before), Standing::Purged);
+        assert_eq!(purges.judge(&[tag(0), tag(2)], before), Standing::Valid);
+        assert_eq!(purges.judge(&[tag(1)], purges.epoch()), Standing::Valid);
+
+        let soft = purges.next(now());
+        purges.purge_tag(tag(1), Mode::Soft, soft);
+        assert_eq!(purges.judge(&[tag(1)], hard), Standing::Stale(soft));
+        assert_eq!(purges.judge(&[tag(1)], before), Standing::Purged);
+        // One that is heard of late takes nothing back.
+        purges.purge_tag(tag(1), Mode::Hard, hard);
+        assert_eq!(purges.judge(&[tag(1)], hard), Standing::Stale(soft));
+    }
+
+    #[test]
+    fn everything_covers_what_has_no_tags() {
+        let purges = Purges::default();
+        let epoch = purges.next(now());
+        purges.purge_tag(Tag::everything(), Mode::Hard, epoch);
+        assert_eq!(purges.judge(&[], Epoch::FIRST), Standing::Purged);
+        assert_eq!(purges.judge(&[], epoch), Standing::Valid);
+    }
+
+    #[test]
+    fn a_purge_concerns_what_is_being_fetched() {
+        let purges = Purges::default();
+        let begun = purges.epoch();
+        assert!(!purges.concern(7, begun));
+        purges.purge_resource(7, purges.next(now()));
+        assert!(purges.concern(7, begun) && !purges.concern(8, begun));
+        assert!(!purges.concern(7, purges.epoch()));
+        purges.purge_tag(tag(1), Mode::Soft, purges.next(now()));
+        assert!(purges.concern(8, begun), "its tags are not known yet");
+    }
+
+    #[test]
+    fn epochs_differ_though_the_clock_stands_still() {
+        let purges = Purges::default();
+        let (one, other) = (purges.next(now()), purges.next(now()));
+        assert!(one < other && purges.epoch() == other);
+    }
+
+    #[test]
+    fn what_is_forgotten_still_counts() {
+        let purges = Purges::default();
+        let first = purges.next(now());
+        purges.purge_tag(tag(0), Mode::Hard, first);
+        for n in 1..=TAGS {
+            purges.purge_tag(tag(n), Mode::Hard, purges.next(now()));
+        }
+        let marks = purges.tags.read().unwrap();
+        assert!(marks.of.len() == TAGS && marks.floor == first);
+        drop(marks);
+        assert_eq!(purges.judge(&[tag(0)], Epoch::FIRST), Standing::Purged);
+        assert_eq!(purges.judge(&[tag(0)], first), Standing::Valid);
+        // One tag over and over needs no more room than one.
+        for _ in 0..3 * TAGS {
+            purges.purge_tag(tag(0), Mode::Soft, purges.next(now()));
+        }
+        assert!(purges.tags.read().unwrap().oldest_first.len() <= 2 * TAGS);
+    }
+}

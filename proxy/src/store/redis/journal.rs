@@ -1,0 +1,453 @@
+//! Purges, and those that Redis may not have: look-ups find nothing there until it has.
+//!
+//! A purge is noted before it is sent, and struck out when it is acknowledged. What is left is sent
+//! again after each good beat. What was acknowledged is remembered for some minutes: a Redis that we
+//! come back to may have lost it, as one that has taken the place of another. Only so many are noted;
+//! when there is one more, everything is purged instead.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use futures_util::future::try_join_all;
+use redis::{Cmd, FromRedisValue, RedisResult, aio::MultiplexedConnection, cmd};
+use tokio::{task::AbortHandle, time::Instant};
+
+use super::{
+    announcement::{Announcement, What},
+    condition::Throttle,
+    layout::{self, Place},
+    link::{Link, Role},
+    settings::Settings,
+};
+use crate::{
+    clock::Clock,
+    epoch::{Epoch, Mode},
+    purges::Purges,
+    store::{StoreError, Wait},
+    tags::Tag,
+};
+
+/// Purges that are noted: about a megabyte.
+const MOST: usize = 4096;
+/// Purges that are remembered once Redis has them, and for how long.
+const RECENT: (usize, Duration) = (1024, Duration::from_secs(600));
+/// Purges that are sent again at once, and how long an answer may take, which no request waits for.
+const BATCH: (usize, Duration) = (256, Duration::from_secs(1));
+/// For how long all can hear of a purge, in milliseconds.
+const ANNOUNCED: u64 = 60_000;
+/// For how long the record of a tag is kept that nothing stored carries yet, in milliseconds.
+pub(super) const UNUSED_RECORD: u64 = 24 * 60 * 60 * 1000;
+/// For how long the last epoch is kept, in milliseconds: a year.
+const EPOCH: u64 = 365 * UNUSED_RECORD;
+
+/// The way of purges to Redis. Dropped, it ends.
+#[derive(Debug)]
+pub(super) struct Journal {
+    shared: Arc<Shared>,
+    retries: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Shared {
+    link: Link,
+    prefix: String,
+    noted: Noted,
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.retries.abort();
+    }
+}
+
+impl Journal {
+    /// Starts to connect, on the current runtime.
+    pub(super) fn start(settings: &Settings, clock: Clock, purges: Arc<Purges>) -> Self {
+        let link = Link::start(Role::Purges, settings.clone(), clock);
+        let shared = Arc::new(Shared { link, prefix: settings.prefix.clone(), noted: Noted::new(purges) });
+        let retries = tokio::spawn(Arc::clone(&shared).retry()).abort_handle();
+        Self { shared, retries }
+    }
+
+    /// Has Redis do this, within `limit`, and gives the epoch that it took. However it ends, look-ups
+    /// find no more what was there before.
+    pub(super) async fn enter(
+        &self,
+        acts: Vec<Act>,
+        wait: Wait,
+        limit: Duration,
+    ) -> Result<Epoch, StoreError> {
+        let entries = self.shared.noted.note(acts, self.shared.link.now());
+        self.shared.send(&entries, wait, limit).await
+    }
+
+    /// Whether something of a resource is noted and not acknowledged.
+    pub(super) fn awaits(&self, place: &Place) -> bool {
+        self.shared.noted.holds(place.hash)
+    }
+
+    /// The connection: what follows a purge uses it too.
+    pub(super) fn link(&self) -> &Link {
+        &self.shared.link
+    }
+}
+
+impl Shared {
+    /// Sends what is noted after each good beat, for ever.
+    async fn retry(self: Arc<Self>) {
+        let mut sessions = 0;
+        loop {
+            self.link.beaten().await;
+            let now = self.link.sessions();
+            if now != sessions && self.learn_epoch().await.is_ok() {
+                sessions = now;
+                self.noted.note_again();
+            }
+            for entries in self.noted.all().chunks(BATCH.0) {
+                if let Err(error) = self.send(entries, Wait::ForStore, BATCH.1).await {
+                    tracing::debug!(%error, "purges were not made up for");
+                    break;
+                }
+            }
+        }
+    }
+
+    /// What is fetched from now on is later than all purges that Redis knows of.
+    async fn learn_epoch(&self) -> Result<(), StoreError> {
+        let (name, seen) = (layout::epoch(&self.prefix), self.noted.purges.epoch());
+        let ask =
+            async |mut connection: MultiplexedConnection| epoch(&mut connection, &name, seen, "last").await;
+        self.noted.purges.observe(self.link.run(BATCH.1, ask).await?);
+        Ok(())
+    }
+
+    async fn send(&self, entries: &[Entry], wait: Wait, limit: Duration) -> Result<Epoch, StoreError> {
+        let seen = self.noted.purges.epoch();
+        let name = layout::epoch(&self.prefix);
+        let epoch = self
+            .link
+            .run(limit, async |mut connection| {
+                let epoch = epoch(&mut connection, &name, seen, "next").await?;
+                let commands = entries.iter().map(|entry| entry.act.command(&self.prefix, epoch, wait));
+                all::<()>(&connection, commands).await?;
+                Ok(epoch)
+            })
+            .await?;
+        self.noted.acknowledged(entries, epoch);
+        Ok(epoch)
+    }
+}
+
+/// The last epoch, or (`"next"`) a new one, where `seen` is one that has been.
+pub(super) async fn epoch(
+    connection: &mut MultiplexedConnection,
+    name: &str,
+    seen: Epoch,
+    which: &str,
+) -> RedisResult<Epoch> {
+    let mut script = eval(include_str!("epoch.lua"), &[name]);
+    script.arg(seen.number()).arg(which).arg(EPOCH);
+    let number: u64 = script.query_async(connection).await?;
+    // What cannot be believed is not, and purges nothing beyond what it should.
+    Ok(Epoch::from_number(number).unwrap_or(seen))
+}
+
+/// What each of these answers. They are sent in their order, at once, and each may go to another server.
+pub(super) async fn all<T: FromRedisValue>(
+    connection: &MultiplexedConnection,
+    commands: impl IntoIterator<Item = Cmd>,
+) -> RedisResult<Vec<T>> {
+    let ask = |command: Cmd| {
+        let mut connection = connection.clone();
+        async move { command.query_async(&mut connection).await }
+    };
+    try_join_all(commands.into_iter().map(ask)).await
+}
+
+/// A script, in one command: it need not be there yet.
+pub(super) fn eval(script: &str, keys: &[&str]) -> Cmd {
+    let mut eval = cmd("EVAL");
+    eval.arg(script).arg(keys.len()).arg(keys);
+    eval
+}
+
+/// What Redis is to do.
+#[derive(Clone, Debug)]
+pub(super) enum Act {
+    /// Remove what is stored of a resource.
+    Remove { hash: u128, name: Arc<str> },
+    /// Purge a resource.
+    Purge { hash: u128, name: Arc<str>, mode: Mode },
+    /// Purge what carries a tag.
+    PurgeTag { tag: Tag, mode: Mode },
+}
+
+impl Act {
+    fn what(&self) -> u128 {
+        match self {
+            Self::Remove { hash, .. } | Self::Purge { hash, .. } => *hash,
+            Self::PurgeTag { tag, .. } => tag.bits(),
+        }
+    }
+
+    /// What does both.
+    fn with(self, earlier: &Self) -> Self {
+        match (&self, earlier) {
+            (Self::Remove { .. }, Self::Purge { hash, name, .. }) => {
+                Self::Purge { hash: *hash, name: Arc::clone(name), mode: Mode::Hard }
+            }
+            (Self::Purge { mode: Mode::Soft, .. }, Self::Remove { hash, name }) => {
+                Self::Purge { hash: *hash, name: Arc::clone(name), mode: Mode::Hard }
+            }
+            (
+                Self::Purge { mode: Mode::Soft, .. } | Self::PurgeTag { mode: Mode::Soft, .. },
+                Self::Purge { mode: Mode::Hard, .. } | Self::PurgeTag { mode: Mode::Hard, .. },
+            ) => earlier.clone(),
+            _ => self,
+        }
+    }
+
+    fn command(&self, prefix: &str, epoch: Epoch, wait: Wait) -> Cmd {
+        let announced = |what, mode| Announcement { what, mode, wait, epoch }.name(prefix);
+        let digits = |epoch: Epoch| format!("{:016x}", epoch.number());
+        match self {
+            Self::Remove { name, .. } => {
+                let mut unlink = cmd("UNLINK");
+                unlink.arg(&**name);
+                unlink
+            }
+            Self::Purge { hash, name, mode } => {
+                let leases = layout::leases(prefix, *hash);
+                let announcement = announced(What::Resource(*hash), *mode);
+                let marked = if *mode == Mode::Soft { digits(epoch) } else { String::new() };
+                let mut script = eval(include_str!("purge.lua"), &[name, &leases, &announcement]);
+                script.arg(marked).arg(ANNOUNCED);
+                script
+            }
+            Self::PurgeTag { tag, mode } => {
+                let announcement = announced(What::Tag(tag.bits()), *mode);
+                let (hard, soft) = match mode {
+                    Mode::Hard => (epoch, Epoch::FIRST),
+                    Mode::Soft => (Epoch::FIRST, epoch),
+                };
+                let record = layout::record(prefix, *tag);
+                let mut script = eval(include_str!("purge_tag.lua"), &[&record, &announcement]);
+                script.arg(digits(hard)).arg(digits(soft)).arg(UNUSED_RECORD).arg(ANNOUNCED);
+                script
+            }
+        }
+    }
+
+    /// What it makes obsolete in this process.
+    fn apply(&self, purges: &Purges, epoch: Epoch) {
+        match self {
+            Self::Remove { .. } => {}
+            Self::Purge { hash, .. } => purges.purge_resource(*hash, epoch),
+            Self::PurgeTag { tag, mode } => purges.purge_tag(*tag, *mode, epoch),
+        }
+    }
+}
+
+/// One act that is noted.
+#[derive(Clone, Debug)]
+struct Entry {
+    act: Act,
+    /// Tells it from a later one, which its answer does not acknowledge.
+    number: u64,
+}
+
+#[derive(Debug)]
+struct Noted {
+    purges: Arc<Purges>,
+    entries: Mutex<Latest>,
+    /// So that look-ups need no lock as long as there is none.
+    any: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Latest {
+    of: HashMap<u128, Entry>,
+    /// What Redis has acknowledged, the oldest first.
+    recent: VecDeque<(Instant, Act)>,
+    count: u64,
+    lines: Throttle,
+}
+
+impl Noted {
+    fn new(purges: Arc<Purges>) -> Self {
+        let latest = Latest { of: HashMap::new(), recent: VecDeque::new(), count: 0, lines: Throttle::new() };
+        Self { purges, entries: Mutex::new(latest), any: AtomicBool::new(false) }
+    }
+
+    /// Notes them, by Redis' time `now`. What they make obsolete is so here from now on.
+    fn note(&self, acts: Vec<Act>, now: SystemTime) -> Vec<Entry> {
+        let epoch = self.purges.next(now);
+        acts.iter().for_each(|act| act.apply(&self.purges, epoch));
+        let mut latest = self.lock();
+        self.any.store(true, Ordering::Release);
+        acts.into_iter().map(|act| self.note_one(&mut latest, act, epoch)).collect()
+    }
+
+    fn note_one(&self, latest: &mut Latest, act: Act, epoch: Epoch) -> Entry {
+        let what = act.what();
+        if latest.of.len() >= MOST && !latest.of.contains_key(&what) {
+            if latest.lines.allows() {
+                tracing::warn!("Redis takes no purges: nothing that was fetched until now is served from it");
+            }
+            let everything = Act::PurgeTag { tag: Tag::everything(), mode: Mode::Hard };
+            everything.apply(&self.purges, epoch);
+            latest.of.clear();
+            latest.insert(everything);
+        }
+        latest.insert(act)
+    }
+
+    /// Redis has them, and they took that epoch.
+    fn acknowledged(&self, entries: &[Entry], epoch: Epoch) {
+        entries.iter().for_each(|entry| entry.act.apply(&self.purges, epoch));
+        let mut latest = self.lock();
+        for entry in entries {
+            latest.strike_out(entry);
+        }
+        self.any.store(!latest.of.is_empty(), Ordering::Release);
+    }
+
+    /// Redis may have lost what it acknowledged.
+    fn note_again(&self) {
+        let mut latest = self.lock();
+        latest.forget_old();
+        for (_, act) in std::mem::take(&mut latest.recent) {
+            if !latest.of.contains_key(&act.what()) {
+                latest.insert(act);
+            }
+        }
+        self.any.store(!latest.of.is_empty(), Ordering::Release);
+    }
+
+    fn holds(&self, what: u128) -> bool {
+        self.any.load(Ordering::Acquire) && self.lock().of.contains_key(&what)
+    }
+
+    fn all(&self) -> Vec<Entry> {
+        self.lock().of.values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Latest> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Latest {
+    fn insert(&mut self, act: Act) -> Entry {
+        let what = act.what();
+        let act = match self.of.get(&what) {
+            Some(earlier) => act.with(&earlier.act),
+            None => act,
+        };
+        self.count += 1;
+        let entry = Entry { act, number: self.count };
+        self.of.insert(what, entry.clone());
+        entry
+    }
+
+    fn strike_out(&mut self, entry: &Entry) {
+        let what = entry.act.what();
+        if self.of.get(&what).is_some_and(|noted| noted.number == entry.number) {
+            self.of.remove(&what);
+        }
+        if !matches!(entry.act, Act::Remove { .. }) {
+            self.recent.push_back((Instant::now(), entry.act.clone()));
+            self.forget_old();
+        }
+    }
+
+    fn forget_old(&mut self) {
+        let is_old = |(at, _): &(Instant, Act)| at.elapsed() > RECENT.1;
+        while self.recent.len() > RECENT.0 || self.recent.front().is_some_and(is_old) {
+            self.recent.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn purge(hash: usize, mode: Mode) -> Act {
+        Act::Purge { hash: hash as u128, name: hash.to_string().into(), mode }
+    }
+
+    fn remove(hash: usize) -> Act {
+        Act::Remove { hash: hash as u128, name: hash.to_string().into() }
+    }
+
+    #[test]
+    fn an_earlier_answer_does_not_acknowledge_a_later_purge() {
+        let noted = Noted::new(Arc::default());
+        let earlier = noted.note(vec![purge(1, Mode::Hard), purge(2, Mode::Hard)], NOW);
+        let later = noted.note(vec![purge(1, Mode::Hard)], NOW);
+        noted.acknowledged(&earlier, Epoch::FIRST);
+        assert!(noted.holds(1) && !noted.holds(2));
+        noted.acknowledged(&later, Epoch::FIRST);
+        assert!(!noted.holds(1) && noted.all().is_empty());
+    }
+
+    #[test]
+    fn what_redis_may_have_lost_is_noted_again() {
+        let noted = Noted::new(Arc::default());
+        let sent = noted.note(vec![purge(1, Mode::Hard), remove(2)], NOW);
+        noted.acknowledged(&sent, Epoch::FIRST);
+        noted.note_again();
+        assert!(noted.holds(1) && !noted.holds(2), "a removal is no promise to others");
+        noted.acknowledged(&noted.all(), Epoch::FIRST);
+        assert!(!noted.holds(1));
+    }
+
+    #[test]
+    fn what_is_noted_twice_does_both() {
+        for (earlier, later) in [
+            (purge(1, Mode::Hard), purge(1, Mode::Soft)),
+            (purge(1, Mode::Soft), remove(1)),
+            (remove(1), purge(1, Mode::Soft)),
+            (purge(1, Mode::Soft), purge(1, Mode::Hard)),
+        ] {
+            let noted = Noted::new(Arc::default());
+            noted.note(vec![earlier, later], NOW);
+            let all = noted.all();
+            assert!(matches!(all[0].act, Act::Purge { mode: Mode::Hard, .. }), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn with_one_too_many_everything_is_purged() {
+        let purges = Arc::new(Purges::default());
+        let noted = Noted::new(Arc::clone(&purges));
+        noted.note((0..MOST).map(|n| purge(n, Mode::Hard)).collect(), NOW);
+        let before = purges.epoch();
+        noted.note(vec![purge(0, Mode::Hard)], NOW);
+        assert_eq!(purges.judge(&[], before), crate::purges::Standing::Valid);
+        let before = purges.epoch();
+        noted.note(vec![purge(MOST, Mode::Hard)], NOW);
+        assert_eq!(purges.judge(&[], before), crate::purges::Standing::Purged);
+        assert!(noted.holds(MOST as u128) && noted.all().len() == 2);
+    }
+
+    #[test]
+    fn only_so_many_are_remembered() {
+        let noted = Noted::new(Arc::default());
+        for n in 0..2 * RECENT.0 {
+            let sent = noted.note(vec![purge(n, Mode::Hard)], NOW);
+            noted.acknowledged(&sent, Epoch::FIRST);
+        }
+        noted.note_again();
+        assert_eq!(noted.all().len(), RECENT.0);
+    }
+}

@@ -1,0 +1,204 @@
+//! What Redis says of purges by tag, for what is read from it.
+//!
+//! Each tag that something stored carries has a record. One that is missing may have told of a purge,
+//! so that what carries the tag is not served. What has been read of a record stays true for as long as
+//! this process hears of every purge.
+
+use std::{fmt, time::Duration};
+
+use foldhash::quality::RandomState;
+use quick_cache::{
+    UnitWeighter,
+    sync::{Cache, DefaultLifecycle},
+};
+use redis::{Value, aio::MultiplexedConnection, cmd};
+use tokio::time::Instant;
+
+use super::{
+    Inner,
+    journal::{UNUSED_RECORD, all, epoch, eval},
+    layout,
+};
+use crate::{
+    epoch::Epoch,
+    purges::{Mark, Standing},
+    store::StoreError,
+    stored::Stored,
+    tags::Tag,
+};
+
+/// Records that are remembered.
+const REMEMBERED: usize = 64 * 1024;
+/// The longest that a record is asked to last.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Records that were read lately.
+pub(super) struct Records(Cache<Tag, Record, UnitWeighter, RandomState>);
+
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    mark: Mark,
+    /// In which session it was read: what has been purged since then was heard of.
+    session: u64,
+    /// Until when it lasts at least.
+    until: Instant,
+}
+
+impl Records {
+    pub(super) fn new() -> Self {
+        let (hasher, cycle) = (RandomState::default(), DefaultLifecycle::default());
+        Self(Cache::with(REMEMBERED, REMEMBERED as u64, UnitWeighter, hasher, cycle))
+    }
+
+    fn get(&self, tag: Tag, session: Option<u64>) -> Option<Record> {
+        self.0.get(&tag).filter(|record| Some(record.session) == session)
+    }
+
+    fn remember(&self, tag: Tag, mark: Mark, session: Option<u64>, lasts: Duration) {
+        let until = Instant::now() + lasts.min(LONGEST);
+        if let Some(session) = session {
+            self.0.insert(tag, Record { mark, session, until });
+        }
+    }
+}
+
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Records").field(&self.0.len()).finish()
+    }
+}
+
+impl Inner {
+    /// What purges by tag leave of what was just read, by this process' knowledge and by Redis'. At most
+    /// one more round trip; none as a rule, while this process hears of all purges.
+    pub(super) async fn standing(
+        &self,
+        stored: &Stored,
+        session: Option<u64>,
+        within: Duration,
+    ) -> Result<Standing, StoreError> {
+        let known = self.purges.judge(&stored.tags, stored.epoch);
+        if known == Standing::Purged {
+            return Ok(known);
+        }
+        let (mut all, mut unread) = (Mark::default(), Vec::new());
+        for tag in covering(stored) {
+            match self.records.get(tag, session) {
+                Some(record) => all = all.with(record.mark),
+                None => unread.push(tag),
+            }
+        }
+        for (tag, record) in self.read(&unread, within).await? {
+            let Some((mark, lasts)) = record else { return Ok(Standing::Purged) };
+            self.records.remember(tag, mark, session, lasts);
+            all = all.with(mark);
+        }
+        Ok(known.and(all.leaves(stored.epoch)))
+    }
+
+    async fn read(
+        &self,
+        tags: &[Tag],
+        within: Duration,
+    ) -> Result<Vec<(Tag, Option<(Mark, Duration)>)>, StoreError> {
+        if tags.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ask = |tag: &Tag| {
+            let name = layout::record(&self.settings.prefix, *tag);
+            ["GET", "PTTL"].map(|command| cmd(command).arg(&name).to_owned())
+        };
+        let read = async |connection| all::<Value>(&connection, tags.iter().flat_map(ask)).await;
+        let values = self.reads.run(within, read).await?;
+        let records = values.chunks(2).map(|pair| match pair {
+            [Value::BulkString(bytes), Value::Int(left)] => {
+                Some((parse(bytes)?, Duration::from_millis(u64::try_from(*left).ok()?)))
+            }
+            _ => None,
+        });
+        Ok(tags.iter().copied().zip(records).collect())
+    }
+
+    /// Sees to it that the records of what is to be stored last longer than that. False: there was none,
+    /// and what it told may cover the entry.
+    pub(super) async fn keep_records(
+        &self,
+        stored: &Stored,
+        keep: Duration,
+        session: Option<u64>,
+        within: Duration,
+    ) -> Result<bool, StoreError> {
+        let until = Instant::now() + keep.min(LONGEST);
+        let lasting = |tag: &Tag| self.records.get(*tag, session).is_some_and(|record| record.until >= until);
+        let tags: Vec<_> = covering(stored).filter(|tag| !lasting(tag)).collect();
+        if tags.is_empty() {
+            return Ok(true);
+        }
+        let missing = self.renew(&tags, keep, None, session, within).await?;
+        if missing.is_empty() {
+            return Ok(true);
+        }
+        let (name, seen) = (layout::epoch(&self.settings.prefix), self.purges.epoch());
+        let last =
+            async |mut connection: MultiplexedConnection| epoch(&mut connection, &name, seen, "last").await;
+        let now = self.writes.run(within, last).await?;
+        self.purges.observe(now);
+        self.renew(&missing, keep, Some(now), session, within).await?;
+        Ok(stored.epoch >= now)
+    }
+
+    /// Has these records last; those that are missing are made anew, as of that epoch, or given back.
+    async fn renew(
+        &self,
+        tags: &[Tag],
+        keep: Duration,
+        anew: Option<Epoch>,
+        session: Option<u64>,
+        within: Duration,
+    ) -> Result<Vec<Tag>, StoreError> {
+        let needed = u64::try_from(keep.min(LONGEST).as_millis()).unwrap_or(u64::MAX);
+        let lasts = needed.saturating_mul(2).max(UNUSED_RECORD);
+        let anew = anew.map(|epoch| format!("{:016x}{:016x}", epoch.number(), 0)).unwrap_or_default();
+        let script = |tag: &Tag| {
+            let name = layout::record(&self.settings.prefix, *tag);
+            eval(include_str!("record.lua"), &[&name]).arg(needed).arg(lasts).arg(&anew).to_owned()
+        };
+        let renew = async |connection| all::<(Vec<u8>, u64)>(&connection, tags.iter().map(script)).await;
+        let answers = self.writes.run(within, renew).await?;
+        let mut missing = Vec::new();
+        for (tag, (bytes, left)) in tags.iter().zip(answers) {
+            match parse(&bytes) {
+                Some(mark) => self.records.remember(*tag, mark, session, Duration::from_millis(left)),
+                None => missing.push(*tag),
+            }
+        }
+        Ok(missing)
+    }
+}
+
+/// What a purge can name that covers it, the resource apart.
+fn covering(stored: &Stored) -> impl Iterator<Item = Tag> {
+    stored.tags.iter().copied().chain([Tag::everything()])
+}
+
+/// Both epochs of a record.
+fn parse(record: &[u8]) -> Option<Mark> {
+    let (hard, soft) = record.split_at_checked(16)?;
+    Some(Mark { hard: layout::epoch_of(hard)?, soft: layout::epoch_of(soft)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_two_epochs() {
+        let mark = parse(b"000000000000000a0000000000000014").unwrap();
+        assert_eq!((mark.hard.number(), mark.soft.number()), (10, 20));
+        for bad in ["", "a", "000000000000000a000000000000001", "+00000000000000a0000000000000014"] {
+            assert_eq!(parse(bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!(parse(&[0xff; 32]), None);
+        assert_eq!(parse(b"ffffffffffffffff0000000000000014"), None);
+    }
+}
