@@ -31,6 +31,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "key",
             "limits",
             "policy",
+            "purge",
             "routes",
             "status",
             "stored",
