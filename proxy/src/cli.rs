@@ -7,7 +7,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use crate::{config, telemetry::log::Format};
+use crate::{address::UpstreamUrl, config, purge::PurgeUrl, telemetry::log::Format, wrap::probe::Address};
 
 /// The file read when none is named.
 pub const DEFAULT_CONFIG: &str = "config.yaml";
@@ -19,6 +19,8 @@ Examples:
                                              run, and run the app as its child
   sidecache check config.yaml                is the file right, and how is it understood?
   sidecache healthcheck                      for a container's health check; needs no shell
+  sidecache purge --url http://shop.example/products
+                                             make every sidecar forget a page
 
 Signals:
   SIGTERM, SIGINT   stop accepting, finish what runs, end the app, exit; a second one ends at once
@@ -47,6 +49,8 @@ pub enum Action {
     },
     /// Ask a running sidecar whether it is ready: exit 0 or 1.
     Healthcheck(Healthcheck),
+    /// Ask a running sidecar to purge: exit 0 when it is done, else 1.
+    Purge(Purge),
 }
 
 /// What is no command line, or asks for help.
@@ -90,6 +94,7 @@ impl Cli {
             None => Action::Run(self.run),
             Some(Command::Check { file, config }) => Action::Check { config: config.unwrap_or(file) },
             Some(Command::Healthcheck(healthcheck)) => Action::Healthcheck(healthcheck),
+            Some(Command::Purge(purge)) => Action::Purge(purge),
         }
     }
 }
@@ -139,6 +144,8 @@ enum Command {
     },
     /// Ask a running sidecar's /readyz: exit 0 when it is ready, else 1
     Healthcheck(Healthcheck),
+    /// Make every sidecar forget what is stored: exit 0 when it is done, else 1
+    Purge(Purge),
 }
 
 /// Which sidecar to ask.
@@ -153,6 +160,52 @@ pub struct Healthcheck {
     pub config: PathBuf,
 }
 
+/// What to purge, and whom to ask.
+#[derive(Args, Debug)]
+pub struct Purge {
+    /// The admin listener of any sidecar of the fleet: http://host:port or unix:/path
+    #[arg(long, value_name = "URL", env = "SIDECACHE_ADMIN", default_value = "http://127.0.0.1:9090",
+          value_parser = admin)]
+    pub admin: Address,
+
+    /// What to purge.
+    #[command(flatten)]
+    pub what: What,
+
+    /// Only mark it stale: where stale responses may be served, it still is, while it is fetched anew
+    #[arg(long)]
+    pub soft: bool,
+
+    /// Do not wait until every sidecar has done it
+    #[arg(long)]
+    pub no_wait: bool,
+
+    /// The file with the bearer token of the admin listener; else SIDECACHE_ADMIN_TOKEN, if set
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// What to purge: at least one of these, each as often as needed.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = true)]
+pub struct What {
+    /// A URL as clients ask for it, with its host, byte for byte: all its variants
+    #[arg(long = "url", value_name = "URL", value_parser = url)]
+    pub urls: Vec<String>,
+
+    /// All that carries this tag
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+
+    /// All that was stored under the rule of this name
+    #[arg(long = "rule", value_name = "NAME")]
+    pub rules: Vec<String>,
+
+    /// Everything
+    #[arg(long)]
+    pub all: bool,
+}
+
 /// Says how a word that stands in the wrong place is meant to be written.
 fn with_hint(mut error: clap::Error) -> clap::Error {
     let word = match error.get(ContextKind::InvalidArg) {
@@ -160,12 +213,31 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
         _ => return error,
     };
     let hint = match word.as_str() {
-        "check" | "healthcheck" => format!("it comes first: sidecache {word} --config FILE"),
+        "check" | "healthcheck" | "purge" => format!("it comes first: sidecache {word} --config FILE"),
         option if option.starts_with('-') => return error,
         _ => format!("to run an app behind the sidecar, put -- before it: sidecache -- {word} …"),
     };
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     error
+}
+
+/// Where an admin listener is.
+fn admin(text: &str) -> Result<Address, String> {
+    let has_scheme = text.contains("://") || text.starts_with("unix:");
+    let url = if has_scheme { text.to_owned() } else { format!("http://{text}") };
+    match UpstreamUrl::parse(&url) {
+        Ok(UpstreamUrl::Https { .. }) => {
+            Err("the admin listener speaks no TLS: write http://…, and reach another machine by a tunnel"
+                .into())
+        }
+        Ok(address) => Ok((&address).into()),
+        Err(_) => Err("write http://127.0.0.1:9090 or unix:/path".into()),
+    }
+}
+
+/// A URL that can be purged, as it was written.
+fn url(text: &str) -> Result<String, String> {
+    PurgeUrl::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn path(text: &str) -> Result<String, String> {
@@ -243,6 +315,46 @@ mod tests {
             panic!("not a health check")
         };
         assert_eq!(asked.admin.as_deref(), Some("unix:/run/a.sock"));
+    }
+
+    fn purge(line: &str) -> Purge {
+        match action(line) {
+            Action::Purge(purge) => purge,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn purges_what_is_named() {
+        let asked =
+            purge("sidecache purge --url http://a/ --tag x --url http://b/?y --tag z --rule /c --soft");
+        let What { urls, tags, rules, all } = asked.what;
+        assert_eq!(
+            (urls, tags),
+            (vec!["http://a/".into(), "http://b/?y".into()], vec!["x".into(), "z".into()])
+        );
+        assert_eq!((rules, all, asked.soft, asked.no_wait), (vec!["/c".into()], false, true, false));
+        assert_eq!(asked.admin.to_string(), "127.0.0.1:9090");
+        assert!(purge("sidecache purge --all --no-wait").what.all);
+        assert_eq!(refused("sidecache purge"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refused("sidecache purge --soft"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refused("sidecache purge --url /products"), ErrorKind::ValueValidation);
+    }
+
+    #[test]
+    fn an_admin_listener_is_named_in_any_way_it_is_written_elsewhere() {
+        for (text, expected) in [
+            ("http://localhost:9091/", "localhost:9091"),
+            ("127.0.0.1:9091", "127.0.0.1:9091"),
+            ("http://[::1]:9091", "[::1]:9091"),
+            ("unix:/run/admin.sock", "unix:/run/admin.sock"),
+        ] {
+            assert_eq!(admin(text).unwrap().to_string(), expected, "{text}");
+        }
+        assert!(admin("https://shop.example:9090").unwrap_err().contains("no TLS"));
+        for text in ["", "http://", "ftp://a", "http://a/purge", "unix:admin.sock", "a b"] {
+            assert!(admin(text).unwrap_err().contains("write http://127.0.0.1:9090"), "{text}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@
 //! | 10 store | [`fill`] | what may be stored is, when it is whole |
 //!
 //! Beside the path: [`config`] reads the file and [`reload`] notices its edits, [`app`] holds what
-//! it says, [`status`] names the outcomes, [`error`] writes the proxy's own answers, [`observe`] is
+//! it says, [`status`] names the outcomes, [`purge`] what can be purged, [`error`] writes the proxy's own answers, [`observe`] is
 //! told of every exchange, [`telemetry`] logs and counts it, [`admin`] shows it, [`cli`],
 //! [`run`] and [`wrap`] are the command.
 
@@ -47,6 +47,7 @@ pub mod miss;
 pub mod observe;
 pub mod pass;
 pub mod policy;
+pub mod purge;
 pub mod purges;
 pub mod refreshes;
 pub mod reload;

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Ok(Action::Run(options)) => run::run(&options),
         Ok(Action::Check { config }) => run::check(&config),
         Ok(Action::Healthcheck(options)) => return run::healthcheck(&options),
+        Ok(Action::Purge(options)) => run::purge(&options),
     };
     done.unwrap_or_else(|error| {
         run::complain(&error);

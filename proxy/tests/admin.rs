@@ -1,4 +1,5 @@
 //! The admin listener, over real sockets.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 
 use std::{
@@ -14,9 +15,10 @@ use serde_json::{Value, json};
 use sidecache::{
     address::Listen,
     admin::{
-        Admin, AdminError, AdminState, Health, Token,
+        Admin, AdminError, AdminState, Health, Purge, Token,
         healthcheck::{self, NotReady},
     },
+    purge::{PurgeReport, Reached},
     reload::status::Status,
     telemetry::metrics::Metrics,
 };
@@ -31,6 +33,9 @@ use tokio::{
 const LONG: Duration = Duration::from_secs(20);
 const SECRET: &str = "0123456789abcdef";
 
+#[path = "admin/purge.rs"]
+mod purge;
+
 /// A running listener, and what it shows.
 struct Rig {
     address: SocketAddr,
@@ -40,7 +45,14 @@ struct Rig {
     served: JoinHandle<()>,
 }
 
-fn state() -> (AdminState, Arc<Mutex<Health>>, Arc<Status>) {
+/// A purge that reaches nobody.
+fn purges_nothing() -> Purge {
+    let reached = Reached::Unsupported("this is a test".to_owned());
+    let report = PurgeReport { epoch: None, reached, members: 1, waited: Duration::ZERO };
+    Arc::new(move |_| Box::pin(std::future::ready(report.clone())))
+}
+
+fn state(purge: Purge) -> (AdminState, Arc<Mutex<Health>>, Arc<Status>) {
     let health = Arc::new(Mutex::new(Health::Ready));
     let config = Arc::new(Status::new(Path::new("/etc/config.yaml"), UNIX_EPOCH));
     let (read_health, read_config, metrics) =
@@ -49,15 +61,22 @@ fn state() -> (AdminState, Arc<Mutex<Health>>, Arc<Status>) {
         health: Arc::new(move || read_health.lock().unwrap().clone()),
         config: Arc::new(move || read_config.report()),
         metrics: Arc::new(move || metrics.render()),
+        rules: Arc::new(|| vec!["/cached_products".into(), "home".into()]),
+        purge,
     };
     (state, health, config)
 }
 
 async fn rig(address: &str, token: Option<&str>) -> Rig {
+    rig_that(purges_nothing(), address, token).await
+}
+
+/// One that purges so.
+async fn rig_that(purge: Purge, address: &str, token: Option<&str>) -> Rig {
     let token = token.map(|secret| Token::new(secret).unwrap());
     let admin = Admin::bind(&Listen::parse(address).unwrap(), token).await.unwrap();
     let address = admin.local_addr().unwrap();
-    let (state, health, config) = state();
+    let (state, health, config) = state(purge);
     let (stop, stopped) = oneshot::channel::<()>();
     let served = tokio::spawn(admin.serve(state, async { drop(stopped.await) }));
     Rig { address, health, config, stop: Some(stop), served }
@@ -160,6 +179,7 @@ async fn only_get_and_head() {
         let answer = rig.ask(method, "/config", "Content-Length: 1000000000\r\n").await;
         assert_eq!(answer.status, 405, "{method}");
         assert!(answer.head.contains("allow: get,head"), "{}", answer.head);
+        assert!(answer.head.contains("content-type: application/problem+json"), "{}", answer.head);
     }
 }
 
@@ -251,7 +271,7 @@ async fn a_unix_socket_is_for_its_user_alone() {
     assert!(matches!(error, AdminError::Bind { .. }), "{error}");
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(admin.serve(state().0, async { drop(stopped.await) }));
+    let served = tokio::spawn(admin.serve(state(purges_nothing()).0, async { drop(stopped.await) }));
     let mut stream = UnixStream::connect(&path).await.unwrap();
     stream.write_all(b"GET /livez HTTP/1.1\r\nHost: any\r\n\r\n").await.unwrap();
     let mut answer = String::new();

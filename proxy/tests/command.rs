@@ -146,3 +146,126 @@ fn the_app_is_not_told_the_token() {
     command.env("SIDECACHE_ADMIN_TOKEN", "0123456789abcdef").env("OTHER", "7");
     assert_eq!(status(&command.output().unwrap()), 7);
 }
+
+/// An admin listener that answers one request so, and gives what it was asked.
+fn told(answer: &str) -> (String, thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, answer) = (listener.local_addr().unwrap().to_string(), answer.to_owned());
+    let asked = thread::spawn(move || {
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut asked = Vec::new();
+        // The body of a purge is one object, and the only braces are its own.
+        while !asked.ends_with(b"}") {
+            let mut byte = [0];
+            peer.read_exact(&mut byte).unwrap();
+            asked.extend(byte);
+        }
+        let (status, body) = answer.split_once('\n').unwrap();
+        write!(peer, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        String::from_utf8(asked).unwrap()
+    });
+    (address, asked)
+}
+
+/// What a listener reports of a purge.
+fn purged(status: &str, reached: &str) -> String {
+    let purged = r#"{"urls":["http://a/b"],"tags":[],"rules":["/c","/d"],"all":false}"#;
+    format!(
+        "{status}\n{{\"title\":\"x\",\"detail\":\"only here\",\"reached\":\"{reached}\",\"purged\":{purged},\
+         \"soft\":false,\"epoch\":7,\"members\":2,\"waited_ms\":3.25}}"
+    )
+}
+
+#[test]
+fn a_purge_that_is_done_is_0_and_says_so_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    for (answer, line) in [
+        (purged("200 OK", "fleet"), "purged on every live sidecar (2): 1 URL, 2 rules; 3.2 ms\n"),
+        (purged("202 Accepted", "asked"), "on its way to every sidecar, to be purged: 1 URL, 2 rules\n"),
+    ] {
+        let (address, asked) = told(&answer);
+        let args = ["purge", "--url", "http://a/b", "--rule", "/c", "--rule", "/d", "--no-wait", "--admin"];
+        let mut command = sidecache(&folder, &args);
+        command.arg(format!("http://{address}/")).env("SIDECACHE_ADMIN_TOKEN", "0123456789abcdef");
+        let output = command.output().unwrap();
+        assert_eq!((status(&output), said(&output).as_str()), (0, ""));
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), line);
+        let asked = asked.join().unwrap().to_ascii_lowercase();
+        assert!(asked.starts_with("post /purge http/1.1\r\n"), "{asked}");
+        for field in [
+            format!("\r\nhost: {address}\r\n"),
+            "\r\ncontent-type: application/json\r\n".to_owned(),
+            "\r\nauthorization: bearer 0123456789abcdef\r\n".to_owned(),
+        ] {
+            assert!(asked.contains(&field), "{field}: {asked}");
+        }
+        let body =
+            r#"{"urls":["http://a/b"],"tags":[],"rules":["/c","/d"],"all":false,"soft":false,"wait":false}"#;
+        assert!(asked.ends_with(body), "{asked}");
+    }
+}
+
+#[test]
+fn a_purge_that_is_not_known_to_be_done_is_1_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let problem = |status: &str, detail: &str| format!("{status}\n{{\"detail\":\"{detail}\"}}");
+    for (answer, expected) in [
+        (purged("503 Service Unavailable", "local"), "answered 503 Service Unavailable: only here"),
+        (
+            problem("400 Bad Request", "no rule is called `x`"),
+            "answered 400 Bad Request: no rule is called `x`",
+        ),
+        (problem("401 Unauthorized", "the admin token is needed"), "the admin token is needed"),
+        (problem("501 Not Implemented", "\\u001b[2Jnot yet"), "501 Not Implemented: [2Jnot yet\n"),
+        ("404 Not Found\nno such page\nat all".to_owned(), "answered 404 Not Found: no such page\n"),
+        ("404 Not Found\n".to_owned(), "answered 404 Not Found: no reason"),
+        ("200 OK\n<html>".to_owned(), "is that its `admin` address?"),
+        (purged("200 OK", "local"), "is that its `admin` address?"),
+    ] {
+        let (address, asked) = told(&answer);
+        let output =
+            sidecache(&folder, &["purge", "--all"]).env("SIDECACHE_ADMIN", &address).output().unwrap();
+        assert_eq!((status(&output), output.stdout.len()), (1, 0), "{output:?}");
+        assert!(
+            said(&output).contains(&address) && said(&output).contains(expected),
+            "{expected}: {output:?}"
+        );
+        assert_eq!(said(&output).lines().count(), 1, "{output:?}");
+        asked.join().unwrap();
+    }
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let output = sidecache(&folder, &["purge", "--all", "--admin", &closed]).output().unwrap();
+    assert_eq!(status(&output), 1);
+    assert!(said(&output).starts_with(&format!("cannot ask {closed}: ")), "{output:?}");
+}
+
+#[test]
+fn a_purge_reads_its_token_from_a_file_before_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("token"), "fedcba9876543210\n").unwrap();
+    let (address, asked) = told(&purged("200 OK", "fleet"));
+    let mut command = sidecache(&folder, &["purge", "--all", "--token-file", "token", "--admin", &address]);
+    let output = command.env("SIDECACHE_ADMIN_TOKEN", "0123456789abcdef").output().unwrap();
+    assert_eq!(status(&output), 0, "{output:?}");
+    assert!(asked.join().unwrap().contains("Bearer fedcba9876543210\r\n"));
+
+    let output = sidecache(&folder, &["purge", "--all", "--token-file", "none"]).output().unwrap();
+    assert_eq!(status(&output), 1);
+    assert!(said(&output).contains("cannot read the admin token from none"), "{output:?}");
+}
+
+#[test]
+fn a_purge_that_names_nothing_or_nonsense_is_2() {
+    let folder = tempfile::tempdir().unwrap();
+    for (args, expected) in [
+        (&["purge"][..], "--url <URL>"),
+        (&["purge", "--url", "/products"], "write http://HOST/products"),
+        (&["purge", "--all", "--admin", "https://127.0.0.1:9090"], "speaks no TLS"),
+        (&["purge", "--all", "--admin", "nonsense nonsense"], "write http://127.0.0.1:9090"),
+        (&["purge", "--al"], "--all"),
+    ] {
+        let output = sidecache(&folder, args).output().unwrap();
+        assert_eq!(status(&output), 2, "{args:?}: {output:?}");
+        assert!(said(&output).contains(expected), "{args:?}: {output:?}");
+    }
+}

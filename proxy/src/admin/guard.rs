@@ -1,4 +1,4 @@
-//! Who may ask what: the two checks before every answer.
+//! Who may ask what: the checks before every answer.
 //!
 //! *Host.* A page in an operator's browser can have its own name resolve to 127.0.0.1 and then read
 //! what listens there (DNS rebinding). Its requests carry that name, so only requests that name the
@@ -6,6 +6,10 @@
 //! page cannot: so a Prometheus may scrape the listener under any name.
 //!
 //! *Token.* All but health needs it where one is set; others get 401.
+//!
+//! *Site.* A page from elsewhere can have an operator's browser send a request here under the listener's
+//! own name. Browsers say where such a request comes from (`Sec-Fetch-Site`, `Origin`); if it is not
+//! from a page of this very listener, and not of a safe method, it gets 403, with the token or without.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -16,14 +20,19 @@ use axum::{
 };
 use http::{
     HeaderMap, StatusCode, Version,
-    header::{AUTHORIZATION, CACHE_CONTROL, HOST, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS},
+    header::{
+        AUTHORIZATION, CACHE_CONTROL, HOST, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE,
+        X_CONTENT_TYPE_OPTIONS,
+    },
     uri::Authority,
 };
 
-use super::token::Token;
+use super::{problem::Problem, token::Token};
 
 /// Paths that need no token.
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What the checks know of one connection.
 #[derive(Clone, Debug)]
@@ -51,19 +60,25 @@ enum Refusal {
     Host,
     NotThisHost,
     Token,
+    OtherSite,
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
-            Self::Host => (StatusCode::BAD_REQUEST, "One Host field is needed.\n").into_response(),
+            Self::Host => Problem::new(StatusCode::BAD_REQUEST, "one Host field is needed").into_response(),
             Self::NotThisHost => {
-                let text = "Ask by the listener's own address, or by localhost, with its port.\n";
-                (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+                let text = "ask by the listener's own address, or by localhost, with its port";
+                Problem::new(StatusCode::MISDIRECTED_REQUEST, text).into_response()
             }
             Self::Token => {
                 let challenge = [(WWW_AUTHENTICATE, "Bearer realm=\"sidecache\"")];
-                (StatusCode::UNAUTHORIZED, challenge, "The admin token is needed.\n").into_response()
+                let text = "the admin token is needed, as Authorization: Bearer …";
+                (challenge, Problem::new(StatusCode::UNAUTHORIZED, text)).into_response()
+            }
+            Self::OtherSite => {
+                let text = "pages of other sites may not ask for this";
+                Problem::new(StatusCode::FORBIDDEN, text).into_response()
             }
         }
     }
@@ -72,12 +87,15 @@ impl IntoResponse for Refusal {
 impl Guard {
     fn admits<B>(&self, request: &http::Request<B>) -> Result<(), Refusal> {
         let known = self.token.as_ref().map(|token| presents(request.headers(), token));
-        if known == Some(true) {
-            return Ok(());
+        if known != Some(true) {
+            self.is_for_us(request)?;
         }
-        self.is_for_us(request)?;
         let open = OPEN.contains(&request.uri().path());
-        if known.is_none() || open { Ok(()) } else { Err(Refusal::Token) }
+        if known == Some(false) && !open {
+            return Err(Refusal::Token);
+        }
+        let harmless = request.method().is_safe() || is_from_here(request);
+        if harmless { Ok(()) } else { Err(Refusal::OtherSite) }
     }
 
     fn is_for_us<B>(&self, request: &http::Request<B>) -> Result<(), Refusal> {
@@ -94,6 +112,24 @@ impl Guard {
         };
         if names(&authority, local) { Ok(()) } else { Err(Refusal::NotThisHost) }
     }
+}
+
+/// Whether no browser sends it, or for a page that was loaded under the name that is asked now.
+fn is_from_here<B>(request: &http::Request<B>) -> bool {
+    let headers = request.headers();
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    let own_site = sites.all(|site| site == "same-origin" || site == "none");
+    let asked = request.uri().authority().map(Authority::as_str);
+    let asked = asked.map(str::as_bytes).or_else(|| headers.get(HOST).map(HeaderValue::as_bytes));
+    let mut origins = headers.get_all(ORIGIN).iter().map(HeaderValue::as_bytes);
+    own_site && origins.all(|origin| asked.is_some_and(|asked| is_origin_of(origin, asked)))
+}
+
+/// Whether a page of `origin` was loaded from `authority`. By whichever scheme: something in front of us
+/// may speak TLS.
+fn is_origin_of(origin: &[u8], authority: &[u8]) -> bool {
+    let of = |scheme: &[u8]| origin.strip_prefix(scheme).is_some_and(|a| a.eq_ignore_ascii_case(authority));
+    of(b"http://") || of(b"https://")
 }
 
 /// Whether an authority is `local`, or a name of this machine for itself, with the right port.
@@ -169,6 +205,53 @@ mod tests {
         *old.version_mut() = Version::HTTP_10;
         assert_eq!(guard.admits(&old).err(), None);
         assert_eq!(answer(&Guard { local: None, token: None }, "/", &[("host", "x")]), None);
+    }
+
+    #[test]
+    fn a_page_of_another_site_changes_nothing() {
+        let token = Token::new("0123456789abcdef").unwrap();
+        let guards = [
+            listening("127.0.0.1:9090"),
+            Guard { local: None, token: None },
+            Guard { local: None, token: Some(token) },
+        ];
+        let own = [("host", "localhost:9090"), ("authorization", "Bearer 0123456789abcdef")];
+        let post = |guard: &Guard, method: &str, fields: &[(&str, &str)]| {
+            let request = Request::builder().method(method).uri("/purge");
+            let fields = own.iter().chain(fields);
+            let request = fields.fold(request, |request, (name, value)| request.header(*name, *value));
+            guard.admits(&request.body(()).unwrap()).err()
+        };
+        for guard in &guards {
+            for (name, value) in [
+                ("origin", "http://evil.example"),
+                ("origin", "http://evil.example:9090"),
+                ("origin", "http://localhost"),
+                ("origin", "http://localhost:90900"),
+                ("origin", "http://127.0.0.1:9090"),
+                ("origin", "null"),
+                ("origin", ""),
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-site", "same-site"),
+                ("sec-fetch-site", ""),
+            ] {
+                for method in ["POST", "PUT", "DELETE", "PURGE"] {
+                    let refusal = post(guard, method, &[(name, value)]);
+                    assert_eq!(refusal, Some(Refusal::OtherSite), "{method} {name}: {value}");
+                }
+                assert_eq!(post(guard, "GET", &[(name, value)]), None, "{name}: {value}");
+            }
+            for fields in [
+                &[][..],
+                &[("origin", "http://LOCALHOST:9090"), ("sec-fetch-site", "same-origin")],
+                &[("origin", "https://localhost:9090")],
+                &[("sec-fetch-site", "none")],
+            ] {
+                assert_eq!(post(guard, "POST", fields), None, "{fields:?}");
+            }
+            let twice = [("origin", "http://localhost:9090"), ("origin", "http://evil.example")];
+            assert_eq!(post(guard, "POST", &twice), Some(Refusal::OtherSite));
+        }
     }
 
     #[test]

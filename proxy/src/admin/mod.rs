@@ -1,4 +1,4 @@
-//! The admin listener: health, the configuration's state, metrics. Apart from the data port, so that
+//! The admin listener: health, the configuration's state, metrics, purges. Apart from the data port, so that
 //! nothing of it can be reached through the proxy, and no path of the app is taken.
 //!
 //! `/livez` and `/readyz` are for probes that can hold no secret, and tell nothing that is one; they
@@ -8,17 +8,23 @@
 mod guard;
 pub mod healthcheck;
 mod listener;
+mod problem;
+pub mod purge;
 mod routes;
-mod token;
+pub(crate) mod token;
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
 pub use listener::Admin;
 pub use token::{Token, TokenError};
 
-use crate::{address::Listen, reload::status::Report};
+use crate::{
+    address::Listen,
+    purge::{PurgeReport, PurgeRequest},
+    reload::status::Report,
+};
 
 /// The environment variable with the bearer token. Ours alone: a wrapped app does not see it.
 pub const TOKEN_VARIABLE: &str = "SIDECACHE_ADMIN_TOKEN";
@@ -71,7 +77,10 @@ pub enum Health {
     NotReady(Vec<String>),
 }
 
-/// What the listener shows; each is asked on every request and must not block.
+/// Carries out a purge, to its end: nobody stops asking half way.
+pub type Purge = Arc<dyn Fn(PurgeRequest) -> Pin<Box<dyn Future<Output = PurgeReport> + Send>> + Send + Sync>;
+
+/// What the listener shows and does; each is asked on every request and must not block.
 #[derive(Clone)]
 pub struct AdminState {
     /// For `/readyz`.
@@ -80,4 +89,8 @@ pub struct AdminState {
     pub config: Arc<dyn Fn() -> Report + Send + Sync>,
     /// For `/metrics`, as [`crate::telemetry::metrics::Metrics::render`] gives it.
     pub metrics: Arc<dyn Fn() -> Result<String, fmt::Error> + Send + Sync>,
+    /// The names of the rules in force, in their order: a purge may name no other.
+    pub rules: Arc<dyn Fn() -> Vec<Arc<str>> + Send + Sync>,
+    /// For `/purge`.
+    pub purge: Purge,
 }

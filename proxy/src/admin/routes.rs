@@ -7,12 +7,12 @@ use axum::{
     extract::State,
     middleware,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{MethodRouter, get, post},
 };
 use http::{StatusCode, header::CONTENT_TYPE};
 use serde::Serialize;
 
-use super::{AdminState, Health, guard};
+use super::{AdminState, Health, guard, problem::Problem, purge::purge};
 use crate::{reload::status::Report, telemetry::metrics};
 
 const INDEX: &str = concat!(
@@ -24,20 +24,37 @@ const INDEX: &str = concat!(
 /readyz   200 when requests should be sent here, else 503, with reasons
 /config   which configuration is in force, and what became of the last edit
 /metrics  for Prometheus
+/purge    POST {\"urls\": [\"http://host/path\"]}, or tags, rules, all: it goes on every sidecar
+/openapi.json  all of this, for programs
 "
 );
 
+/// OpenAPI 3.1.
+const DESCRIPTION: &str = include_str!("openapi.json");
+
 /// `get` answers `HEAD` too, and anything else 405 with `Allow`.
 pub(super) fn router(state: AdminState) -> Router {
-    Router::new()
-        .route("/", get(INDEX))
-        .route("/livez", get("live\n"))
-        .route("/readyz", get(ready))
-        .route("/config", get(config))
-        .route("/metrics", get(scrape))
-        .fallback((StatusCode::NOT_FOUND, "There is nothing here; / says what there is.\n"))
+    let router = routes().into_iter().fold(Router::new(), |all, (path, route)| all.route(path, route));
+    router
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here; / says what there is"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not by this method; Allow says by which")
+        })
         .layer(middleware::from_fn(guard::check))
         .with_state(state)
+}
+
+/// Every path, and what answers there.
+fn routes() -> [(&'static str, MethodRouter<AdminState>); 7] {
+    [
+        ("/", get(INDEX)),
+        ("/livez", get("live\n")),
+        ("/readyz", get(ready)),
+        ("/config", get(config)),
+        ("/metrics", get(scrape)),
+        ("/purge", post(purge)),
+        ("/openapi.json", get(([(CONTENT_TYPE, "application/json")], DESCRIPTION))),
+    ]
 }
 
 #[derive(Serialize)]
@@ -128,7 +145,21 @@ async fn scrape(State(state): State<AdminState>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+
+    #[test]
+    fn every_path_is_described_and_no_other() {
+        let described: Value = serde_json::from_str(DESCRIPTION).unwrap();
+        let described: Vec<&String> = described["paths"].as_object().unwrap().keys().collect();
+        let mut paths = routes().map(|(path, _)| path);
+        paths.sort_unstable();
+        assert_eq!(described, paths);
+        for path in paths {
+            assert!(INDEX.contains(&format!("\n{path} ")) || path == "/", "{path}");
+        }
+    }
 
     #[test]
     fn times_are_rfc_3339() {

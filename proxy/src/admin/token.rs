@@ -1,9 +1,12 @@
 //! The bearer token (RFC 6750).
 
-use std::{fmt, io, path::Path};
+use std::{env, fmt, io, path::Path};
 
 use blake3::Hash;
+use http::HeaderValue;
 use thiserror::Error;
+
+use super::TOKEN_VARIABLE;
 
 /// A token that can be guessed is none.
 const SHORTEST: usize = 16;
@@ -34,9 +37,7 @@ impl Token {
     /// # Errors
     /// It is too short or cannot be sent in a header field.
     pub fn new(secret: &str) -> Result<Self, TokenError> {
-        let secret = secret.trim();
-        let fits = secret.len() >= SHORTEST && secret.bytes().all(|byte| byte.is_ascii_graphic());
-        if fits { Ok(Self(blake3::hash(secret.as_bytes()))) } else { Err(TokenError::Unfit) }
+        Ok(Self(blake3::hash(trimmed(secret)?.as_bytes())))
     }
 
     /// Takes the token from a file, as secrets are mounted.
@@ -44,9 +45,7 @@ impl Token {
     /// # Errors
     /// The file cannot be read, or what is in it will not do.
     pub fn from_file(path: &Path) -> Result<Self, TokenError> {
-        let secret = std::fs::read_to_string(path)
-            .map_err(|source| TokenError::File { path: path.display().to_string(), source })?;
-        Self::new(&secret)
+        Self::new(&read(path)?)
     }
 
     /// Whether `presented` is the token. Hashes are compared, in constant time: how long it takes
@@ -60,6 +59,36 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")
     }
+}
+
+/// The secret in this file, or else the one in the environment, if there is one.
+pub(crate) fn secret(file: Option<&Path>) -> Result<Option<String>, TokenError> {
+    match (file, env::var_os(TOKEN_VARIABLE)) {
+        (Some(file), _) => read(file).map(Some),
+        // One that is no text must not open the listener to everybody.
+        (None, Some(secret)) if !secret.is_empty() => Ok(Some(secret.to_string_lossy().into_owned())),
+        (None, _) => Ok(None),
+    }
+}
+
+/// The value of `Authorization` that presents a secret.
+pub(super) fn credentials(secret: &str) -> Result<HeaderValue, TokenError> {
+    let text = format!("Bearer {}", trimmed(secret)?);
+    let mut value = HeaderValue::try_from(text).map_err(|_| TokenError::Unfit)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn read(path: &Path) -> Result<String, TokenError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| TokenError::File { path: path.display().to_string(), source })
+}
+
+/// Without blanks and line ends around it.
+fn trimmed(secret: &str) -> Result<&str, TokenError> {
+    let secret = secret.trim();
+    let fits = secret.len() >= SHORTEST && secret.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(secret) } else { Err(TokenError::Unfit) }
 }
 
 #[cfg(test)]

@@ -1,16 +1,22 @@
 //! What the admin listener shows of a running sidecar.
 
-use std::{future::pending, path::Path, sync::Arc, time::SystemTime};
+use std::{
+    future::pending,
+    path::Path,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use tokio::sync::watch;
 
 use super::{RunError, serving::Phase};
 use crate::{
     address::Listen,
-    admin::{Admin, AdminState, Health, TOKEN_VARIABLE, Token},
+    admin::{self, Admin, AdminState, Health, Token},
     app::App,
+    purge::{Mode, PurgeReport, PurgeRequest, PurgeUrl, Reached},
     reload::status::Status,
-    store::{redis::Health as RedisHealth, tiers::Tiers},
+    store::{Store, redis::Health as RedisHealth, tiers::Tiers},
     telemetry::{log::Log, metrics::Metrics, snapshot},
 };
 
@@ -32,11 +38,14 @@ impl Panel {
             tracing::info!(%address, "the admin listener is open");
         }
         let (app, phase) = (Arc::clone(&self.app), self.phase.clone());
+        let (named, purged) = (Arc::clone(&self.app), Arc::clone(&self.app));
         let (status, metrics) = (Arc::clone(&self.status), Arc::clone(&self.metrics));
         let state = AdminState {
             health: Arc::new(move || health(&app, *phase.borrow())),
             config: Arc::new(move || status.report()),
             metrics: Arc::new(move || metrics.render()),
+            rules: Arc::new(move || named.live().rules.names()),
+            purge: Arc::new(move |request| Box::pin(purge(Arc::clone(&purged), request))),
         };
         // Open to the very end: a probe must be able to see that the sidecar drains.
         tokio::spawn(admin.serve(state, pending()));
@@ -45,12 +54,7 @@ impl Panel {
 }
 
 fn token(file: Option<&Path>) -> Result<Option<Token>, RunError> {
-    match (file, std::env::var_os(TOKEN_VARIABLE)) {
-        (Some(file), _) => Ok(Some(Token::from_file(file)?)),
-        // One that is no text must not open the listener to everybody.
-        (None, Some(secret)) if !secret.is_empty() => Ok(Some(Token::new(&secret.to_string_lossy())?)),
-        (None, _) => Ok(None),
-    }
+    Ok(admin::token::secret(file)?.map(|secret| Token::new(&secret)).transpose()?)
 }
 
 /// Redis missing is no reason to send the requests elsewhere: they are answered all the same.
@@ -72,6 +76,25 @@ fn health(app: &App, phase: Phase) -> Health {
             }
         },
     }
+}
+
+/// So far a process alone purges by URL: what is stored goes, and what is being fetched is not stored.
+async fn purge(app: Arc<App>, request: PurgeRequest) -> PurgeReport {
+    let begun = Instant::now();
+    let by_url = request.tags.is_empty() && request.rules.is_empty() && !request.everything;
+    let reached = match &app.store {
+        Tiers::Memory(store) if by_url && request.mode == Mode::Hard => {
+            let live = app.live();
+            let targets = request.urls.iter().flat_map(PurgeUrl::targets);
+            let keys: Vec<_> = targets.flat_map(|target| live.resource_keys(target)).collect();
+            keys.iter().for_each(|key| app.generations.advance(key));
+            app.flights.close_all(&keys);
+            let removed = store.remove(&keys).await;
+            removed.map_or_else(|error| Reached::Unsupported(error.to_string()), |()| Reached::Fleet)
+        }
+        _ => Reached::Unsupported("so far only URLs can be purged, not soft, and not with Redis".to_owned()),
+    };
+    PurgeReport { epoch: None, reached, members: 1, waited: begun.elapsed() }
 }
 
 /// Everything that is measured.

@@ -8,6 +8,7 @@ mod signals;
 mod state;
 
 use std::{
+    fmt,
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -24,9 +25,10 @@ use crate::{
     admin::{
         AdminError, TokenError,
         healthcheck::{self, NotReady},
+        purge::command::{self, PurgeFailed},
     },
     app::App,
-    cli::{Healthcheck, Run},
+    cli::{Healthcheck, Purge, Run},
     clock::Clock,
     config::{self, Config, ConfigErrors},
     reload::{Reloader, status::Status},
@@ -88,6 +90,9 @@ pub enum RunError {
     /// The sidecar that was asked is not ready.
     #[error("{0}")]
     NotReady(#[from] NotReady),
+    /// What was to be purged may not be, or not everywhere.
+    #[error("{0}")]
+    Purge(#[from] PurgeFailed),
     /// The system refuses something else.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -177,11 +182,24 @@ fn listening(server: &Server, listen: &[Listen]) -> String {
 /// What is wrong with it.
 pub fn check(file: &Path) -> Result<ExitCode, RunError> {
     let config = Config::load(file, &environment)?;
-    match write!(io::stdout(), "{}", config.describe()) {
-        // Who reads no further, as `head` does, has seen enough.
+    print(format_args!("{}", config.describe()))
+}
+
+/// Who reads no further, as `head` does, has seen enough.
+fn print(text: fmt::Arguments<'_>) -> Result<ExitCode, RunError> {
+    match io::stdout().write_fmt(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// `sidecache purge`: asks a running sidecar, and prints what became of it.
+///
+/// # Errors
+/// It is not known to have been purged everywhere.
+pub fn purge(options: &Purge) -> Result<ExitCode, RunError> {
+    let done = to_the_end(runtime()?, command::ask(options))?;
+    print(format_args!("{done}\n"))
 }
 
 /// `sidecache healthcheck`: 0 when a running sidecar is ready; 1 when not, or when it cannot be asked,

@@ -1,5 +1,5 @@
-//! The smallest client: does something answer there? For the app that is being waited for, and for
-//! `sidecache healthcheck`.
+//! The smallest client: does something answer there, and what? For the app that is being waited for,
+//! and for the commands that ask a running sidecar.
 
 use std::{
     fmt, io,
@@ -8,9 +8,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::Empty;
-use hyper::client::conn::http1;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -99,19 +99,29 @@ pub async fn connect(address: &Address) -> io::Result<Box<dyn Connection>> {
 /// # Errors
 /// No connection, or no answer that is HTTP.
 pub async fn get(address: &Address, path: &str) -> io::Result<StatusCode> {
+    let request = Request::get(path).body(Full::default()).map_err(io::Error::other)?;
+    Ok(send(address, request).await?.status())
+}
+
+/// The answer to a request, on a connection of its own. Its target is a path; the fields that say from
+/// whom and to whom it goes are set here. The caller sets the limit of time.
+///
+/// # Errors
+/// No connection, or no answer that is HTTP.
+pub async fn send(address: &Address, mut request: Request<Full<Bytes>>) -> io::Result<Response<Incoming>> {
     let stream = connect(address).await?;
     let host = match address {
-        Address::Tcp { .. } => address.to_string(),
-        Address::Unix(_) => "localhost".to_owned(),
+        Address::Tcp { .. } => HeaderValue::try_from(address.to_string()).map_err(io::Error::other)?,
+        Address::Unix(_) => HeaderValue::from_static("localhost"),
     };
-    let request = Request::get(path)
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, concat!("sidecache/", env!("CARGO_PKG_VERSION")))
-        .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(io::Error::other)?;
+    let agent = HeaderValue::from_static(concat!("sidecache/", env!("CARGO_PKG_VERSION")));
+    request.headers_mut().extend([
+        (header::HOST, host),
+        (header::USER_AGENT, agent),
+        (header::CONNECTION, HeaderValue::from_static("close")),
+    ]);
     let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     // It ends by itself once `send` and the response are dropped.
     tokio::spawn(connection);
-    send.send_request(request).await.map(|response| response.status()).map_err(io::Error::other)
+    send.send_request(request).await.map_err(io::Error::other)
 }

@@ -32,6 +32,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "key",
             "limits",
             "policy",
+            "purge",
             "routes",
             "status",
             "stored",
