@@ -18,9 +18,9 @@
 //! | 10 store | [`fill`] | what may be stored is, when it is whole |
 //!
 //! Beside the path: [`config`] reads the file and [`reload`] notices its edits, [`app`] holds what
-//! it says, [`status`] names the outcomes, [`error`] writes the proxy's own answers, [`observe`] is
-//! told of every exchange, [`telemetry`] logs and counts it, [`admin`] shows it, [`cli`],
-//! [`run`] and [`wrap`] are the command.
+//! it says, [`tags`] are what a purge can name, [`status`] names the outcomes, [`error`] writes the
+//! proxy's own answers, [`observe`] is told of every exchange, [`telemetry`] logs and counts it,
+//! [`admin`] shows it, [`cli`], [`run`] and [`wrap`] are the command.
 
 pub mod address;
 pub mod admin;
@@ -57,6 +57,7 @@ pub mod spool;
 pub mod status;
 pub mod store;
 pub mod stored;
+pub mod tags;
 pub mod tally;
 pub mod telemetry;
 pub mod upstream;

@@ -34,6 +34,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "routes",
             "status",
             "stored",
+            "tags",
         ],
     ),
     (Layer::Seam, &["clock", "interim", "message", "observe", "store"]),
