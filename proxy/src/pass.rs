@@ -37,7 +37,7 @@ pub async fn pass(
     rule: Option<&Rule>,
 ) -> Reply {
     let posting = rule.and_then(|rule| Posting::begin(app, request, rule));
-    let mut reply = match live.upstream.send(forward::passed(request, live, body)).await {
+    let reply = match live.upstream.send(forward::passed(request, live, body)).await {
         Err(error) => Failure::of_fetch(&error).reply(),
         Ok(fetched) => {
             invalidate(app, live, request, &fetched.head).await;
@@ -47,8 +47,10 @@ pub async fn pass(
             }
         }
     };
-    reply.rule = rule.map(|rule| Arc::clone(&rule.name));
-    reply
+    match rule {
+        Some(rule) => respond::under(rule, reply),
+        None => reply,
+    }
 }
 
 /// A POST whose answer may serve later GETs.
