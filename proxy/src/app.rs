@@ -14,7 +14,7 @@ use crate::{
     limits::{Limits, Timeouts},
     purges::Purges,
     refreshes::Refreshes,
-    routes::{Rules, host_matches},
+    routes::{PurgeOn, Rules, host_matches},
     store::tiers::Tiers,
     upstream::Upstream,
 };
@@ -39,6 +39,8 @@ pub struct App {
 pub struct Live {
     /// `routes:`
     pub rules: Rules,
+    /// `purge_on:`
+    pub purge_on: Vec<PurgeOn>,
     /// `upstream:`
     pub upstream: Arc<Upstream>,
     /// `hosts:`, normalised.

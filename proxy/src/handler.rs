@@ -53,7 +53,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
     let ask = Ask { app, live, request, rule, cache, admission: &admission, key, selector };
     let mut visit = app.store.visit();
     let mut landings = Some(app.flights.landings(key));
-    let mut reply = loop {
+    let reply = loop {
         let lookup = visit.lookup(key, &selector).await;
         let now = app.clock.now();
         match decide(found(&lookup), &admission, cache, rule.fingerprint, now) {
@@ -79,8 +79,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
             }
         }
     };
-    reply.rule = Some(Arc::clone(&rule.name));
-    reply
+    respond::under(rule, reply)
 }
 
 /// What was found, as the answer.

@@ -258,6 +258,20 @@ impl Lines {
         }
     }
 
+    /// Those that are not of a field of these names.
+    #[must_use]
+    pub fn without(&self, names: &[HeaderName]) -> Self {
+        let of_these = |name: &[u8]| names.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()));
+        if !LineIter(&self.0).any(|(name, _)| of_these(name)) {
+            return self.clone();
+        }
+        let mut out = BytesMut::with_capacity(self.0.len());
+        for (name, value) in LineIter(&self.0).filter(|(name, _)| !of_these(name)) {
+            put_line(&mut out, name, value);
+        }
+        Self(out.freeze())
+    }
+
     /// The bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &Bytes {
@@ -411,6 +425,20 @@ mod tests {
         append_via(&mut headers, Version::HTTP_11, "me");
         assert_eq!(headers.get_all(VIA).iter().collect::<Vec<_>>(), ["1.0 a, 1.1 b (x), 1.1 me"]);
         assert!(has_passed_here(&headers, "me"));
+    }
+
+    #[test]
+    fn lines_without_some_names_are_the_others_in_order() {
+        let lines = Lines::checked(Bytes::from_static(b"a: 1\r\nB: 2\r\nab: 3\r\na: 4\r\nc: \r\n")).unwrap();
+        let without = |names: &[&'static str]| {
+            let names: Vec<_> = names.iter().map(|name| HeaderName::from_static(name)).collect();
+            lines.without(&names).as_bytes().clone()
+        };
+        assert_eq!(without(&["a", "b", "x"]), "ab: 3\r\nc: \r\n");
+        assert_eq!(without(&["c"]), "a: 1\r\nB: 2\r\nab: 3\r\na: 4\r\n");
+        assert_eq!(without(&["a", "ab", "b", "c"]), "");
+        assert_eq!(without(&["x"]).as_ptr(), lines.as_bytes().as_ptr(), "nothing is copied in vain");
+        assert_eq!(Lines::default().without(&[DATE]), Lines::default());
     }
 
     #[test]

@@ -18,9 +18,10 @@
 //! | 10 store | [`fill`] | what may be stored is, when it is whole |
 //!
 //! Beside the path: [`config`] reads the file and [`reload`] notices its edits, [`app`] holds what
-//! it says, [`status`] names the outcomes, [`purge`] what can be purged, [`error`] writes the proxy's own answers, [`observe`] is
-//! told of every exchange, [`telemetry`] logs and counts it, [`admin`] shows it, [`cli`],
-//! [`run`] and [`wrap`] are the command.
+//! it says, [`tags`], [`epoch`] and [`purge`] are the words of a purge and [`purges`] what is known of
+//! them, [`status`] names the outcomes, [`error`] writes the proxy's own answers, [`observe`] is told of
+//! every exchange, [`telemetry`] logs and counts it, [`admin`] shows it, [`cli`], [`run`] and [`wrap`] are
+//! the command.
 
 pub mod address;
 pub mod admin;
@@ -45,6 +46,7 @@ pub mod limits;
 pub mod message;
 pub mod miss;
 pub mod observe;
+pub mod obsolete;
 pub mod pass;
 pub mod policy;
 pub mod purge;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, HeaderName, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::upgrade::OnUpgrade;
 use thiserror::Error;
@@ -172,6 +172,18 @@ pub enum Fields {
     Map(HeaderMap),
     /// Those of a stored response, ready for the wire.
     Lines(Lines),
+}
+
+impl Fields {
+    /// Removes all lines of these names.
+    pub fn remove(&mut self, names: &[HeaderName]) {
+        match self {
+            Self::Map(fields) => names.iter().for_each(|name| {
+                fields.remove(name);
+            }),
+            Self::Lines(lines) => *lines = lines.without(names),
+        }
+    }
 }
 
 /// The body of an answer.

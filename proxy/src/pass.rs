@@ -5,7 +5,6 @@ use std::sync::Arc;
 use http::{Method, response::Parts};
 
 use crate::{
-    admit::Head,
     app::{App, Live},
     ask::Ask,
     epoch::Epoch,
@@ -15,8 +14,8 @@ use crate::{
     key::ResourceKey,
     message::{Reply, Request, RequestBody},
     miss::keep,
+    obsolete::after_write,
     policy::{
-        invalidation::obsolete,
         posted::represents_target,
         request::{Admission, forbids_storing, has_unkeyed_credentials},
         rule::CacheRule,
@@ -24,7 +23,7 @@ use crate::{
     respond,
     routes::Rule,
     status::{Forward, Outcome},
-    store::{Purge, Selector, Store, Wait},
+    store::Selector,
     upstream::Fetched,
 };
 
@@ -38,18 +37,20 @@ pub async fn pass(
     rule: Option<&Rule>,
 ) -> Reply {
     let posting = rule.and_then(|rule| Posting::begin(app, request, rule));
-    let mut reply = match live.upstream.send(forward::passed(request, live, body)).await {
+    let reply = match live.upstream.send(forward::passed(request, live, body)).await {
         Err(error) => Failure::of_fetch(&error).reply(),
         Ok(fetched) => {
-            let own = invalidate(app, live, request, &fetched.head).await;
+            let own = after_write(app, live, request, &fetched.head).await;
             match posting.filter(|posting| posting.may_be_stored(request, &fetched.head)) {
                 Some(posting) => posting.outliving(own).store(app, live, request, forward, fetched).await,
                 None => respond::fetched(fetched, Outcome::Forward(forward), app.clock.now()),
             }
         }
     };
-    reply.rule = rule.map(|rule| Arc::clone(&rule.name));
-    reply
+    match rule {
+        Some(rule) => respond::under(rule, reply),
+        None => reply,
+    }
 }
 
 /// A POST whose answer may serve later GETs.
@@ -100,24 +101,5 @@ impl<'r> Posting<'r> {
         let selector = Selector { headers: &request.head.headers, keyed: &cache.key };
         let (key, admission) = (&key, &Admission::default());
         keep(Ask { app, live, request, rule, cache, admission, key, selector }, forward, fetched, begun).await
-    }
-}
-
-/// Purges what has changed.
-async fn invalidate(app: &App, live: &Live, request: &Request, told: &Parts) -> Option<Epoch> {
-    let Head { target, method, .. } = &request.head;
-    let targets = obsolete(target, method, told.status, &told.headers);
-    let resources: Vec<_> = targets.iter().flat_map(|target| live.resource_keys(target)).collect();
-    if resources.is_empty() {
-        return None;
-    }
-    let purge = Purge { resources, ..Purge::default() };
-    match app.store.purge(&purge, Wait::ForStore, app.clock.now()).await {
-        Ok(purged) => Some(purged.epoch),
-        Err(error) => {
-            let path = target.path();
-            tracing::warn!(%error, path, "Redis has not yet removed what a write made obsolete; until it has, only this sidecar knows");
-            None
-        }
     }
 }

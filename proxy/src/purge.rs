@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::HOST};
 use thiserror::Error;
 
-use crate::admit::{Scheme, Target, TargetError, normalise_authority};
+use crate::{
+    admit::{Scheme, Target, TargetError, normalise_authority},
+    epoch::{Epoch, Mode},
+};
 
 /// What is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,21 +28,11 @@ pub struct PurgeRequest {
     pub wait: bool,
 }
 
-/// What becomes of that which is purged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// It is not used any more.
-    Hard,
-    /// It is stale: it may be asked about, and served where stale responses may be.
-    Soft,
-}
-
 /// What became of a purge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PurgeReport {
-    /// The fleet's number for it: microseconds of Redis' time, growing. None where Redis did not give
-    /// one, or there is none.
-    pub epoch: Option<u64>,
+    /// Its place among the purges of the fleet. None where Redis did not take it.
+    pub epoch: Option<Epoch>,
     /// How far it came.
     pub reached: Reached,
     /// The live sidecars that it went to, this one among them.
@@ -57,8 +50,6 @@ pub enum Reached {
     Asked,
     /// This sidecar alone has applied it: Redis did not take it.
     LocalOnly(String),
-    /// Nothing was purged: such a purge cannot be had here.
-    Unsupported(String),
 }
 
 /// A URL, as clients write it, and the targets that requests for it have here.

@@ -25,12 +25,27 @@ use crate::{
     flight::Shared,
     headers::{Lines, ensure_date, remove_hop_by_hop, take_own},
     message::{BoxError, Fields, Reply, ReplyBody, Request},
-    policy::{facts::ResponseFacts, range::RangeRequest, reuse::Freshness, validation::is_not_modified},
+    policy::{
+        facts::ResponseFacts, range::RangeRequest, reuse::Freshness, tags::TAG_FIELDS,
+        validation::is_not_modified,
+    },
+    routes::Rule,
     spool::SpoolReader,
     status::{Forward, Outcome},
     stored::Stored,
     upstream::{Fetched, Framing},
 };
+
+/// An answer as the rule that its request matched has it: by the rule's name, and without the tags that
+/// it keeps from clients.
+#[must_use]
+pub fn under(rule: &Rule, mut reply: Reply) -> Reply {
+    reply.rule = Some(Arc::clone(&rule.name));
+    if rule.cache.as_ref().is_some_and(|cache| cache.strip_tags) {
+        reply.fields.remove(&TAG_FIELDS);
+    }
+    reply
+}
 
 /// A stored response, or what the request asks for of it.
 #[must_use]

@@ -123,6 +123,8 @@ pub enum Detail {
     VaryStar,
     /// More fields in `Vary` than are told apart.
     VaryTooLong,
+    /// More tags than a purge could find it by.
+    TooManyTags,
     /// Longer than `max_body`.
     TooLarge,
     /// Its end is not marked, so that a cut could not be told from it.
@@ -177,6 +179,7 @@ impl Detail {
             Self::SetCookie => "set-cookie",
             Self::VaryStar => "vary-star",
             Self::VaryTooLong => "vary-too-long",
+            Self::TooManyTags => "too-many-tags",
             Self::TooLarge => "too-large",
             Self::NoLength => "no-length",
             Self::Head => "head",

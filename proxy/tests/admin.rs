@@ -47,7 +47,7 @@ struct Rig {
 
 /// A purge that reaches nobody.
 fn purges_nothing() -> Purge {
-    let reached = Reached::Unsupported("this is a test".to_owned());
+    let reached = Reached::LocalOnly("this is a test".to_owned());
     let report = PurgeReport { epoch: None, reached, members: 1, waited: Duration::ZERO };
     Arc::new(move |_| Box::pin(std::future::ready(report.clone())))
 }

@@ -15,6 +15,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -167,9 +168,37 @@ fn every_rule_has_the_targeted_fields() {
             parse(&format!("{line}\nroutes: [{{ match: /a, cache: 1m }}, {{ match: /b, cache: origin }}]"));
         let rules: Vec<_> =
             config.rules.iter().map(|rule| rule.cache.clone().unwrap().targeted.clone()).collect();
-        assert_eq!(rules, [wanted, wanted].map(std::sync::Arc::from), "{line}");
+        assert_eq!(rules, [wanted, wanted].map(Arc::from), "{line}");
         assert_eq!(&*config.targeted_cache_control, wanted, "{line}");
     }
+}
+
+#[test]
+fn tags_and_what_purges_them() {
+    let rule = cache("{ ttl: 60s, tags: [a, B-1], strip_tags: true }").unwrap();
+    assert_eq!(rule.tags.iter().map(|tag| &**tag).collect::<Vec<_>>(), ["a", "B-1"]);
+    assert!(rule.strip_tags);
+    // What is stored keeps the tags that it has, and clients get what the rule of today lets through.
+    assert_eq!(rule.fingerprint(), cache("60s").unwrap().fingerprint());
+    assert_eq!(cache("{ ttl: 60s, tags: [], strip_tags: false }"), cache("60s"));
+    let rules = "routes: [{ match: /list, name: list, cache: 60s }]";
+    assert_eq!(parse(rules).purge_on, []);
+    let config = parse(&format!(
+        "{rules}\npurge_on: [{{ match: /a/*, tags: a, rules: list }}, \
+         {{ match: /b, methods: POST, host: A.test, tags: [b], soft: true }}]"
+    ));
+    // What is switched off in a hurry keeps its name.
+    for switched_off in ["routes: []", "routes: [{ match: /list, name: list, cache: off }]"] {
+        let config = parse(&format!("{switched_off}\npurge_on: [{{ match: /a, rules: [list] }}]"));
+        assert_eq!(*config.purge_on[0].rules, [Arc::from("list")], "{switched_off}");
+    }
+    let pattern = |text| sidecache::routes::Pattern::parse(text).unwrap();
+    let (first, second) = (&config.purge_on[0], &config.purge_on[1]);
+    assert_eq!((&first.pattern, &first.methods, &first.host), (&pattern("/a/*"), &None, &None));
+    assert_eq!((&*first.tags, &*first.rules, first.soft), (&["a".into()][..], &["list".into()][..], false));
+    assert_eq!((&second.pattern, second.host.as_deref()), (&pattern("/b"), Some("a.test")));
+    assert_eq!(second.methods, Some(vec![http::Method::POST]));
+    assert_eq!((&*second.tags, second.rules.len(), second.soft), (&["b".into()][..], 0, true));
 }
 
 #[test]

@@ -124,7 +124,8 @@ fn the_defaults_are_the_code_s() {
         let row = rows.iter().find(|row| quoted(&row[0]) == [key]).unwrap_or_else(|| panic!("no row {key}"));
         quoted(&row[1])[0].to_owned()
     };
-    let keys = ["override", "ignore", "status", "credentials", "set_cookie", "max_body", "tags"];
+    let keys =
+        ["override", "ignore", "status", "credentials", "set_cookie", "max_body", "tags", "strip_tags"];
     let mut cache: Vec<String> = keys.iter().map(|key| format!("{key}: {}", default(key))).collect();
     let key =
         ["query", "headers", "cookies"].map(|part| format!("{part}: {}", default(&format!("key.{part}"))));
@@ -143,7 +144,7 @@ fn the_defaults_are_the_code_s() {
 
 #[test]
 fn every_key_of_the_file_is_in_a_table() {
-    let files = ["mod", "bounds", "cache", "cache_key", "route", "store"];
+    let files = ["mod", "bounds", "cache", "cache_key", "purge_on", "route", "store"];
     let files = files.map(|name| format!("proxy/src/config/{name}.rs"));
     let known: BTreeSet<String> = files.iter().flat_map(|file| literals(file, "known: &[", "]")).collect();
     let rows = table(["key", "default"]);

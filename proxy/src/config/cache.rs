@@ -11,6 +11,7 @@ use super::{
     scalar::{duration, show_size, size, switch},
     store::LargestBody,
     suggest::nearest,
+    tags::tags,
 };
 use crate::policy::rule::{CacheRule, ClientControl, Credentials, Ignore, SetCookie};
 
@@ -29,6 +30,7 @@ const KEYS: Keys = Keys {
         "set_cookie",
         "client_control",
         "tags",
+        "strip_tags",
         "max_body",
     ],
     later: &["shadow"],
@@ -63,6 +65,11 @@ const KEYS: Keys = Keys {
         ("auth", "did you mean `credentials`?"),
         ("authorization", "did you mean `credentials`?"),
         ("max_size", "did you mean `max_body`?"),
+        ("tag", "did you mean `tags`?"),
+        ("cache_tag", "did you mean `tags`?"),
+        ("cache_tags", "did you mean `tags`?"),
+        ("surrogate_key", "did you mean `tags`?"),
+        ("surrogate_keys", "did you mean `tags`?"),
         ("methods", "`methods` belongs beside `cache`, in the rule"),
         ("match", "`match` belongs beside `cache`, in the rule"),
     ],
@@ -130,7 +137,7 @@ fn map(reader: &mut Reader<'_>, entries: &Entries<'_>, largest_body: LargestBody
     if let Some(at) = entries.get("max_body") {
         rule.max_body = max_body(reader, at, largest_body).unwrap_or(rule.max_body);
     }
-    not_yet(reader, entries);
+    tagging(reader, entries, &mut rule);
     rule
 }
 
@@ -231,9 +238,11 @@ fn max_body(reader: &mut Reader<'_>, at: &At<'_>, largest_body: LargestBody) -> 
     })
 }
 
-/// A key whose effect is not built: its default is accepted.
-fn not_yet(reader: &mut Reader<'_>, entries: &Entries<'_>) {
-    if let Some(at) = entries.get("tags").filter(|at| at.items().is_none_or(|tags| !tags.is_empty())) {
-        reader.wrong(at, Wrong::new("`tags` is not supported yet", "remove it, or write []"));
+fn tagging(reader: &mut Reader<'_>, entries: &Entries<'_>, rule: &mut CacheRule) {
+    if let Some(names) = entries.get("tags").and_then(|at| tags(reader, at)) {
+        rule.tags = names;
+    }
+    if let Some(strip) = entries.get("strip_tags").and_then(|at| reader.scalar(at, "true or false", switch)) {
+        rule.strip_tags = strip;
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     key::QueryPolicy,
     policy::rule::{CacheRule, ClientControl, Credentials, SetCookie},
-    routes::Rule,
+    routes::{PurgeOn, Rule},
 };
 
 impl Config {
@@ -51,6 +51,10 @@ impl fmt::Display for Description<'_> {
             write_rule(f, place + 1, rule)?;
         }
         writeln!(f, "  what matches no rule passes straight through")?;
+        for (place, entry) in config.purge_on.iter().enumerate() {
+            let head = if place == 0 { "\npurges, after writes that succeed\n" } else { "" };
+            writeln!(f, "{head}  {}. {}", place + 1, purges(entry))?;
+        }
         for (place, warning) in config.warnings.iter().enumerate() {
             let head = if place == 0 { "\nwarnings\n" } else { "" };
             writeln!(f, "{head}  {warning}")?;
@@ -101,6 +105,19 @@ fn timeouts(config: &Config) -> String {
         ("drain", timeouts.drain),
     ];
     shown(&named.map(|(name, length)| format!("{name} {}", show_duration(length))))
+}
+
+fn purges(entry: &PurgeOn) -> String {
+    let methods = match &entry.methods {
+        Some(methods) => shown(methods),
+        None => "every unsafe method".to_owned(),
+    };
+    let host = entry.host.as_ref().map(|host| format!(", host {host}")).unwrap_or_default();
+    let tags = entry.tags.iter().map(|tag| format!("what is tagged {tag}"));
+    let named: Vec<String> =
+        tags.chain(entry.rules.iter().map(|rule| format!("what the rule {rule} stored"))).collect();
+    let soft = if entry.soft { "marks stale" } else { "removes" };
+    format!("{} ({methods}{host}) {soft} {}", entry.pattern, named.join(", "))
 }
 
 fn write_rule(f: &mut fmt::Formatter<'_>, place: usize, rule: &Rule) -> fmt::Result {
@@ -207,6 +224,12 @@ fn conditions(cache: &CacheRule) -> Vec<String> {
     };
     lines.push(control.to_owned());
     lines.push(format!("bodies over {} are not stored", show_size(cache.max_body)));
+    if !cache.tags.is_empty() {
+        lines.push(format!("tagged {}, beside what the app says", shown(&cache.tags)));
+    }
+    if cache.strip_tags {
+        lines.push("clients do not get Cache-Tag, Surrogate-Key and Cache-Groups".to_owned());
+    }
     lines
 }
 

@@ -10,6 +10,7 @@ mod expand;
 mod mask;
 mod network;
 mod problem;
+mod purge_on;
 mod reader;
 mod reload;
 mod route;
@@ -17,6 +18,7 @@ mod scalar;
 mod snippet;
 mod store;
 mod suggest;
+mod tags;
 mod targeted;
 mod yaml;
 
@@ -37,7 +39,7 @@ use crate::{
     address::{Listen, UpstreamUrl},
     limits::{Limits, Timeouts},
     policy::rule::CacheRule,
-    routes::Rules,
+    routes::{PurgeOn, Rules},
 };
 
 /// What a file says, checked as a whole.
@@ -63,6 +65,8 @@ pub struct Config {
     pub targeted_cache_control: Arc<[HeaderName]>,
     /// What is cached.
     pub rules: Rules,
+    /// Which writes purge more than their own URL.
+    pub purge_on: Vec<PurgeOn>,
     /// What is allowed but seldom meant; for the log, at start and after a reload.
     pub warnings: Vec<String>,
 }
@@ -74,6 +78,7 @@ const KEYS: Keys = Keys {
         "upstream",
         "store",
         "routes",
+        "purge_on",
         "hosts",
         "trusted_proxies",
         "limits",
@@ -100,6 +105,9 @@ const KEYS: Keys = Keys {
         ("prefix", "write store: { prefix: … }"),
         ("cache", "`cache` belongs in a rule of `routes`"),
         ("ttl", "`ttl` belongs in a rule of `routes`"),
+        ("tags", "`tags` belongs in `cache` of a rule, or in `purge_on`"),
+        ("purge", "did you mean `purge_on`?"),
+        ("purges", "did you mean `purge_on`?"),
         ("timeout", "did you mean `timeouts`?"),
         ("cdn_cache_control", "did you mean `targeted_cache_control`?"),
         ("trusted", "did you mean `trusted_proxies`?"),
@@ -176,9 +184,17 @@ fn config(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Config> {
     let targeted = top.get("targeted_cache_control").and_then(|at| targeted::targeted(reader, at));
     let targeted = targeted.map_or_else(|| CacheRule::new(None).targeted, Arc::from);
     let largest_body = store.clone().unwrap_or_default().largest_body();
+    let found_before = reader.problems.len();
     let rules = reader
         .require(&top, "routes", "add routes: with a rule for each path, or routes: [] to cache nothing")
         .and_then(|at| route::rules(reader, &at, largest_body, &targeted));
+    // Of rules that are wrong the names may be too; and `routes: []` switches all of them off at once.
+    let right = rules.as_ref().filter(|_| reader.problems.len() == found_before);
+    let named = right.filter(|rules| rules.iter().len() > 0);
+    let purge_on = match top.get("purge_on") {
+        Some(at) => purge_on::purge_on(reader, at, named),
+        None => Some(Vec::new()),
+    };
     let network = network?;
     Some(Config {
         listen: network.listen,
@@ -191,6 +207,7 @@ fn config(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Config> {
         timeouts: timeouts.unwrap_or_default(),
         targeted_cache_control: targeted,
         rules: rules?,
+        purge_on: purge_on?,
         warnings: Vec::new(),
     })
 }

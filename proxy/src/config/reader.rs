@@ -78,6 +78,11 @@ impl<'n> Entries<'n> {
         self.entries.iter().find(|(name, _)| *name == key).map(|(_, at)| at)
     }
 
+    /// Whether an unknown key was told to be this one: its absence is the same mistake.
+    pub(super) fn has_told_of(&self, key: &str) -> bool {
+        self.advice.iter().any(|said| said.contains(&format!("`{key}`")))
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &(&'n str, At<'n>)> {
         self.entries.iter()
     }
@@ -110,8 +115,7 @@ impl<'e> Reader<'e> {
         advice: &'static str,
     ) -> Option<At<'n>> {
         let found = entries.get(key).cloned();
-        // An unknown key that was told to be this one is the same mistake.
-        if found.is_none() && !entries.advice.iter().any(|said| said.contains(&format!("`{key}`"))) {
+        if found.is_none() && !entries.has_told_of(key) {
             self.wrong(&entries.map, Wrong::new(format!("`{key}` is missing"), advice));
         }
         found

@@ -19,7 +19,7 @@ use crate::{
 
 const KEYS: Keys = Keys {
     known: &["match", "name", "methods", "host", "headers", "cache"],
-    later: &["purge_on"],
+    later: &[],
     foreign: &[
         ("path", "did you mean `match`?"),
         ("paths", "did you mean `match`? One path each"),
@@ -50,11 +50,13 @@ const KEYS: Keys = Keys {
         ("stale_if_error", "`stale_if_error` belongs in `cache`"),
         ("max_body", "`max_body` belongs in `cache`"),
         ("tags", "`tags` belongs in `cache`"),
+        ("strip_tags", "`strip_tags` belongs in `cache`"),
+        ("purge_on", "`purge_on` belongs at the top of the file, with a `match` of its own"),
         ("upstream", "there is one upstream, at the top of the file"),
     ],
 };
 
-const PATH: &str = "one path, /products";
+pub(super) const PATH: &str = "one path, /products";
 
 /// Reads `routes`. `largest_body` is what the store can keep, `targeted` the fields that govern before
 /// `Cache-Control`.
@@ -103,10 +105,9 @@ fn rule(
     targeted: &Arc<[HeaderName]>,
 ) -> Option<Rule> {
     let entries = reader.entries(at, "a rule, `match: /path` with `cache: 300s`", &KEYS)?;
-    let pattern =
-        reader.require(&entries, "match", "add match: /path, or match: /** for everything").and_then(|at| {
-            reader.scalar(&at, PATH, |text| Pattern::parse(text).map_err(|error| explain(&error, text)))
-        });
+    let pattern = reader
+        .require(&entries, "match", "add match: /path, or match: /** for everything")
+        .and_then(|at| reader.scalar(&at, PATH, pattern));
     let methods = optional(reader, &entries, "methods", methods);
     let host =
         optional(reader, &entries, "host", |reader, at| reader.scalar(at, "a host, example.org", host));
@@ -139,13 +140,18 @@ fn rule(
 }
 
 /// A key that may be left out: `None` is a finding, `Some(None)` is left out.
-fn optional<T>(
+pub(super) fn optional<T>(
     reader: &mut Reader<'_>,
     entries: &Entries<'_>,
     key: &str,
     read: impl FnOnce(&mut Reader<'_>, &At<'_>) -> Option<T>,
 ) -> Option<Option<T>> {
     entries.get(key).map_or(Some(None), |at| read(reader, at).map(Some))
+}
+
+/// `match:`
+pub(super) fn pattern(text: &str) -> Result<Pattern, Wrong> {
+    Pattern::parse(text).map_err(|error| explain(&error, text))
 }
 
 fn explain(error: &PatternError, text: &str) -> Wrong {
@@ -168,19 +174,20 @@ fn explain(error: &PatternError, text: &str) -> Wrong {
 }
 
 /// RFC 9110 §9.1: names of methods are case-sensitive tokens.
+pub(super) fn method(text: &str) -> Result<Method, Wrong> {
+    const USUAL: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "QUERY"];
+    let known = Method::from_bytes(text.as_bytes()).ok();
+    match nearest(text, USUAL).filter(|near| *near != text) {
+        Some(near) if known.is_none() || text.bytes().any(|b| b.is_ascii_lowercase()) => Err(Wrong::new(
+            format!("`{text}` is not a method: case counts"),
+            format!("did you mean `{near}`?"),
+        )),
+        _ => known.ok_or_else(|| Wrong::new(format!("`{text}` is not a method"), "write GET")),
+    }
+}
+
 fn methods(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Vec<Method>> {
-    let methods = reader.list(at, "a list of methods, [GET]", |text| {
-        const USUAL: [&str; 9] =
-            ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "QUERY"];
-        let known = Method::from_bytes(text.as_bytes()).ok();
-        match nearest(text, USUAL).filter(|near| *near != text) {
-            Some(near) if known.is_none() || text.bytes().any(|b| b.is_ascii_lowercase()) => Err(Wrong::new(
-                format!("`{text}` is not a method: case counts"),
-                format!("did you mean `{near}`?"),
-            )),
-            _ => known.ok_or_else(|| Wrong::new(format!("`{text}` is not a method"), "write GET")),
-        }
-    })?;
+    let methods = reader.list(at, "a list of methods, [GET]", method)?;
     if methods.is_empty() {
         reader.wrong(at, Wrong::new("an empty list matches no method", "remove `methods` to match all"));
         return None;

@@ -17,10 +17,12 @@ use crate::{
         freshness::ExchangeTimes,
         rule::{Credentials, SetCookie},
         storable::{self, Storable},
+        tags::tags_of,
         vary,
     },
     spool::Spool,
     status::Detail,
+    tags::Tag,
     upstream::Framing,
 };
 
@@ -55,6 +57,9 @@ impl Fill {
         let nominated = self.selecting(vary::nominated(&headers)?);
         let storable = storable::check(&self.admission, &facts, exchange, &self.rule)?;
         let length = provable_length(answer.ends, self.rule.max_body)?;
+        let rule_tags = self.rule.tags.iter().map(|name| Tag::named(name.as_bytes()));
+        let named = tags_of(&headers, rule_tags, self.key.origin())?;
+        let tags = [&*named, &[self.rule_tag]].concat().into();
         headers.remove(CONTENT_LENGTH); // Stated anew with each answer, as is the age.
         headers.remove(AGE);
         if self.rule.set_cookie == SetCookie::Strip {
@@ -78,7 +83,7 @@ impl Fill {
             exchange,
             nominated,
             variant,
-            tags: Box::from([self.rule_tag]),
+            tags,
             part,
             body,
         };

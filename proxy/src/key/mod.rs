@@ -125,23 +125,8 @@ impl ResourceKey {
     /// The key of `target` under a query policy.
     #[must_use]
     pub fn new(target: &Target, query: &QueryPolicy) -> Self {
-        let authority = target.host_field().as_bytes();
         let mut bytes = KeyBytes::new();
-        bytes.push(match target.scheme() {
-            Scheme::Http => b'h',
-            Scheme::Https => b's',
-        });
-        bytes.extend_from_slice(&length_bytes(authority.len()));
-        bytes.extend_from_slice(authority);
-        let forwarded = target.forwarded();
-        for (mark, value) in [(u32::MAX, &forwarded.scheme), (u32::MAX - 1, &forwarded.host)] {
-            if let Some(value) = value {
-                // A length that no path has, so that this part cannot be taken for the next one.
-                bytes.extend_from_slice(&mark.to_le_bytes());
-                bytes.extend_from_slice(&length_bytes(value.len()));
-                bytes.extend_from_slice(value.as_bytes());
-            }
-        }
+        write_origin(target, &mut bytes);
         let path = target.path().as_bytes();
         bytes.extend_from_slice(&length_bytes(path.len()));
         let path_at = bytes.len();
@@ -170,6 +155,13 @@ impl ResourceKey {
         blake3::hash(&self.bytes).as_bytes().first_chunk().map_or(0, |half| u128::from_be_bytes(*half))
     }
 
+    /// What of it is the origin: see [`origin`].
+    #[must_use]
+    pub fn origin(&self) -> &[u8] {
+        let ends = self.path_at.saturating_sub(length_bytes(0).len());
+        self.bytes.get(..ends).unwrap_or_default()
+    }
+
     /// Path and query, for people who read keys.
     #[must_use]
     pub fn readable(&self) -> &[u8] {
@@ -180,6 +172,34 @@ impl ResourceKey {
 impl fmt::Debug for ResourceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ResourceKey({})", self.bytes.escape_ascii())
+    }
+}
+
+/// The origin of a target (RFC 9110 §4.3.1), as every key of it begins: scheme and authority, and what a
+/// trusted proxy says of them. Injective.
+#[must_use]
+pub fn origin(target: &Target) -> Vec<u8> {
+    let mut bytes = KeyBytes::new();
+    write_origin(target, &mut bytes);
+    bytes.into_vec()
+}
+
+fn write_origin(target: &Target, bytes: &mut KeyBytes) {
+    let authority = target.host_field().as_bytes();
+    bytes.push(match target.scheme() {
+        Scheme::Http => b'h',
+        Scheme::Https => b's',
+    });
+    bytes.extend_from_slice(&length_bytes(authority.len()));
+    bytes.extend_from_slice(authority);
+    let forwarded = target.forwarded();
+    for (mark, value) in [(u32::MAX, &forwarded.scheme), (u32::MAX - 1, &forwarded.host)] {
+        if let Some(value) = value {
+            // A length that no path has, so that this part cannot be taken for the next one.
+            bytes.extend_from_slice(&mark.to_le_bytes());
+            bytes.extend_from_slice(&length_bytes(value.len()));
+            bytes.extend_from_slice(value.as_bytes());
+        }
     }
 }
 

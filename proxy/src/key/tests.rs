@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::{KeyPolicy, VariantKey, meaning::MAX_MEMBERS};
+use super::{KeyPolicy, QueryPolicy, ResourceKey, VariantKey, meaning::MAX_MEMBERS, origin};
+use crate::admit::{Scheme, Target};
 
 /// The variant of a request with these lines of one field, which is nominated.
 fn variant(name: &'static str, lines: &[impl AsRef<[u8]>]) -> VariantKey {
@@ -318,6 +319,37 @@ fn spelled(meaning: &BTreeMap<String, u16>, seed: &[usize]) -> Vec<String> {
         }
     }
     lines
+}
+
+#[test]
+fn section_4_3_1_an_origin_is_scheme_host_and_port_and_every_key_begins_with_it() {
+    let target = |scheme, host: &str, path: &str, proto: Option<&str>| {
+        let mut headers = HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_str(host).unwrap())]);
+        headers.extend(proto.map(|proto| {
+            (HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_str(proto).unwrap())
+        }));
+        let mut target = Target::parse(&path.to_owned().into(), &headers, scheme, true).unwrap();
+        target.trust(&headers);
+        target
+    };
+    let ours = target(Scheme::Http, "shop.example", "/a", None);
+    for (same, policy) in [
+        (target(Scheme::Http, "SHOP.example:80", "/", None), QueryPolicy::All),
+        (target(Scheme::Http, "shop.example", "/b/c?d", None), QueryPolicy::All),
+        (target(Scheme::Http, "shop.example", "/b/c?d", None), QueryPolicy::None),
+    ] {
+        assert_eq!(origin(&same), origin(&ours), "{same:?}");
+        assert_eq!(ResourceKey::new(&same, &policy).origin(), origin(&ours), "{same:?}");
+    }
+    for other in [
+        target(Scheme::Https, "shop.example", "/a", None),
+        target(Scheme::Http, "shop.example:8080", "/a", None),
+        target(Scheme::Http, "other.example", "/a", None),
+        target(Scheme::Http, "shop.example", "/a", Some("https")),
+    ] {
+        assert_ne!(origin(&other), origin(&ours), "{other:?}");
+        assert_eq!(ResourceKey::new(&other, &QueryPolicy::All).origin(), origin(&other), "{other:?}");
+    }
 }
 
 proptest! {

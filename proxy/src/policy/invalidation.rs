@@ -9,7 +9,8 @@ use crate::admit::Target;
 
 /// "A cache MUST invalidate the target URI when it receives a non-error status code in response to
 /// an unsafe request method (including methods whose safety is unknown)." Non-error: 2xx and 3xx.
-fn invalidates(method: &Method, status: StatusCode) -> bool {
+#[must_use]
+pub fn invalidates(method: &Method, status: StatusCode) -> bool {
     !method.is_safe() && (status.is_success() || status.is_redirection())
 }
 

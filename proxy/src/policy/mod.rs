@@ -20,6 +20,7 @@
 //! | [`strong`] | RFC 9110 §8.8 | does it change whenever a byte may? |
 //! | [`siblings`] | §4.1, §4.3.1, §4.3.4 | may what others got be the answer? |
 //! | [`invalidation`] | §4.4 | what does a success make obsolete? |
+//! | [`tags`] | RFC 9875 | by what can it be purged, and which groups does a success make obsolete? |
 //! | [`posted`] | RFC 9110 §9.3.3 | may a POST's answer serve a GET? |
 //! | [`rule`] | – | what does the operator say? |
 
@@ -40,6 +41,7 @@ pub mod stale;
 pub mod statuses;
 pub mod storable;
 pub mod strong;
+pub mod tags;
 pub mod targeted;
 pub mod validation;
 pub mod vary;

@@ -37,6 +37,10 @@ pub struct CacheRule {
     /// The fields that govern instead of `Cache-Control` and `Expires`: the first of them that says
     /// anything (RFC 9213 §2.2).
     pub targeted: Arc<[HeaderName]>,
+    /// Names of tags that every response of the rule is stored with, beside its own.
+    pub tags: Arc<[Box<str>]>,
+    /// Clients do not get the fields that tag a response.
+    pub strip_tags: bool,
     /// Bodies longer than this, in bytes, stream through and are not stored.
     pub max_body: u64,
 }
@@ -100,13 +104,16 @@ impl CacheRule {
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
             targeted: Arc::new(DEFAULT_TARGETS.clone()),
+            tags: [].into(),
+            strip_tags: false,
             max_body: Self::DEFAULT_MAX_BODY,
         }
     }
 
     /// What of the rule decided how an entry was made (`key`, `credentials`, `set_cookie`, `ignore`, and
     /// which field said what may not be stored). An entry made under another fingerprint is not served:
-    /// it may hold what the rule of today would have kept out.
+    /// it may hold what the rule of today would have kept out. Its tags are no part of that: it keeps those
+    /// that it has.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut hash = Xxh3::new();

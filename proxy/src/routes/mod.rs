@@ -6,10 +6,12 @@
 
 mod index;
 mod pattern;
+mod purge_on;
 mod rule;
 
 pub use self::{
     pattern::{Pattern, PatternError},
+    purge_on::PurgeOn,
     rule::{Rule, Shadowed, host_matches, shadowed},
 };
 

@@ -1,11 +1,6 @@
 //! What the admin listener shows of a running sidecar.
 
-use std::{
-    future::pending,
-    path::Path,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{future::pending, path::Path, sync::Arc, time::SystemTime};
 
 use tokio::sync::watch;
 
@@ -14,9 +9,9 @@ use crate::{
     address::Listen,
     admin::{self, Admin, AdminState, Health, Token},
     app::App,
-    purge::{Mode, PurgeReport, PurgeRequest, PurgeUrl, Reached},
+    obsolete,
     reload::status::Status,
-    store::{Store, redis::Health as RedisHealth, tiers::Tiers},
+    store::{redis::Health as RedisHealth, tiers::Tiers},
     telemetry::{log::Log, metrics::Metrics, snapshot},
 };
 
@@ -45,7 +40,7 @@ impl Panel {
             config: Arc::new(move || status.report()),
             metrics: Arc::new(move || metrics.render()),
             rules: Arc::new(move || named.live().rules.names()),
-            purge: Arc::new(move |request| Box::pin(purge(Arc::clone(&purged), request))),
+            purge: Arc::new(move |request| Box::pin(obsolete::purge(Arc::clone(&purged), request))),
         };
         // Open to the very end: a probe must be able to see that the sidecar drains.
         tokio::spawn(admin.serve(state, pending()));
@@ -76,25 +71,6 @@ fn health(app: &App, phase: Phase) -> Health {
             }
         },
     }
-}
-
-/// So far a process alone purges by URL: what is stored goes, and what is being fetched is not stored.
-async fn purge(app: Arc<App>, request: PurgeRequest) -> PurgeReport {
-    let begun = Instant::now();
-    let by_url = request.tags.is_empty() && request.rules.is_empty() && !request.everything;
-    let reached = match &app.store {
-        Tiers::Memory(store) if by_url && request.mode == Mode::Hard => {
-            let live = app.live();
-            let targets = request.urls.iter().flat_map(PurgeUrl::targets);
-            let keys: Vec<_> = targets.flat_map(|target| live.resource_keys(target)).collect();
-            keys.iter().for_each(|key| app.generations.advance(key));
-            app.flights.close_all(&keys);
-            let removed = store.remove(&keys).await;
-            removed.map_or_else(|error| Reached::Unsupported(error.to_string()), |()| Reached::Fleet)
-        }
-        _ => Reached::Unsupported("so far only URLs can be purged, not soft, and not with Redis".to_owned()),
-    };
-    PurgeReport { epoch: None, reached, members: 1, waited: begun.elapsed() }
 }
 
 /// Everything that is measured.

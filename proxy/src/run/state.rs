@@ -42,6 +42,7 @@ pub(super) fn live(config: &Config, before: Option<(&Config, &Live)>) -> Result<
     };
     Ok(Live {
         rules: config.rules.clone(),
+        purge_on: config.purge_on.clone(),
         upstream,
         hosts: config.hosts.clone(),
         trusted_proxies: config.trusted_proxies.clone(),

@@ -74,6 +74,14 @@ pub struct Purge {
     pub mode: Mode,
 }
 
+impl Purge {
+    /// Whether it covers nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.resources.is_empty() && self.tags.is_empty()
+    }
+}
+
 /// Whom a purge waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {

@@ -40,4 +40,5 @@ mod rules;
 mod siblings;
 mod stale;
 mod storing;
+mod tags;
 mod validation;

@@ -165,6 +165,7 @@ fn live(config: &Config) -> Live {
     let settings = Settings::new(config.upstream.clone(), &config.limits, &config.timeouts);
     Live {
         rules: config.rules.clone(),
+        purge_on: config.purge_on.clone(),
         upstream: Arc::new(Upstream::new(settings).unwrap()),
         hosts: config.hosts.clone(),
         trusted_proxies: config.trusted_proxies.clone(),

@@ -57,7 +57,10 @@ const MODULES: [(Layer, &[&str]); 5] = [
     ),
     (
         Layer::Story,
-        &["app", "ask", "error", "fill", "forward", "handler", "miss", "pass", "respond", "siblings"],
+        &[
+            "app", "ask", "error", "fill", "forward", "handler", "miss", "obsolete", "pass", "respond",
+            "siblings",
+        ],
     ),
     (
         Layer::Edge,

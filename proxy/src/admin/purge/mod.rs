@@ -54,9 +54,6 @@ fn answer(body: Body, report: &PurgeReport) -> Response {
             let problem = Problem::with(StatusCode::SERVICE_UNAVAILABLE, detail, answer);
             ([(RETRY_AFTER, RETRY)], problem).into_response()
         }
-        Reached::Unsupported(why) => {
-            Problem::new(StatusCode::NOT_IMPLEMENTED, format!("nothing was purged: {why}")).into_response()
-        }
     }
 }
 

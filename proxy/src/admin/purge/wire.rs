@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::ITEMS;
-use crate::purge::{Mode, PurgeReport, PurgeRequest, PurgeUrl, PurgeUrlError, Reached};
+use crate::{
+    epoch::{Epoch, Mode},
+    purge::{PurgeReport, PurgeRequest, PurgeUrl, PurgeUrlError, Reached},
+};
 
 /// A body that does something.
 const EXAMPLE: &str = r#"{"urls": ["http://shop.example/products?page=2"]}"#;
@@ -125,18 +128,16 @@ pub(super) struct Purged {
 }
 
 impl Answer {
-    /// Nothing, where nothing was purged.
-    pub(super) fn new(body: Body, report: &PurgeReport) -> Option<Self> {
+    pub(super) fn new(body: Body, report: &PurgeReport) -> Self {
         let reached = match report.reached {
             Reached::Fleet => Extent::Fleet,
             Reached::Asked => Extent::Asked,
             Reached::LocalOnly(_) => Extent::Local,
-            Reached::Unsupported(_) => return None,
         };
         let Body { urls, tags, rules, all, soft, wait: _ } = body;
-        let (epoch, members) = (report.epoch, report.members);
+        let (epoch, members) = (report.epoch.map(Epoch::number), report.members);
         let waited_ms = (report.waited.as_secs_f64() * 1e6).round() / 1e3;
-        Some(Self { reached, purged: Purged { urls, tags, rules, all }, soft, epoch, members, waited_ms })
+        Self { reached, purged: Purged { urls, tags, rules, all }, soft, epoch, members, waited_ms }
     }
 }
 
@@ -188,7 +189,7 @@ mod tests {
             members: 1,
             waited: std::time::Duration::from_micros(1500),
         };
-        let answer = serde_json::to_value(Answer::new(Body::default(), &report).unwrap()).unwrap();
+        let answer = serde_json::to_value(Answer::new(Body::default(), &report)).unwrap();
         assert_eq!(answer["waited_ms"], 1.5);
         assert_eq!(members(answer), described("Purged"));
     }

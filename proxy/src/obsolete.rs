@@ -1,0 +1,88 @@
+//! What becomes obsolete: by a write that the app has taken, or by the word of an operator.
+
+use std::sync::Arc;
+
+use http::response::Parts;
+use tokio::time::Instant;
+
+use crate::{
+    admit::Head,
+    app::{App, Live},
+    epoch::{Epoch, Mode},
+    key::origin,
+    message::Request,
+    policy::{
+        invalidation::{invalidates, obsolete},
+        tags::groups_to_invalidate,
+    },
+    purge::{PurgeReport, PurgeRequest, PurgeUrl, Reached},
+    store::{Purge, Store, Wait},
+    tags::Tag,
+};
+
+/// Purges what a request has changed, once the app has answered it: the resources of RFC 9111 §4.4, the
+/// groups of RFC 9875 §3, and what `purge_on` names. The epoch of what is gone.
+pub async fn after_write(app: &App, live: &Live, request: &Request, told: &Parts) -> Option<Epoch> {
+    let Head { target, method, .. } = &request.head;
+    if !invalidates(method, told.status) {
+        return None;
+    }
+    let targets = obsolete(target, method, told.status, &told.headers);
+    let mut gone = Purge {
+        resources: targets.iter().flat_map(|target| live.resource_keys(target)).collect(),
+        tags: groups_to_invalidate(method, told.status, &told.headers, &origin(target)),
+        mode: Mode::Hard,
+    };
+    let mut stale = Purge { mode: Mode::Soft, ..Purge::default() };
+    for entry in live.purge_on.iter().filter(|entry| entry.matches(method, target)) {
+        let purge = if entry.soft { &mut stale } else { &mut gone };
+        purge.tags.extend(entry.purges());
+    }
+    carry_out(app, stale, request).await;
+    carry_out(app, gone, request).await
+}
+
+async fn carry_out(app: &App, purge: Purge, request: &Request) -> Option<Epoch> {
+    if purge.is_empty() {
+        return None;
+    }
+    match app.store.purge(&purge, Wait::ForStore, app.clock.now()).await {
+        Ok(purged) => Some(purged.epoch),
+        Err(error) => {
+            let path = request.head.target.path();
+            tracing::warn!(%error, path, "Redis has not yet removed what a write made obsolete; until it has, only this sidecar knows");
+            None
+        }
+    }
+}
+
+/// Carries out what an operator asks for.
+pub async fn purge(app: Arc<App>, request: PurgeRequest) -> PurgeReport {
+    let (begun, live) = (Instant::now(), app.live());
+    let named = request.tags.iter().map(|name| Tag::named(name.as_bytes()));
+    let rules = request.rules.iter().map(|name| Tag::rule(name));
+    let targets = request.urls.iter().flat_map(PurgeUrl::targets);
+    let purge = Purge {
+        resources: targets.flat_map(|target| live.resource_keys(target)).collect(),
+        tags: named.chain(rules).chain(request.everything.then(Tag::everything)).collect(),
+        mode: request.mode,
+    };
+    let (wait, reached) = match request.wait {
+        true => (Wait::ForFleet, Reached::Fleet),
+        false => (Wait::ForStore, Reached::Asked),
+    };
+    match app.store.purge(&purge, wait, app.clock.now()).await {
+        Ok(purged) => PurgeReport {
+            epoch: Some(purged.epoch),
+            reached,
+            members: purged.applied,
+            waited: begun.elapsed(),
+        },
+        Err(error) => PurgeReport {
+            epoch: None,
+            reached: Reached::LocalOnly(error.to_string()),
+            members: 1,
+            waited: begun.elapsed(),
+        },
+    }
+}
