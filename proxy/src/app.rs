@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use crate::{
     admit::Target,
+    arrivals::Arrivals,
     clock::Clock,
     flight::Flights,
     key::ResourceKey,
@@ -26,6 +27,8 @@ pub struct App {
     pub store: Tiers,
     /// What is being fetched.
     pub flights: Flights,
+    /// What has come and is being stored.
+    pub arrivals: Arrivals,
     /// How often each resource has been made obsolete. A fill notes it when it starts and stores
     /// nothing if that has moved on: what it fetched may be older than the change.
     pub generations: Tally,
@@ -61,6 +64,7 @@ impl App {
             live: ArcSwap::from_pointee(live),
             store,
             flights: Flights::default(),
+            arrivals: Arrivals::default(),
             generations: Tally::default(),
             refreshes: Refreshes::default(),
             clock,

@@ -13,7 +13,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use tokio::{sync::oneshot, time::Instant};
@@ -213,8 +212,10 @@ impl Fill {
 
     /// Passes the body on as it comes, and stores it when it is whole.
     async fn relay(&self, storing: Storing, mut body: StreamBody) {
-        let spool = SpoolWriter::new(&storing.shared.body);
-        self.flight.tell(Phase::Shared(Arc::clone(&storing.shared)));
+        let Storing { shared, begun: Begun { generation, .. }, keep } = storing;
+        let spool = SpoolWriter::new(&shared.body);
+        let expected = self.app.arrivals.expect(&self.key, self.fingerprint, generation, Arc::clone(&shared));
+        self.flight.tell(Phase::Shared(shared));
         let mut trailers = HeaderMap::new();
         let started = Instant::now();
         while let Some(frame) = body.frame().await {
@@ -237,39 +238,24 @@ impl Fill {
             }
         }
         spool.finish(trailers);
-        if self.commit(storing).await {
+        if self.commit(expected.entry(), generation, keep).await {
             self.app.flights.land(&self.flight, &self.key);
         }
+        // Last: who no longer finds it among the arrivals finds that it has landed.
+        drop(expected);
     }
 
-    /// Stores the whole response, unless its resource has been made obsolete meanwhile. Whether it
-    /// is stored.
-    async fn commit(&self, storing: Storing) -> bool {
-        let Storing { shared, begun: Begun { generation, .. }, keep } = storing;
-        let entry = Stored {
-            key: Bytes::copy_from_slice(self.key.as_bytes()),
-            variant: shared.variant.clone(),
-            nominated: shared.nominated.clone(),
-            fingerprint: self.fingerprint,
-            request_time: shared.exchange.request_time,
-            response_time: shared.exchange.response_time,
-            lines: shared.lines.clone(),
-            hidden: shared.hidden.clone(),
-            facts: shared.facts.clone(),
-            part: None,
-            body: shared.body.collect(),
+    /// Stores what has come, unless its resource has been made obsolete meanwhile. Whether it is stored.
+    async fn commit(&self, entry: Option<Arc<Stored>>, generation: u64, keep: Duration) -> bool {
+        let entry = match entry {
+            Some(part) if part.part.is_some() => self.grown(part).await,
+            other => other,
         };
-        let entry = match shared.part {
-            None => entry,
-            Some(range) => match self.grown(entry, range).await {
-                Some(entry) => entry,
-                None => return false,
-            },
-        };
+        let Some(entry) = entry else { return false };
         if self.app.generations.of(&self.key) != generation {
             return false;
         }
-        let committed = self.app.store.commit(&self.key, Arc::new(entry), keep).await;
+        let committed = self.app.store.commit(&self.key, entry, keep).await;
         if let Err(error) = &committed {
             tracing::debug!(%error, "a response was not stored");
         }

@@ -3,6 +3,7 @@
 use std::{
     mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -21,7 +22,7 @@ use crate::{
     policy::{
         facts::ResponseFacts,
         freshness::ExchangeTimes,
-        partial::{Came, are_combinable, combined, completes, is_worth_growing},
+        partial::{are_combinable, combined, completes, is_worth_growing},
         range::ContentRange,
         request::Admission,
         reuse::offer,
@@ -82,14 +83,9 @@ impl Fill {
         }
     }
 
-    /// What is to be stored now that `new` has come for `range`: that, or what it makes with what is
-    /// stored. Nothing where it is not what was announced, or what is stored is of more use.
-    pub(super) async fn grown(&self, mut new: Stored, range: ContentRange) -> Option<Stored> {
-        new.part = match Came::of(range, new.body.len() as u64) {
-            Came::Whole => return Some(new),
-            Came::Part(part) => Some(part),
-            Came::Nonsense => return None,
-        };
+    /// What is to be stored now that a `new` part has come: that, or what it makes with what is stored.
+    /// Nothing where what is stored is of more use.
+    pub(super) async fn grown(&self, new: Arc<Stored>) -> Option<Arc<Stored>> {
         let selector = Selector { headers: &self.asked, keyed: &self.rule.key };
         let held = match self.app.store.lookup(&self.key, &selector).await.ok()? {
             Lookup::Found(held) if held.fingerprint == self.fingerprint => held,
@@ -102,7 +98,7 @@ impl Fill {
         if self.is_fresh(&held) && !is_worth_growing(&held, &new) {
             return None;
         }
-        combined(&held, &new, self.rule.max_body)
+        combined(&held, &new, self.rule.max_body).map(Arc::new)
     }
 
     /// Whether it answers without being renewed.

@@ -40,6 +40,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
     (
         Layer::Adapter,
         &[
+            "arrivals",
             "flight",
             "lately",
             "refreshes",
