@@ -8,11 +8,12 @@ use ipnet::IpNet;
 
 use crate::{
     admit::Target,
+    arrivals::Arrivals,
     clock::Clock,
     flight::Flights,
     key::ResourceKey,
     limits::{Limits, Timeouts},
-    purges::Purges,
+    purges::{Begun, Purges},
     refreshes::Refreshes,
     routes::{PurgeOn, Rules, host_matches},
     store::tiers::Tiers,
@@ -26,6 +27,8 @@ pub struct App {
     pub store: Tiers,
     /// What is being fetched.
     pub flights: Flights,
+    /// What has come and is being stored.
+    pub arrivals: Arrivals,
     /// What has been purged. A fill notes the latest purge when it starts and stores nothing that a
     /// later one covers: what it fetched may be older than the change.
     pub purges: Arc<Purges>,
@@ -64,9 +67,16 @@ impl App {
             flights: Flights::new(Arc::clone(store.purges())),
             purges: Arc::clone(store.purges()),
             store,
+            arrivals: Arrivals::default(),
             refreshes: Refreshes::default(),
             clock,
         }
+    }
+
+    /// A fetch begins.
+    #[must_use]
+    pub fn begin(&self) -> Begun {
+        self.purges.begin(self.clock.now())
     }
 
     /// What the file says now. A request keeps the one with which it began.

@@ -7,20 +7,14 @@
 mod judge;
 mod part;
 
-use std::{
-    mem, slice,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{mem, slice, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     app::{App, Live},
-    epoch::Epoch,
     flight::{Flight, Phase, Shared},
     headers::{ensure_valid_date, remove_hop_by_hop},
     key::{KeyPolicy, ResourceKey, VariantKey},
@@ -29,7 +23,7 @@ use crate::{
         freshening::freshen, freshness::ExchangeTimes, request::Admission, rule::CacheRule,
         statuses::is_server_error,
     },
-    purges::Standing,
+    purges::Begun,
     spool::SpoolWriter,
     store::Store,
     stored::Stored,
@@ -99,25 +93,6 @@ impl Got {
     }
 }
 
-/// When a fetch began.
-#[derive(Clone, Copy, Debug)]
-pub struct Begun {
-    /// After this purge, the latest that was known.
-    pub epoch: Epoch,
-    /// The purge that its own success brought about, which it outlives.
-    pub own: Option<Epoch>,
-    /// By our clock.
-    pub at: SystemTime,
-}
-
-impl Begun {
-    /// A fetch begins.
-    #[must_use]
-    pub fn now(app: &App) -> Self {
-        Self { epoch: app.purges.epoch(), own: None, at: app.clock.now() }
-    }
-}
-
 /// An answer that is being stored.
 struct Storing {
     shared: Arc<Shared>,
@@ -129,7 +104,7 @@ impl Fill {
     /// Fetches, tells those who wait, and stores what may be stored. An answer that may not be
     /// shared goes to `leader`.
     pub async fn run(mut self, leader: oneshot::Sender<Answer>) {
-        let begun = Begun::now(&self.app);
+        let begun = self.app.begin();
         let request = mem::take(&mut self.request);
         let fetched = tokio::select! {
             biased;
@@ -220,8 +195,10 @@ impl Fill {
 
     /// Passes the body on as it comes, and stores it when it is whole.
     async fn relay(&self, storing: Storing, mut body: StreamBody) {
-        let spool = SpoolWriter::new(&storing.shared.body);
-        self.flight.tell(Phase::Shared(Arc::clone(&storing.shared)));
+        let Storing { shared, begun, keep } = storing;
+        let spool = SpoolWriter::new(&shared.body);
+        let expected = self.app.arrivals.expect(&self.key, self.fingerprint, begun, Arc::clone(&shared));
+        self.flight.tell(Phase::Shared(shared));
         let mut trailers = HeaderMap::new();
         let started = Instant::now();
         while let Some(frame) = body.frame().await {
@@ -244,46 +221,29 @@ impl Fill {
             }
         }
         spool.finish(trailers);
-        if self.commit(storing).await {
+        if self.commit(expected.entry(), begun, keep).await {
             self.app.flights.land(&self.flight, &self.key);
         }
+        // Last: who no longer finds it among the arrivals finds that it has landed.
+        drop(expected);
     }
 
-    /// Stores the whole response, unless its resource has been made obsolete meanwhile. Whether it
-    /// is stored.
-    async fn commit(&self, storing: Storing) -> bool {
-        let Storing { shared, begun, keep } = storing;
-        let entry = Stored {
-            key: Bytes::copy_from_slice(self.key.as_bytes()),
-            variant: shared.variant.clone(),
-            nominated: shared.nominated.clone(),
-            fingerprint: self.fingerprint,
-            request_time: shared.exchange.request_time,
-            response_time: shared.exchange.response_time,
-            epoch: begun.epoch,
-            tags: shared.tags.clone(),
-            lines: shared.lines.clone(),
-            hidden: shared.hidden.clone(),
-            facts: shared.facts.clone(),
-            part: None,
-            body: shared.body.collect(),
+    /// Stores what has come, unless a purge since it began covers it. Whether it is stored.
+    async fn commit(&self, entry: Option<Arc<Stored>>, begun: Begun, keep: Duration) -> bool {
+        let entry = match entry {
+            Some(part) if part.part.is_some() => self.grown(part).await,
+            other => other,
         };
-        let entry = match shared.part {
-            None => entry,
-            Some(range) => match self.grown(entry, range).await {
-                Some(entry) => entry,
-                None => return false,
-            },
-        };
-        if self.is_obsolete(begun, &entry.tags) {
+        let Some(entry) = entry else { return false };
+        let is_obsolete = || self.app.purges.cover(self.key.hash(), begun, &entry.tags);
+        if is_obsolete() {
             return false;
         }
-        let tags = entry.tags.clone();
-        let committed = self.app.store.commit(&self.key, Arc::new(entry), keep).await;
+        let committed = self.app.store.commit(&self.key, Arc::clone(&entry), keep).await;
         if let Err(error) = &committed {
             tracing::debug!(%error, "a response was not stored");
         }
-        if !self.is_obsolete(begun, &tags) {
+        if !is_obsolete() {
             return committed.is_ok();
         }
         // What became obsolete while it was being written may have been removed before it was there.
@@ -291,14 +251,6 @@ impl Fill {
             tracing::warn!(%error, "an obsolete response could not be removed");
         }
         false
-    }
-
-    /// Whether a purge since it began covers what it brings.
-    fn is_obsolete(&self, begun: Begun, tags: &[Tag]) -> bool {
-        let purges = &self.app.purges;
-        let latest = purges.resource(self.key.hash());
-        latest > begun.epoch && Some(latest) != begun.own
-            || purges.judge(tags, begun.epoch) == Standing::Purged
     }
 
     /// Tells those who wait that there is nothing to share; those who come now start anew.

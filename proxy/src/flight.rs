@@ -135,6 +135,12 @@ impl Flights {
         self.landings.of(resource)
     }
 
+    /// Whether there have been more of them than were `seen`.
+    #[must_use]
+    pub fn has_landed(&self, resource: &ResourceKey, seen: Option<u64>) -> bool {
+        seen.is_some_and(|seen| seen != self.landings(resource))
+    }
+
     /// Joins the flight for this resource and variant under a rule's fingerprint, or opens one,
     /// unless there have been more landings than were `seen`.
     pub fn join(
@@ -151,7 +157,7 @@ impl Flights {
         if let Some(flight) = current {
             return Role::Follower(Ticket(flight.phase.subscribe()));
         }
-        if seen.is_some_and(|seen| seen != self.landings(resource)) {
+        if self.has_landed(resource, seen) {
             return Role::Late;
         }
         let phase = watch::Sender::new(Phase::Waiting);

@@ -1,7 +1,7 @@
 //! The story of a request, from the rule to the answer. The only file that branches on the
 //! policy's decision.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     admit::Notable,
@@ -65,14 +65,21 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
                 break served(&lookup, freshness, &ask);
             }
             Decision::NotCached => break Failure::not_cached().reply(),
-            Decision::Fetch(fetch) if admission.head_only => {
-                break Box::pin(Miss::new(ask, fetch, lookup.ok(), now).head()).await;
-            }
             Decision::Fetch(fetch) => {
+                if let Some(reply) = arriving(&ask, now) {
+                    break reply;
+                }
                 // What the store did not answer in time is not asked again.
                 let seen = landings.take().filter(|_| lookup.is_ok());
-                // Nothing: look again. That is once at most, since `landings` is empty now.
+                // Nor is anything more than once, since `landings` is empty now.
+                if !fetch.collapse && app.flights.has_landed(key, seen) {
+                    continue;
+                }
                 let miss = Miss::new(ask, fetch, lookup.ok(), now);
+                if admission.head_only {
+                    break Box::pin(miss.head()).await;
+                }
+                // Nothing: look again.
                 if let Some(reply) = Box::pin(miss.answer(seen, visit.left())).await {
                     break reply;
                 }
@@ -90,6 +97,18 @@ fn served(lookup: &Result<Lookup, StoreError>, freshness: Freshness, ask: &Ask<'
         }
         _ => Failure::not_cached().reply(),
     }
+}
+
+/// The answer that the store will have when it has taken what is on its way there, if it will have one.
+fn arriving(ask: &Ask<'_>, now: SystemTime) -> Option<Reply> {
+    let Ask { app, rule, cache, admission, key, selector, .. } = *ask;
+    let entries = app.arrivals.of(key, &selector, &app.purges);
+    entries.into_iter().map(|entry| Ok(Lookup::Found(entry))).find_map(|lookup| {
+        match decide(found(&lookup), admission, cache, rule.fingerprint, now) {
+            Decision::Serve(freshness) => Some(served(&lookup, freshness, ask)),
+            _ => None,
+        }
+    })
 }
 
 /// What the policy needs to know of a look-up.

@@ -15,7 +15,7 @@
 //! | 7 serve | [`respond`] | a stored response becomes an answer |
 //! | 8 fetch | [`forward`], [`siblings`], [`upstream`] | the origin is asked |
 //! | 9 collapse | [`flight`], [`spool`] | one asks, the others wait |
-//! | 10 store | [`fill`] | what may be stored is, when it is whole |
+//! | 10 store | [`fill`], [`arrivals`] | what may be stored is, when it is whole |
 //!
 //! Beside the path: [`config`] reads the file and [`reload`] notices its edits, [`app`] holds what
 //! it says, [`tags`], [`epoch`] and [`purge`] are the words of a purge and [`purges`] what is known of
@@ -27,6 +27,7 @@ pub mod address;
 pub mod admin;
 pub mod admit;
 pub mod app;
+pub mod arrivals;
 pub mod ask;
 pub mod cli;
 pub mod clock;

@@ -13,7 +13,7 @@ use tokio::{sync::oneshot, time::timeout};
 use crate::{
     ask::{Ask, asking_about},
     error::Failure,
-    fill::{Answer, Before, Begun, selects},
+    fill::{Answer, Before, selects},
     flight::{Flight, Phase, Role, Shared, Ticket},
     forward::{self, Conditions},
     message::Reply,
@@ -21,6 +21,7 @@ use crate::{
         reuse::{Fetch, Freshness, instead_of_error, offer, selects_by_credentials},
         statuses::is_server_error,
     },
+    purges::Begun,
     respond,
     spool::Ended,
     status::{Detail, Forward, Outcome},

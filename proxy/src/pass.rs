@@ -9,7 +9,6 @@ use crate::{
     ask::Ask,
     epoch::Epoch,
     error::Failure,
-    fill::Begun,
     forward,
     key::ResourceKey,
     message::{Reply, Request, RequestBody},
@@ -20,6 +19,7 @@ use crate::{
         request::{Admission, forbids_storing, has_unkeyed_credentials},
         rule::CacheRule,
     },
+    purges::Begun,
     respond,
     routes::Rule,
     status::{Forward, Outcome},
@@ -73,7 +73,7 @@ impl<'r> Posting<'r> {
             && !forward::rewrites(request, cache);
         common.then(|| {
             let key = ResourceKey::new(&head.target, &cache.key.query);
-            Self { rule, cache, key, begun: Begun::now(app) }
+            Self { rule, cache, key, begun: app.begin() }
         })
     }
 

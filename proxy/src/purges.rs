@@ -29,6 +29,17 @@ pub struct Purges {
     changes: AtomicU64,
 }
 
+/// When a fetch began.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    /// After this purge, the latest that was known.
+    pub epoch: Epoch,
+    /// The purge that its own success brought about, which it outlives.
+    pub own: Option<Epoch>,
+    /// By our clock.
+    pub at: SystemTime,
+}
+
 /// What a purge leaves of a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -90,6 +101,19 @@ impl Default for Purges {
 }
 
 impl Purges {
+    /// A fetch begins.
+    #[must_use]
+    pub fn begin(&self, at: SystemTime) -> Begun {
+        Begun { epoch: self.epoch(), own: None, at }
+    }
+
+    /// Whether a purge since a fetch began covers what it brought.
+    #[must_use]
+    pub fn cover(&self, hash: u128, begun: Begun, tags: &[Tag]) -> bool {
+        let latest = self.resource(hash);
+        latest > begun.epoch && Some(latest) != begun.own || self.judge(tags, begun.epoch) != Standing::Valid
+    }
+
     /// The latest epoch that is known: what a fetch notes when it begins.
     #[must_use]
     pub fn epoch(&self) -> Epoch {

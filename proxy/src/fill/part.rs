@@ -3,6 +3,7 @@
 use std::{
     mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -14,18 +15,19 @@ use http::{
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
 
-use super::{Answer, Begun, Fill, Got, renewed};
+use super::{Answer, Fill, Got, renewed};
 use crate::{
     headers::ensure_valid_date,
     message::{BoxError, RequestBody, StreamBody},
     policy::{
         facts::ResponseFacts,
         freshness::ExchangeTimes,
-        partial::{Came, are_combinable, combined, completes, is_worth_growing},
+        partial::{are_combinable, combined, completes, is_worth_growing},
         range::ContentRange,
         request::Admission,
         reuse::offer,
     },
+    purges::Begun,
     status::Detail,
     store::{Lookup, Selector, Store},
     stored::Stored,
@@ -82,14 +84,9 @@ impl Fill {
         }
     }
 
-    /// What is to be stored now that `new` has come for `range`: that, or what it makes with what is
-    /// stored. Nothing where it is not what was announced, or what is stored is of more use.
-    pub(super) async fn grown(&self, mut new: Stored, range: ContentRange) -> Option<Stored> {
-        new.part = match Came::of(range, new.body.len() as u64) {
-            Came::Whole => return Some(new),
-            Came::Part(part) => Some(part),
-            Came::Nonsense => return None,
-        };
+    /// What is to be stored now that a `new` part has come: that, or what it makes with what is stored.
+    /// Nothing where what is stored is of more use.
+    pub(super) async fn grown(&self, new: Arc<Stored>) -> Option<Arc<Stored>> {
         let selector = Selector { headers: &self.asked, keyed: &self.rule.key };
         let held = match self.app.store.lookup(&self.key, &selector).await.ok()? {
             Lookup::Found(held) | Lookup::Marked(held, _) if held.fingerprint == self.fingerprint => held,
@@ -102,7 +99,7 @@ impl Fill {
         if self.is_fresh(&held) && !is_worth_growing(&held, &new) {
             return None;
         }
-        combined(&held, &new, self.rule.max_body)
+        combined(&held, &new, self.rule.max_body).map(Arc::new)
     }
 
     /// Whether it answers without being renewed.

@@ -114,7 +114,7 @@ fn name_matches(pattern: &str, name: &[u8]) -> bool {
 type KeyBytes = SmallVec<[u8; 192]>;
 
 /// Scheme, authority, path, and the query after `key.query`: all variants of a URL share it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ResourceKey {
     bytes: KeyBytes,
     /// Where the readable part (`/path?query`) starts.

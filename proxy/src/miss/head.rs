@@ -7,11 +7,12 @@ use http::{StatusCode, response::Parts};
 use super::Miss;
 use crate::{
     ask::Ask,
-    fill::{Before, Begun},
+    fill::Before,
     flight::Role,
     forward::{self, Conditions},
     message::{Reply, RequestBody},
     policy::{freshening::describes, request::Admission, statuses::is_server_error},
+    purges::Begun,
     respond,
     status::Outcome,
     upstream::FetchError,
@@ -25,7 +26,7 @@ impl Miss<'_> {
         if let Some(reply) = self.while_failing(None) {
             return reply;
         }
-        let begun = Begun::now(app);
+        let begun = app.begin();
         let asking = forward::filling::<RequestBody>(request, live, cache, Conditions::Clients);
         match live.upstream.send(asking).await {
             Err(error) => self.failed(&error),

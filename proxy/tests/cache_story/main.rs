@@ -25,6 +25,7 @@ macro_rules! on_both_stores {
 }
 
 mod apart;
+mod arrivals;
 mod bodies;
 mod bypasses;
 mod credentials;

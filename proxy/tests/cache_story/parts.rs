@@ -57,13 +57,17 @@ async fn range(story: &Story, range: &str) -> Answer {
     story.get_with("/a", &[("range", &format!("bytes={range}"))]).await
 }
 
+/// The key of `/a`.
+pub(crate) fn resource() -> ResourceKey {
+    let host = [(HOST, "shop".parse().unwrap())].into_iter().collect();
+    let target = Target::parse(&Bytes::from_static(b"/a"), &host, Scheme::Http, true).unwrap();
+    ResourceKey::new(&target, &QueryPolicy::All)
+}
+
 /// What is stored of `/a`.
 async fn stored(story: &Story) -> Option<Arc<Stored>> {
-    let mut headers = HeaderMap::new();
-    headers.insert(HOST, "shop".parse().unwrap());
-    let target = Target::parse(&Bytes::from_static(b"/a"), &headers, Scheme::Http, true).unwrap();
-    let (key, keyed) = (ResourceKey::new(&target, &QueryPolicy::All), KeyPolicy::default());
-    match story.app.store.lookup(&key, &Selector { headers: &headers, keyed: &keyed }).await {
+    let (headers, keyed) = (HeaderMap::new(), KeyPolicy::default());
+    match story.app.store.lookup(&resource(), &Selector { headers: &headers, keyed: &keyed }).await {
         Ok(Lookup::Found(stored)) => Some(stored),
         _ => None,
     }

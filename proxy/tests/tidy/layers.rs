@@ -43,6 +43,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
     (
         Layer::Adapter,
         &[
+            "arrivals",
             "flight",
             "lately",
             "purges",
