@@ -18,8 +18,11 @@ use http::HeaderName;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache};
 use smallvec::SmallVec;
 
-use super::{Lookup, MAX_VARIANTS, Selector, Store, StoreError, within_reach};
-use crate::{key::ResourceKey, stored::Stored};
+use super::{Claim, Claimant, Lookup, MAX_VARIANTS, Selector, Store, StoreError, within_reach};
+use crate::{
+    key::{ResourceKey, VariantKey},
+    stored::Stored,
+};
 
 /// What the cache's own tables take for a resource: its slot, its place in the index, and the
 /// memory of those lately evicted.
@@ -217,7 +220,26 @@ impl Store for MemoryStore {
         Ok(self.lookup_now(key, selector))
     }
 
-    async fn commit(&self, key: &ResourceKey, entry: Arc<Stored>, _: Duration) -> Result<(), StoreError> {
+    /// Nobody else writes here.
+    type Lease = ();
+
+    async fn claim(
+        &self,
+        _: &ResourceKey,
+        _: &VariantKey,
+        _: Claimant,
+        _: Duration,
+    ) -> Result<Claim<()>, StoreError> {
+        Ok(Claim::Granted(()))
+    }
+
+    async fn commit(
+        &self,
+        key: &ResourceKey,
+        entry: Arc<Stored>,
+        _: Duration,
+        (): (),
+    ) -> Result<(), StoreError> {
         self.commit_now(key, entry)
     }
 

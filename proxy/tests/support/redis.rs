@@ -156,6 +156,13 @@ impl RedisServer {
     pub fn keys(&self) -> Vec<String> {
         redis::from_redis_value(self.command(&["KEYS", "*"])).expect("names")
     }
+
+    /// The names of the keys that hold stored responses.
+    pub fn resources(&self) -> Vec<String> {
+        let mut names = self.keys();
+        names.retain(|name| matches!(self.try_command(&["HEXISTS", name, "m"]), Ok(Value::Int(1))));
+        names
+    }
 }
 
 impl Drop for RedisServer {

@@ -6,9 +6,13 @@
 //!     i            the variants, the oldest first: of one with an entity tag the length of its body;
 //!                  its field; when it may go
 //!     v<variant>   one stored response
+//!     u            until when nobody need wait for a fetch (Redis' time in milliseconds), and why: `u`,
+//!                  what came last is not for others, or `f`, nothing came
+//! prefix:v1:l:{<the same hash>}                              its leases, a hash of
+//!     v<variant>   who fills it: a token; until when; `f`, a flight, or `a`, one alone
 //! ```
 //!
-//! One key for all variants, so that one `UNLINK` misses none. The braces keep what will belong to
+//! One key for all variants, so that one `UNLINK` misses none. The braces keep what belongs to
 //! a resource in one slot of a cluster; the tail is for people who read `redis-cli --scan`.
 
 use std::fmt::Write;
@@ -32,6 +36,7 @@ const MAX_NAMES: usize = 4 * 1024;
 const MAX_LINE: usize = 80;
 
 /// A resource's place.
+#[derive(Debug)]
 pub(super) struct Place {
     /// 128 bits of the hash of its key.
     pub(super) hash: u128,
@@ -51,6 +56,11 @@ impl Place {
         push_tail(&mut name, key.readable());
         Self { hash, name }
     }
+}
+
+/// Where the leases are of the resource with this hash.
+pub(super) fn leases(prefix: &str, hash: u128) -> String {
+    format!("{prefix}:v1:l:{{{hash:032x}}}")
 }
 
 /// The key that a probe reads: in our namespace, and never there.

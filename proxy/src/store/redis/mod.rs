@@ -12,15 +12,18 @@
 //! | `lookup`, `nominations`, `tagged` | reading |
 //! | `write`, `commit.lua`, `discard.lua` | writing |
 //! | `removals` | removing, and what is not served until Redis has done so |
+//! | `lease`, `claim.lua`, `renew.lua`, `release.lua` | who may write |
+//! | `wakes` | who waits for a change |
 //! | `counters` | what came of it |
 //!
 //! The least that a Redis user must be allowed, for a prefix `app`: `~app:* +hello +time +hmget`
-//! to read, and `+eval +evalsha +script|load +type +hkeys +hget +hset +hdel +pexpire +unlink` to write. One who may only read serves hits.
+//! to read, and `+eval +evalsha +script|load +type +hkeys +hlen +hget +hset +hdel +pttl +pexpire +unlink` to write. One who may only read serves hits.
 
 mod breaker;
 mod condition;
 mod counters;
 mod layout;
+mod lease;
 mod link;
 mod lookup;
 mod nominations;
@@ -28,6 +31,7 @@ mod probe;
 mod removals;
 mod settings;
 mod tagged;
+mod wakes;
 mod write;
 
 use std::{
@@ -42,18 +46,24 @@ pub use self::write::LARGEST_BODY;
 pub use self::{
     condition::Health,
     counters::{BreakerState, Stats, Waits},
+    lease::{Lease, LeaseStats, Waiting},
     settings::{Settings, SettingsError, install_crypto_provider},
 };
 use self::{
     condition::Throttle,
     counters::Counters,
     layout::Place,
+    lease::Leases,
     link::{Link, Role},
     nominations::Nominations,
     removals::Removals,
 };
-use super::{Lookup, Selector, Store, StoreError};
-use crate::{clock::Clock, key::ResourceKey, stored::Stored};
+use super::{Claim, Claimant, Lookup, Selector, Store, StoreError};
+use crate::{
+    clock::Clock,
+    key::{ResourceKey, VariantKey},
+    stored::Stored,
+};
 
 /// A store in Redis. Clones share it; with the last of them its connections go.
 #[derive(Clone, Debug)]
@@ -65,6 +75,7 @@ struct Inner {
     reads: Link,
     writes: Link,
     removals: Removals,
+    leases: Arc<Leases>,
     nominations: Nominations,
     counters: Counters,
     commit_script: Script,
@@ -86,7 +97,8 @@ impl RedisStore {
         Self(Arc::new(Inner {
             reads: Link::start(Role::Reads, settings.clone(), clock.clone()),
             writes: Link::start(Role::Writes, settings.clone(), clock.clone()),
-            removals: Removals::start(&settings, clock),
+            removals: Removals::start(&settings, clock.clone()),
+            leases: Leases::start(&settings, clock),
             settings,
             nominations: Nominations::new(),
             counters: Counters::default(),
@@ -111,7 +123,7 @@ impl RedisStore {
             true => BreakerState::Open,
             false => BreakerState::Closed,
         };
-        self.0.counters.stats(state(&self.0.reads), state(&self.0.writes))
+        self.0.counters.stats(state(&self.0.reads), state(&self.0.writes), self.0.leases.stats())
     }
 
     /// What a request waits for Redis in all.
@@ -140,10 +152,32 @@ impl RedisStore {
         self.0.counters.waited(time);
     }
 
-    /// Whether a commit and a removal would be tried now.
+    /// Begins to wait until somebody else has filled what a claim has found [`Claim::Held`].
+    #[must_use]
+    pub fn wait(&self, key: &ResourceKey) -> Waiting {
+        self.0.leases.wait(key)
+    }
+
+    /// Rouses all who wait for others' fetches: changes may have been missed.
+    pub fn wake_all(&self) {
+        self.0.leases.wakes().wake_all();
+    }
+
+    /// Removes all variants of the resource for which `lease` is held, and gives it back. Nothing is
+    /// removed by who holds it no longer.
+    ///
+    /// # Errors
+    /// As [`Store::remove`].
+    pub async fn forget(&self, lease: Lease) -> Result<(), StoreError> {
+        let outcome = lease.forget().await;
+        self.0.tell(&outcome);
+        outcome
+    }
+
+    /// Whether a claim, a commit and a removal would be tried now.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
-        self.0.writes.is_ready() && self.0.removals.is_ready()
+        self.0.writes.is_ready() && self.0.removals.is_ready() && self.0.leases.is_ready()
     }
 }
 
@@ -152,9 +186,27 @@ impl Store for RedisStore {
         self.lookup_within(self.budget(), key, selector).await
     }
 
+    type Lease = Lease;
+
+    async fn claim(
+        &self,
+        key: &ResourceKey,
+        variant: &VariantKey,
+        claimant: Claimant,
+        within: Duration,
+    ) -> Result<Claim<Lease>, StoreError> {
+        self.0.leases.claim(key, variant, claimant, within).await
+    }
+
     /// Takes up to a second when Redis is slow: to be spawned, not awaited, by whoever serves.
-    async fn commit(&self, key: &ResourceKey, entry: Arc<Stored>, keep: Duration) -> Result<(), StoreError> {
-        let outcome = self.0.commit(key, &entry, keep).await;
+    async fn commit(
+        &self,
+        _: &ResourceKey,
+        entry: Arc<Stored>,
+        keep: Duration,
+        lease: Lease,
+    ) -> Result<(), StoreError> {
+        let outcome = self.0.commit(&entry, keep, lease).await;
         self.0.counters.committed(&outcome);
         self.0.tell(&outcome);
         outcome

@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 
 use super::{
     condition::Throttle,
-    layout::Place,
+    layout::{self, Place},
     link::{Link, Role},
     settings::Settings,
 };
@@ -42,6 +42,7 @@ pub(super) struct Removals {
 struct Shared {
     link: Link,
     budget: Duration,
+    prefix: String,
     noted: Noted,
 }
 
@@ -55,7 +56,8 @@ impl Removals {
     /// Starts to connect, on the current runtime.
     pub(super) fn start(settings: &Settings, clock: Clock) -> Self {
         let link = Link::start(Role::Removals, settings.clone(), clock);
-        let shared = Arc::new(Shared { link, budget: settings.budget, noted: Noted::new() });
+        let prefix = settings.prefix.clone();
+        let shared = Arc::new(Shared { link, budget: settings.budget, prefix, noted: Noted::new() });
         let retries = tokio::spawn(Arc::clone(&shared).retry()).abort_handle();
         Self { shared, retries }
     }
@@ -104,7 +106,9 @@ impl Shared {
     async fn send(&self, removals: &[Removal], limit: Duration) -> Result<(), StoreError> {
         let mut unlinks = redis::pipe();
         for removal in removals {
-            unlinks.cmd("UNLINK").arg(&*removal.name).ignore();
+            // The leases too: what is being fetched now may be older than the change.
+            let leases = layout::leases(&self.prefix, removal.hash);
+            unlinks.cmd("UNLINK").arg(&*removal.name).arg(leases).ignore();
         }
         self.link.run(limit, async |mut connection| unlinks.query_async::<()>(&mut connection).await).await?;
         self.noted.strike_out(removals);
