@@ -381,6 +381,9 @@ async fn the_least_that_is_documented_is_enough() {
     assert!(server.keys().is_empty());
     commit(&store, &key).await.unwrap();
     let name = server.keys().remove(0);
+    drop(lease(&store, &key).await);
+    eventually("it is said how it ended", async || server.command(&["HEXISTS", &name, "u"]) == Value::Int(1))
+        .await;
     server.command(&["HSET", &name, &format!("v{:032x}", 0), "damaged"]);
     assert!(!is_hit(&store, &key).await);
     eventually("it is deleted", async || server.keys().is_empty()).await;

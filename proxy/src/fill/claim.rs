@@ -1,7 +1,10 @@
 //! The right to store what a fill brings: of all sidecars that share a store, one fetches at a time, and
 //! the others wait until that is stored.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    mem,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::Instant;
 
@@ -114,22 +117,29 @@ impl Fill {
         let mut waiting: Option<Waiting> = None;
         loop {
             match self.claimed(claimant).await {
-                Ok(Claim::Granted(lease)) => return self.granted(lease, claimant).await,
+                Ok(Claim::Granted(lease)) => {
+                    if let Some(sought) = self.granted(lease, claimant).await {
+                        return sought;
+                    }
+                }
                 Ok(Claim::Held) if claimant == Claimant::Flight => match waiting.as_mut() {
                     // What happened before anybody listened is seen by asking once more.
                     None => waiting = self.app.store.wait(&self.key),
-                    Some(_) if self.is_elsewhere().await => return Sought::Elsewhere,
-                    Some(other) if Instant::now() < latest => {
-                        other.for_a_change().await;
-                        self.seek.left = self.app.store.budget();
-                    }
-                    Some(_) => {
+                    Some(_) if Instant::now() >= latest => {
                         waiting.into_iter().for_each(Waiting::is_over);
                         return self.without(Detail::LeaseTimeout);
                     }
+                    Some(other) => match self.stored().await {
+                        Stored::Elsewhere => return Sought::Elsewhere,
+                        Stored::Reselects => {}
+                        Stored::AsFound => {
+                            other.for_a_change().await;
+                            self.seek.left = self.app.store.budget();
+                        }
+                    },
                 },
+                // Those who come now wait for nobody either.
                 Ok(Claim::Unshared(Marker::Unshared)) => {
-                    // Those who come now wait for nobody either.
                     self.app.flights.close(&self.flight);
                     return self.without(Detail::LeaseHeld);
                 }
@@ -139,14 +149,20 @@ impl Fill {
         }
     }
 
-    /// What is stored is read once more: it may have been stored before this lease was granted.
-    async fn granted(&mut self, mut lease: Lease, claimant: Claimant) -> Sought {
-        let shared = matches!(lease, Lease::Shared(_)) && claimant == Claimant::Flight;
-        if shared && self.is_elsewhere().await {
-            lease.ends_with(None);
-            return Sought::Elsewhere;
+    /// What is stored is read once more: it may have been stored before this lease was granted. Nothing:
+    /// it is the lease of another variant.
+    async fn granted(&mut self, mut lease: Lease, claimant: Claimant) -> Option<Sought> {
+        if matches!(lease, Lease::Shared(_)) && claimant == Claimant::Flight {
+            let stored = self.stored().await;
+            if stored != Stored::AsFound {
+                lease.ends_with(None);
+                return Some(Sought::Elsewhere).filter(|_| stored == Stored::Elsewhere);
+            }
         }
-        Sought::Fetch(Right::Lease(lease))
+        if lease.met() == Some(Marker::Unshared) {
+            self.app.flights.close(&self.flight);
+        }
+        Some(Sought::Fetch(Right::Lease(lease)))
     }
 
     fn without(&self, detail: Detail) -> Sought {
@@ -163,22 +179,41 @@ impl Fill {
         claimed
     }
 
-    /// Whether what is stored for this variant is another response than the request found.
-    async fn is_elsewhere(&mut self) -> bool {
+    /// What is stored now for this variant, beside what the request found.
+    async fn stored(&mut self) -> Stored {
         if self.seek.purpose == Purpose::AnswerAnyhow {
-            return false;
+            return Stored::AsFound;
         }
         let begun = Instant::now();
         let selector = Selector { headers: &self.asked, keyed: &self.rule.key };
         let stored = self.app.store.lookup_shared(&self.key, &selector, self.seek.left).await;
         self.seek.left = self.seek.left.saturating_sub(begun.elapsed());
         match stored {
-            Ok(Lookup::Found(stored)) => {
-                self.seek.found.is_none_or(|found| differ(found, stored.request_time))
+            Ok(Lookup::Found(stored)) => match self.seek.found {
+                Some(found) if !differ(found, stored.request_time) => Stored::AsFound,
+                _ => Stored::Elsewhere,
+            },
+            Ok(Lookup::OtherVariants(nominated)) => {
+                let known = mem::replace(&mut self.seek.variant, selector.variant(&nominated));
+                match self.seek.variant == known {
+                    true => Stored::AsFound,
+                    false => Stored::Reselects,
+                }
             }
-            Ok(Lookup::Nothing | Lookup::OtherVariants(_)) | Err(_) => false,
+            Ok(Lookup::Nothing) | Err(_) => Stored::AsFound,
         }
     }
+}
+
+/// What is stored by the time that a fill may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stored {
+    /// What the request found.
+    AsFound,
+    /// Another response, which may be what it wants.
+    Elsewhere,
+    /// Other variants, by whose fields it selects another one than it took this for.
+    Reselects,
 }
 
 fn differ(one: SystemTime, other: SystemTime) -> bool {

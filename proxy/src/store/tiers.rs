@@ -100,6 +100,15 @@ pub enum Lease {
 }
 
 impl Lease {
+    /// Why nobody else waits for this one, if there is a reason.
+    #[must_use]
+    pub fn met(&self) -> Option<Marker> {
+        match self {
+            Self::Own => None,
+            Self::Shared(lease) => lease.met(),
+        }
+    }
+
     /// What others are told when it ends, if anything.
     pub fn ends_with(&mut self, marker: Option<Marker>) {
         if let Self::Shared(lease) = self {

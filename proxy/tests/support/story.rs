@@ -179,7 +179,8 @@ fn live(config: &Config) -> Live {
     }
 }
 
-async fn sidecar(
+/// One sidecar before that origin, on that Redis if there is one.
+pub async fn sidecar(
     origin: &Origin,
     redis: Option<&RedisServer>,
     clock: &ManualClock,

@@ -34,15 +34,14 @@ if not held and redis.call('HLEN', leases) >= most then
   end
 end
 
+-- Why nobody need wait, if there is a reason.
+local marker = redis.call('TYPE', resource).ok == 'hash' and redis.call('HGET', resource, 'u')
+local until_then, why = string.match(marker or '', '^(%d+) (%a)$')
+why = until_then and tonumber(until_then) > now and ' ' .. why or ''
 -- What one alone fetches, nobody waits for: who fetches it for others goes before.
 if held == 'f' or held and claimant == 'a' then
-  local marker = redis.call('TYPE', resource).ok == 'hash' and redis.call('HGET', resource, 'u')
-  local until_then, why = string.match(marker or '', '^(%d+) (%a)$')
-  if until_then and tonumber(until_then) > now then
-    return 'unshared ' .. why
-  end
-  return 'held'
+  return 'held' .. why
 end
 redis.call('HSET', leases, field, string.format('%s %.0f %s', token, now + length, claimant))
 redis.call('PEXPIRE', leases, length)
-return 'granted'
+return 'granted' .. why

@@ -116,15 +116,14 @@ impl Leases {
             .link
             .run(within, async |mut connection| claim.invoke_async::<String>(&mut connection).await)
             .await;
-        let claimed = match answer.as_deref() {
-            Ok("granted") => {
-                lease.hold(claimant);
+        let words = answer.as_deref().map(|words| words.split_once(' ').unwrap_or((words, "")));
+        let claimed = match words {
+            Ok(("granted", marker)) => {
+                lease.hold(claimant, read_marker(marker));
                 return Ok(Claim::Granted(lease));
             }
-            Ok("unshared u") => Ok(Claim::Unshared(Marker::Unshared)),
-            Ok("unshared f") => Ok(Claim::Unshared(Marker::Failed)),
-            Ok("held") => Ok(Claim::Held),
-            Ok("late") => Err(StoreError::Budget),
+            Ok(("held", marker)) => Ok(read_marker(marker).map_or(Claim::Held, Claim::Unshared)),
+            Ok(("late", _)) => Err(StoreError::Budget),
             Ok(_) => Err(StoreError::Overload),
             // It may be granted yet: then it is given back.
             Err(StoreError::Budget) => return Err(StoreError::Budget),
@@ -174,6 +173,14 @@ impl Waiting {
     /// It has taken too long.
     pub fn is_over(self) {
         one(&self.leases.counters.waited_out);
+    }
+}
+
+fn read_marker(word: &str) -> Option<Marker> {
+    match word {
+        "u" => Some(Marker::Unshared),
+        "f" => Some(Marker::Failed),
+        _ => None,
     }
 }
 

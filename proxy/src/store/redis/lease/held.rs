@@ -26,6 +26,7 @@ use crate::{
 pub struct Lease {
     pub(super) terms: Arc<Terms>,
     marker: Option<Marker>,
+    met: Option<Marker>,
     renewal: Option<AbortHandle>,
 }
 
@@ -54,13 +55,20 @@ impl Lease {
             token: format!("{:016x}{number:016x}", leases.process),
             stands: AtomicBool::new(true),
         };
-        Self { terms: Arc::new(terms), marker: None, renewal: None }
+        Self { terms: Arc::new(terms), marker: None, met: None, renewal: None }
     }
 
     /// It is granted. Those who wait for a flight that ends without a word are told that it failed.
-    pub(super) fn hold(&mut self, claimant: Claimant) {
+    pub(super) fn hold(&mut self, claimant: Claimant, met: Option<Marker>) {
+        self.met = met;
         self.marker = (claimant == Claimant::Flight).then_some(Marker::Failed);
         self.renewal = Some(tokio::spawn(Arc::clone(&self.terms).renew()).abort_handle());
+    }
+
+    /// Why nobody else waits for this one, if there is a reason.
+    #[must_use]
+    pub fn met(&self) -> Option<Marker> {
+        self.met
     }
 
     /// What others are told when it ends, if anything.
