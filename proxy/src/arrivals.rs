@@ -174,6 +174,7 @@ mod tests {
             variant: VariantKey::new(&accepting("a"), &KeyPolicy::default(), &nominated),
             nominated,
             tags: Box::default(),
+            unstored: None,
             part,
             body: Arc::new(Spool::new(length)),
         })

@@ -1,12 +1,12 @@
 //! A request for which the store may be asked: all that is known of it, and the fetches it can start.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 
 use crate::{
     app::{App, Live},
-    fill::{Before, Fill},
+    fill::{Before, Fill, Purpose, Right, Seek},
     flight::{Flight, Phase, Role},
     forward::{self, Conditions},
     key::ResourceKey,
@@ -52,7 +52,8 @@ impl Ask<'_> {
         let request = forward::refreshing(selecting.clone(), self.request, self.live, self.cache, conditions);
         let admission = Admission::default();
         let before = Before { renews, supersedes: true, spares: true, siblings: None };
-        let mut fill = self.fill(request, admission, Arc::clone(&flight), before);
+        let seek = self.seek(Some(stored), self.app.store.budget(), Purpose::Refresh);
+        let mut fill = self.fill(request, admission, Arc::clone(&flight), before, seek);
         fill.asked = selecting; // What was not sent selects nothing.
         let (app, path) = (Arc::clone(self.app), self.request.head.target.path().to_owned());
         tokio::spawn(async move {
@@ -79,6 +80,7 @@ impl Ask<'_> {
         admission: Admission,
         flight: Arc<Flight>,
         before: Before,
+        seek: Seek,
     ) -> Fill {
         Fill {
             app: Arc::clone(self.app),
@@ -92,7 +94,16 @@ impl Ask<'_> {
             key: self.key.clone(),
             flight,
             before,
+            seek,
+            right: Right::default(),
         }
+    }
+
+    /// How the right is sought to store another response in the place of what was `found`.
+    pub(crate) fn seek(self, found: Option<&Arc<Stored>>, left: Duration, purpose: Purpose) -> Seek {
+        let nominated = found.map_or_else(Default::default, |stored| stored.nominated.clone());
+        let variant = self.selector.variant(&nominated);
+        Seek { variant, found: found.map(|stored| stored.request_time), left, purpose }
     }
 }
 

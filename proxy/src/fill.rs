@@ -4,6 +4,7 @@
 //! have left, since what it brings is small enough to be kept. Only a body that reached a proven
 //! clean end is stored.
 
+mod claim;
 mod judge;
 mod part;
 
@@ -13,6 +14,8 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use tokio::{sync::oneshot, time::Instant};
 
+use self::claim::Sought;
+pub use self::claim::{Purpose, Right, Seek, longest_wait};
 use crate::{
     app::{App, Live},
     flight::{Flight, Phase, Shared},
@@ -21,11 +24,12 @@ use crate::{
     message::{RequestBody, StreamBody},
     policy::{
         freshening::freshen, freshness::ExchangeTimes, request::Admission, rule::CacheRule,
-        statuses::is_server_error,
+        statuses::is_server_error, storable::Storable,
     },
     purges::Begun,
     spool::SpoolWriter,
-    store::Store,
+    status::Detail,
+    store::{Marker, Store},
     stored::Stored,
     tags::Tag,
     upstream::{FetchError, Fetched, Framing, Timing, UpstreamBody},
@@ -55,6 +59,10 @@ pub struct Fill {
     pub flight: Arc<Flight>,
     /// What is stored already.
     pub before: Before,
+    /// How it seeks the right to store what it brings.
+    pub seek: Seek,
+    /// That right.
+    pub right: Right,
 }
 
 /// What is stored already of what is being filled.
@@ -104,6 +112,18 @@ impl Fill {
     /// Fetches, tells those who wait, and stores what may be stored. An answer that may not be
     /// shared goes to `leader`.
     pub async fn run(mut self, leader: oneshot::Sender<Answer>) {
+        let flight = Arc::clone(&self.flight);
+        let app = Arc::clone(&self.app);
+        let sought = tokio::select! {
+            biased;
+            sought = self.seek() => sought,
+            () = app.flights.unwanted(&flight) => return,
+        };
+        match sought {
+            Sought::Fetch(right) => self.right = right,
+            Sought::Elsewhere => return self.end(Phase::Elsewhere),
+        }
+        self.before.siblings = self.before.siblings.map(|_| self.seek.left);
         let begun = self.app.begin();
         let request = mem::take(&mut self.request);
         let fetched = tokio::select! {
@@ -128,12 +148,14 @@ impl Fill {
     }
 
     /// Stores an answer that is here already.
-    pub async fn adopt(self, fetched: Fetched, begun: Begun, leader: oneshot::Sender<Answer>) {
+    pub async fn adopt(mut self, fetched: Fetched, begun: Begun, leader: oneshot::Sender<Answer>) {
+        let Seek { variant, left, .. } = &self.seek;
+        self.right = Right::try_once(&self.app, &self.key, variant, *left).await;
         self.settle(fetched.map_body(boxed), None, begun, leader).await;
     }
 
     /// Renews what is stored by what the answer to a HEAD says of it, or forgets it.
-    pub async fn learn(self, told: HeaderMap, begun: Begun) {
+    pub async fn learn(mut self, told: HeaderMap, begun: Begun) {
         if self.before.renews.is_none() {
             return self.forget_superseded(StatusCode::OK).await;
         }
@@ -159,9 +181,13 @@ impl Fill {
             }
             _ => (answer, completed_by),
         };
-        match self.admitted(&answer, exchange) {
-            Ok((mut shared, keep)) => {
-                shared.renewed_by = renewed_by;
+        let admitted = self.admitted(&answer, exchange);
+        if !matches!(&admitted, Ok((_, Storable { fresh: true, .. }))) && self.tells_of_others(&answer) {
+            self.right.ends_with(Some(Marker::Unshared));
+        }
+        match admitted {
+            Ok((mut shared, Storable { keep, .. })) => {
+                (shared.renewed_by, shared.unstored) = (renewed_by, self.right.lacking());
                 self.relay(Storing { shared: Arc::new(shared), begun, keep }, answer.body).await;
             }
             Err(detail) => {
@@ -181,23 +207,31 @@ impl Fill {
 
     /// RFC 9111 §4.3.3: a full answer takes the place of what was stored. Where it may not be stored
     /// itself, nothing is; but a refusal (403, 406, 429) is for the one who asked.
-    async fn forget_superseded(&self, status: StatusCode) {
+    async fn forget_superseded(&mut self, status: StatusCode) {
         let replaces = status.is_success()
             || status.is_redirection() && status != StatusCode::NOT_MODIFIED
             || matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
         if !self.before.supersedes || !replaces || !self.is_common() {
             return;
         }
-        if let Err(error) = self.app.store.remove(slice::from_ref(&self.key)).await {
+        let forgotten = match mem::take(&mut self.right) {
+            Right::Lease(lease) => self.app.store.forget(&self.key, lease).await,
+            // Redis is told when it can be.
+            Right::Without(Detail::StoreDown) => self.app.store.remove(slice::from_ref(&self.key)).await,
+            // Who fetches it now decides.
+            Right::Without(_) => Ok(()),
+        };
+        if let Err(error) = forgotten {
             tracing::warn!(%error, "a superseded response could not be removed");
         }
     }
 
     /// Passes the body on as it comes, and stores it when it is whole.
-    async fn relay(&self, storing: Storing, mut body: StreamBody) {
+    async fn relay(&mut self, storing: Storing, mut body: StreamBody) {
         let Storing { shared, begun, keep } = storing;
         let spool = SpoolWriter::new(&shared.body);
-        let expected = self.app.arrivals.expect(&self.key, self.fingerprint, begun, Arc::clone(&shared));
+        let app = Arc::clone(&self.app);
+        let expected = app.arrivals.expect(&self.key, self.fingerprint, begun, Arc::clone(&shared));
         self.flight.tell(Phase::Shared(shared));
         let mut trailers = HeaderMap::new();
         let started = Instant::now();
@@ -217,6 +251,7 @@ impl Fill {
             };
             if bytes > self.rule.max_body || started.elapsed() > LONGEST {
                 self.app.flights.close(&self.flight);
+                self.right.ends_with(Some(Marker::Unshared));
                 return spool.overflow(body);
             }
         }
@@ -228,8 +263,9 @@ impl Fill {
         drop(expected);
     }
 
-    /// Stores what has come, unless a purge since it began covers it. Whether it is stored.
-    async fn commit(&self, entry: Option<Arc<Stored>>, begun: Begun, keep: Duration) -> bool {
+    /// Stores what has come, if it may, and unless a purge since it began covers it. Whether it is stored.
+    async fn commit(&mut self, entry: Option<Arc<Stored>>, begun: Begun, keep: Duration) -> bool {
+        let Right::Lease(lease) = mem::take(&mut self.right) else { return false };
         let entry = match entry {
             Some(part) if part.part.is_some() => self.grown(part).await,
             other => other,
@@ -239,7 +275,7 @@ impl Fill {
         if is_obsolete() {
             return false;
         }
-        let committed = self.app.store.commit(&self.key, Arc::clone(&entry), keep).await;
+        let committed = self.app.store.commit(&self.key, Arc::clone(&entry), keep, lease).await;
         if let Err(error) = &committed {
             tracing::debug!(%error, "a response was not stored");
         }

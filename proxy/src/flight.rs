@@ -67,6 +67,8 @@ pub enum Phase {
     Waiting,
     /// An answer that may be shared is coming.
     Shared(Arc<Shared>),
+    /// Another sidecar has stored what is wanted: all who wait look again.
+    Elsewhere,
     /// The answer is for the leader only.
     Alone(Detail),
     /// There is none.
@@ -86,6 +88,8 @@ pub struct Shared {
     /// The status of the origin's answer, where that is not this one's: a 304 that renewed it, or a 206
     /// that completed it.
     pub renewed_by: Option<StatusCode>,
+    /// Why it is not being stored.
+    pub unstored: Option<Detail>,
     /// What the policy needs of them.
     pub facts: ResponseFacts,
     /// When it was asked for and came.

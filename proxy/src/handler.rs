@@ -11,7 +11,7 @@ use crate::{
     headers::has_passed_here,
     key::ResourceKey,
     message::{Reply, Request, RequestBody},
-    miss::Miss,
+    miss::{Look, Miss},
     pass::pass,
     policy::{
         request::{Inquiry, admit},
@@ -22,6 +22,10 @@ use crate::{
     status::{Detail, Forward, Fwd},
     store::{Lookup, Selector, StoreError},
 };
+
+/// How often a request looks for what another has stored meanwhile. Twice is enough, for the fetch that
+/// it joined here and the one elsewhere, unless what comes is stale on arrival.
+const LOOKS: usize = 4;
 
 /// Answers one request.
 pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: RequestBody) -> Reply {
@@ -53,6 +57,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
     let ask = Ask { app, live, request, rule, cache, admission: &admission, key, selector };
     let mut visit = app.store.visit();
     let mut landings = Some(app.flights.landings(key));
+    let mut looks = LOOKS;
     let reply = loop {
         let lookup = visit.lookup(key, &selector).await;
         let now = app.clock.now();
@@ -71,16 +76,19 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
                 }
                 // What the store did not answer in time is not asked again.
                 let seen = landings.take().filter(|_| lookup.is_ok());
-                // Nor is anything more than once, since `landings` is empty now.
+                looks = looks.saturating_sub(1);
+                // Nor is anything more than so often, and once for what has landed here, since `landings`
+                // is empty now.
                 if !fetch.collapse && app.flights.has_landed(key, seen) {
                     continue;
                 }
-                let miss = Miss::new(ask, fetch, lookup.ok(), now);
+                let look = Look { seen, left: visit.left(), again: looks > 0 };
+                let miss = Miss::new(ask, fetch, lookup.ok(), now, look);
                 if admission.head_only {
                     break Box::pin(miss.head()).await;
                 }
                 // Nothing: look again.
-                if let Some(reply) = Box::pin(miss.answer(seen, visit.left())).await {
+                if let Some(reply) = Box::pin(miss.answer()).await {
                     break reply;
                 }
             }

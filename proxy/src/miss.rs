@@ -13,7 +13,7 @@ use tokio::{sync::oneshot, time::timeout};
 use crate::{
     ask::{Ask, asking_about},
     error::Failure,
-    fill::{Answer, Before, selects},
+    fill::{Answer, Before, Purpose, Seek, longest_wait, selects},
     flight::{Flight, Phase, Role, Shared, Ticket},
     forward::{self, Conditions},
     message::Reply,
@@ -44,16 +44,31 @@ pub struct Miss<'r> {
     nominated: Box<[HeaderName]>,
     /// When the store was asked.
     asked: SystemTime,
+    look: Look,
+}
+
+/// How the store was asked, and may be asked yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// How many flights had landed before, unless that has been looked for already.
+    pub seen: Option<u64>,
+    /// How long the store may be asked yet.
+    pub left: Duration,
+    /// Whether the request can look once more.
+    pub again: bool,
 }
 
 /// Stores an answer that came for another request than a GET, and passes it on.
 pub async fn keep(ask: Ask<'_>, forward: Forward, fetched: Fetched, begun: Begun) -> Reply {
     let (flight, ticket) = Flight::alone();
-    let fill = ask.fill(http::Request::default(), ask.admission.clone(), flight, Before::default());
+    let look = Look { seen: None, left: ask.app.store.budget(), again: false };
+    let seek = ask.seek(None, look.left, Purpose::AnswerAnyhow);
+    let fill = ask.fill(http::Request::default(), ask.admission.clone(), flight, Before::default(), seek);
     let (sender, unshared) = oneshot::channel();
     tokio::spawn(fill.adopt(fetched, begun, sender));
     let fetch = Fetch { forward, collapse: false, validate: false };
-    Miss::new(ask, fetch, None, begun.at).landed(ticket, unshared).await
+    let miss = Miss::new(ask, fetch, None, begun.at, look);
+    miss.landed(ticket, unshared).await.unwrap_or_else(|| Failure::internal().reply())
 }
 
 /// How often a request joins a flight again after one has failed. Then it shares the failure: an
@@ -66,7 +81,7 @@ const RESELECTIONS: usize = 2;
 impl<'r> Miss<'r> {
     /// What to do about it was decided at `asked`, by what the store had.
     #[must_use]
-    pub fn new(ask: Ask<'r>, fetch: Fetch, lookup: Option<Lookup>, asked: SystemTime) -> Self {
+    pub fn new(ask: Ask<'r>, fetch: Fetch, lookup: Option<Lookup>, asked: SystemTime, look: Look) -> Self {
         let Fetch { forward, collapse, validate } = fetch;
         let siblings = matches!(lookup, Some(Lookup::OtherVariants(_)));
         let (found, nominated) = match lookup {
@@ -76,34 +91,34 @@ impl<'r> Miss<'r> {
             Some(Lookup::OtherVariants(nominated)) => (None, nominated),
             Some(Lookup::Nothing) | None => (None, Box::default()),
         };
-        Self { ask, forward, collapse, validate, found, siblings, nominated, asked }
+        Self { ask, forward, collapse, validate, found, siblings, nominated, asked, look }
     }
 
     /// Waits for somebody's fetch or starts one. Nothing: the answer may be stored by now.
     ///
     /// What selects is known only with the answer; until then it is what the rule keys and what was
-    /// `nominated` last. The store may be asked once more, for as long as is `left`.
-    pub async fn answer(mut self, seen: Option<u64>, left: Duration) -> Option<Reply> {
+    /// `nominated` last.
+    pub async fn answer(mut self) -> Option<Reply> {
+        let seen = self.look.seen;
         let Ask { app, key, rule, selector, .. } = self.ask;
         if let Some(reply) = self.while_failing(seen) {
             return Some(reply);
         }
         if !self.collapse || app.flights.lately_unshared(key, rule.fingerprint) {
-            return Some(self.lead(Flight::alone(), None).await);
+            return self.lead(Flight::alone()).await;
         }
         let (mut rejoins, mut reselections) = (0, 0);
         loop {
             let variant = selector.variant(&self.nominated);
             let mut ticket = match app.flights.join(key, &variant, rule.fingerprint, seen) {
-                Role::Leader(flight, ticket) => {
-                    let siblings = Some(left).filter(|_| self.siblings);
-                    return Some(self.lead((flight, ticket), siblings).await);
-                }
+                Role::Leader(flight, ticket) => return self.lead((flight, ticket)).await,
                 Role::Follower(ticket) => ticket,
                 Role::Late => return None,
             };
             let detail = match self.follow(&mut ticket).await {
                 Followed::Answered(reply) => return Some(reply),
+                Followed::Elsewhere if self.look.again => return None,
+                Followed::Elsewhere => Detail::NotShareable,
                 Followed::Failed(error) if rejoins == REJOINS || !error.may_pass() => {
                     return Some(self.failed(&error));
                 }
@@ -121,7 +136,7 @@ impl<'r> Miss<'r> {
                 Followed::Alone(detail) => detail,
             };
             self.forward.detail = Some(detail);
-            return Some(self.lead(Flight::alone(), None).await);
+            return self.lead(Flight::alone()).await;
         }
     }
 
@@ -145,7 +160,7 @@ impl<'r> Miss<'r> {
     }
 
     /// Starts the fetch, as a task of its own: this client's leaving does not end it.
-    async fn lead(self, (flight, ticket): (Arc<Flight>, Ticket), siblings: Option<Duration>) -> Reply {
+    async fn lead(self, (flight, ticket): (Arc<Flight>, Ticket)) -> Option<Reply> {
         let Ask { live, request, cache, admission, .. } = self.ask;
         let fields = self.found.as_ref().filter(|_| self.validate).map(|stored| (stored, stored.fields()));
         let (conditions, renews) = match &fields {
@@ -156,26 +171,40 @@ impl<'r> Miss<'r> {
         let filling = forward::filling(request, live, cache, conditions);
         // An answer to less than all says little of all.
         let supersedes = self.found.is_some() && admission.range.is_none();
+        let siblings = Some(self.look.left).filter(|_| self.siblings && flight.can_be_joined());
         let before = Before { renews, supersedes, spares: self.stand_in().is_some(), siblings };
-        let fill = self.ask.fill(filling, admission.clone(), flight, before);
+        let seek = self.seek();
+        let fill = self.ask.fill(filling, admission.clone(), flight, before, seek);
         let (sender, unshared) = oneshot::channel();
         tokio::spawn(fill.run(sender));
         self.landed(ticket, unshared).await
     }
 
-    /// What becomes of the one who started a fetch.
-    async fn landed(mut self, mut ticket: Ticket, unshared: oneshot::Receiver<Answer>) -> Reply {
+    /// How the right is sought to store what is fetched.
+    fn seek(&self) -> Seek {
+        let purpose = match self.look.again {
+            true => Purpose::Answer,
+            false => Purpose::AnswerAnyhow,
+        };
+        let variant = self.ask.selector.variant(&self.nominated);
+        Seek { variant, ..self.ask.seek(self.found.as_ref(), self.look.left, purpose) }
+    }
+
+    /// What becomes of the one who started a fetch. Nothing: another sidecar has stored it by now.
+    async fn landed(mut self, mut ticket: Ticket, unshared: oneshot::Receiver<Answer>) -> Option<Reply> {
         let Ask { app, request, .. } = self.ask;
-        match ticket.landed().await {
+        Some(match ticket.landed().await {
             Phase::Shared(shared) => {
-                self.forward.stored = app.store.takes_writes();
+                self.forward.stored = shared.unstored.is_none() && app.store.takes_writes();
+                self.forward.detail = self.forward.detail.or(shared.unstored);
                 self.forward.status = shared.renewed_by;
                 respond::leading(&shared, Outcome::Forward(self.forward), request)
             }
             Phase::Failed(error) => self.failed(&error),
             Phase::Alone(detail) => self.unshared(detail, unshared.await),
+            Phase::Elsewhere => return None,
             Phase::Waiting | Phase::Lost => Failure::internal().reply(),
-        }
+        })
     }
 
     /// The stored response that answers if the origin fails.
@@ -219,11 +248,13 @@ impl<'r> Miss<'r> {
     /// to run out.
     async fn follow(&self, ticket: &mut Ticket) -> Followed {
         let selector = self.ask.selector;
-        match timeout(self.longest(), ticket.landed()).await {
+        let longest = self.longest() + longest_wait(self.ask.live.timeouts.first_byte);
+        match timeout(longest, ticket.landed()).await {
             Ok(Phase::Shared(shared)) if selects(&shared, selector.headers, selector.keyed) => {
                 self.share(&shared).await
             }
             Ok(Phase::Shared(shared)) => Followed::Reselects(shared.nominated.clone()),
+            Ok(Phase::Elsewhere) => Followed::Elsewhere,
             Ok(Phase::Alone(_)) => Followed::Alone(Detail::NotShareable),
             Ok(Phase::Waiting | Phase::Lost) => Followed::Alone(Detail::CollapseFailed),
             // The leader has something that stands in, and this one has not.
@@ -273,6 +304,8 @@ impl<'r> Miss<'r> {
 enum Followed {
     /// Its answer.
     Answered(Reply),
+    /// Another sidecar has stored it.
+    Elsewhere,
     /// Its failure.
     Failed(Arc<FetchError>),
     /// Its answer, which the origin cut before this request had any of it.

@@ -13,11 +13,12 @@ pub struct Refreshes {
 }
 
 impl Refreshes {
-    /// Counts one that is over.
+    /// Counts one that is over, unless it was another sidecar's.
     pub fn count(&self, phase: &Phase) {
         let counter = match phase {
             Phase::Shared(_) => &self.stored,
             Phase::Alone(_) => &self.not_stored,
+            Phase::Elsewhere => return,
             Phase::Failed(_) | Phase::Waiting | Phase::Lost => &self.failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);

@@ -141,6 +141,12 @@ pub enum Detail {
     CollapseFailed,
     /// The store did not answer in time.
     StoreDown,
+    /// The store takes no writes.
+    StoreRefused,
+    /// Another sidecar is fetching the same, and will store it.
+    LeaseHeld,
+    /// Another sidecar's fetch of the same took too long.
+    LeaseTimeout,
     /// Served stale, while it is refreshed (RFC 5861 §3).
     StaleWhileRevalidate,
     /// Served stale, because the origin failed (RFC 5861 §4).
@@ -188,6 +194,9 @@ impl Detail {
             Self::CollapseTimeout => "collapse-timeout",
             Self::CollapseFailed => "collapse-failed",
             Self::StoreDown => "store-down",
+            Self::StoreRefused => "store-refused",
+            Self::LeaseHeld => "lease-held",
+            Self::LeaseTimeout => "lease-timeout",
             Self::StaleWhileRevalidate => "stale-while-revalidate",
             Self::StaleIfError => "stale-if-error",
             Self::StaleNotAllowed => "stale-not-allowed",

@@ -16,16 +16,16 @@ use http::{HeaderMap, header::ACCEPT_LANGUAGE};
 use redis::{Connection, Value};
 use sidecache::{
     clock::{Clock, Offset},
-    key::{KeyPolicy, ResourceKey},
+    key::{KeyPolicy, ResourceKey, VariantKey},
     store::{
-        Lookup, Selector, Store, StoreError,
-        redis::{BreakerState, Health, LARGEST_BODY, RedisStore, Settings, Waits},
+        Claim, Claimant, Lookup, Selector, Store, StoreError,
+        redis::{BreakerState, Health, LARGEST_BODY, Lease, RedisStore, Settings, Waits},
         tiers::Tiers,
     },
     stored::{MAX_HEAD, Stored},
 };
 use support::{
-    entries::{KEEP, body, entry, request, resource},
+    entries::{CLAIM, KEEP, body, commit as commit_entry, entry, request, resource},
     redis::{NarrowLine, PATIENCE, RedisServer, eventually},
 };
 
@@ -51,7 +51,14 @@ async fn with_one_entry() -> (RedisServer, RedisStore, ResourceKey) {
 }
 
 async fn commit(store: &RedisStore, key: &ResourceKey) -> Result<(), StoreError> {
-    store.commit(key, entry(key, &HeaderMap::new(), &[], "one"), KEEP).await
+    commit_entry(store, key, entry(key, &HeaderMap::new(), &[], "one"), KEEP).await
+}
+
+async fn lease(store: &RedisStore, key: &ResourceKey) -> Lease {
+    match store.claim(key, &VariantKey::only(), Claimant::Flight, CLAIM).await.unwrap() {
+        Claim::Granted(lease) => lease,
+        other => panic!("{other:?}"),
+    }
 }
 
 async fn try_lookup(store: &RedisStore, key: &ResourceKey) -> Result<Lookup, StoreError> {
@@ -114,7 +121,7 @@ async fn absent_at_the_start_then_there() {
     assert!(matches!(try_lookup(&store, &key).await, Ok(Lookup::Nothing)));
     commit(&store, &key).await.unwrap();
     assert!(is_hit(&store, &key).await);
-    assert_eq!(store.stats().dropped_writes, 1);
+    assert_eq!(store.stats().leases.failed, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,7 +271,7 @@ async fn no_damaged_entry_is_served() {
     is_up(&store).await;
     let (key, german) = (resource("/damaged"), request(&[(ACCEPT_LANGUAGE, "de")]));
     let written = entry(&key, &german, &[ACCEPT_LANGUAGE], "hallo");
-    store.commit(&key, Arc::clone(&written), KEEP).await.unwrap();
+    commit_entry(&store, &key, Arc::clone(&written), KEEP).await.unwrap();
     let mut whole = Whole::of(&server);
 
     let field = format!("v{:032x}", written.variant.id());
@@ -297,7 +304,9 @@ async fn only_what_was_read_is_deleted() {
     let varied = resource("/varied");
     for language in ["de", "fr"] {
         let headers = request(&[(ACCEPT_LANGUAGE, language)]);
-        store.commit(&varied, entry(&varied, &headers, &[ACCEPT_LANGUAGE], language), KEEP).await.unwrap();
+        commit_entry(&store, &varied, entry(&varied, &headers, &[ACCEPT_LANGUAGE], language), KEEP)
+            .await
+            .unwrap();
     }
     whole.name = server.keys().into_iter().find(|name| *name != whole.name).unwrap();
     let bad = entry(&varied, &german, &[ACCEPT_LANGUAGE], "").variant.id();
@@ -310,7 +319,7 @@ async fn only_what_was_read_is_deleted() {
     assert_eq!(body(&store, &varied, &german).await, "-");
     assert_eq!(body(&store, &varied, &request(&[(ACCEPT_LANGUAGE, "fr")])).await, "fr");
     assert!(is_hit(&store, &key).await);
-    store.commit(&varied, entry(&varied, &german, &[ACCEPT_LANGUAGE], "de"), KEEP).await.unwrap();
+    commit_entry(&store, &varied, entry(&varied, &german, &[ACCEPT_LANGUAGE], "de"), KEEP).await.unwrap();
     assert_eq!(body(&store, &varied, &request(&[(ACCEPT_LANGUAGE, "fr")])).await, "fr", "the index is whole");
 }
 
@@ -361,8 +370,8 @@ async fn a_user_who_may_only_read_gets_hits() {
 async fn the_least_that_is_documented_is_enough() {
     let server = RedisServer::start();
     let mut create = "ACL SETUSER app on >pw ~test:* +hello +time +hmget +get +pttl".to_owned();
-    create.push_str(" +eval +evalsha +script|load +type +hkeys +hget +hset +hdel +pexpire +unlink +set");
-    create.push_str(" +hgetall +hincrby");
+    create.push_str(" +eval +evalsha +script|load +type +hkeys +hlen +hget +hset +hdel +pexpire +unlink");
+    create.push_str(" +set +hgetall +hincrby");
     server.command(&create.split(' ').collect::<Vec<_>>());
     let store = start(&server.url_as("app", "pw"));
     is_up(&store).await;
@@ -373,6 +382,9 @@ async fn the_least_that_is_documented_is_enough() {
     assert!(server.keys().is_empty());
     commit(&store, &key).await.unwrap();
     let name = server.keys().remove(0);
+    drop(lease(&store, &key).await);
+    eventually("it is said how it ended", async || server.command(&["HEXISTS", &name, "u"]) == Value::Int(1))
+        .await;
     server.command(&["HSET", &name, &format!("v{:032x}", 0), "damaged"]);
     assert!(!is_hit(&store, &key).await);
     eventually("it is deleted", async || server.keys().is_empty()).await;
@@ -403,11 +415,17 @@ async fn full_means_hits_and_no_commits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn held_back_writes_are_dropped_and_hits_go_on() {
     let (server, store, key) = with_one_entry().await;
+    let paused: Vec<_> = (0..200).map(|n| resource(&format!("/paused/{n}"))).collect();
+    let mut leases = Vec::new();
+    for key in &paused {
+        leases.push(lease(&store, key).await);
+    }
     server.command(&["CLIENT", "PAUSE", "600000", "WRITE"]);
     let mut commits = tokio::task::JoinSet::new();
-    for n in 0..200 {
+    for (key, lease) in paused.into_iter().zip(leases) {
         let store = store.clone();
-        commits.spawn(async move { commit(&store, &resource(&format!("/paused/{n}"))).await });
+        let entry = entry(&key, &HeaderMap::new(), &[], "one");
+        commits.spawn(async move { store.commit(&key, entry, KEEP, lease).await });
     }
     let started = Instant::now();
     let mut hits = 0;
@@ -430,7 +448,7 @@ async fn held_back_writes_are_dropped_and_hits_go_on() {
     server.command(&["CLIENT", "UNPAUSE"]);
     let late = resource("/late");
     eventually("commits are taken again", async || commit(&store, &late).await.is_ok()).await;
-    assert_eq!(server.keys().len(), 2, "nothing of what was dropped: {:?}", server.keys());
+    assert_eq!(server.resources().len(), 2, "nothing of what was dropped: {:?}", server.keys());
 }
 
 fn bulk(value: Value) -> Vec<u8> {
@@ -491,7 +509,7 @@ async fn with_the_last_clone_the_connections_go() {
     let clone = store.clone();
     drop(store);
     assert!(is_up_now(&clone).await);
-    assert_eq!(clients(), 3);
+    assert_eq!(clients(), 4);
     drop(clone);
     eventually("all are closed", async || clients() == 0).await;
 }
@@ -528,11 +546,15 @@ async fn a_full_redis_takes_removals() {
 #[tokio::test]
 async fn removals_do_not_wait_for_room_among_commits() {
     let (_server, store, key) = with_one_entry().await;
-    let other = resource("/other");
+    let others: Vec<_> = (0..100).map(|n| resource(&format!("/other/{n}"))).collect();
+    let mut leases = Vec::new();
+    for other in &others {
+        leases.push(lease(&store, other).await);
+    }
     let mut polled = Poll::Pending;
-    for _ in 0..100 {
+    for (other, lease) in others.iter().zip(leases) {
         // Sent, then dropped: it keeps its room until the next beat.
-        let mut commit = pin!(commit(&store, &other));
+        let mut commit = pin!(store.commit(other, entry(other, &HeaderMap::new(), &[], "one"), KEEP, lease));
         polled = poll_fn(|context| Poll::Ready(commit.as_mut().poll(context))).await;
     }
     assert!(matches!(polled, Poll::Ready(Err(StoreError::Overload))), "{polled:?}");
@@ -550,12 +572,13 @@ async fn removals_overtake_a_large_commit() {
     is_up(&store).await;
     assert!(is_hit(&store, &key).await);
     let (behind, other) = (store.clone(), resource("/large"));
-    let stuck = tokio::spawn(async move { behind.commit(&other, large(&other, 1 << 20), KEEP).await });
+    let stuck =
+        tokio::spawn(async move { commit_entry(&behind, &other, large(&other, 1 << 20), KEEP).await });
     eventually("the commit is stuck", async || line.is_stuck()).await;
     remove(&store, &key).await.unwrap();
     assert!(!stuck.is_finished());
     assert!(!is_hit(&store, &key).await);
-    assert!(server.keys().is_empty());
+    assert!(server.resources().is_empty());
     assert!(matches!(stuck.await.unwrap(), Err(StoreError::Budget)));
 }
 
@@ -599,7 +622,7 @@ async fn after_more_lost_removals_than_are_noted_nothing_older_is_served() {
         entry
     };
     let older = fetched(&key);
-    store.commit(&key, Arc::clone(&older), KEEP).await.unwrap();
+    commit_entry(&store, &key, Arc::clone(&older), KEEP).await.unwrap();
     assert!(is_hit(&store, &key).await);
     server.freeze();
     assert!(remove(&store, &key).await.is_err());
@@ -610,11 +633,12 @@ async fn after_more_lost_removals_than_are_noted_nothing_older_is_served() {
     let newer = fetched(&other);
     eventually("what is fetched now is served", async || {
         assert!(!is_hit(&store, &key).await);
-        let _ = store.commit(&other, Arc::clone(&newer), KEEP).await;
+        let _ = commit_entry(&store, &other, Arc::clone(&newer), KEEP).await;
         is_hit(&store, &other).await
     })
     .await;
-    eventually("it is written", async || store.commit(&key, Arc::clone(&older), KEEP).await.is_ok()).await;
+    eventually("it is written", async || commit_entry(&store, &key, Arc::clone(&older), KEEP).await.is_ok())
+        .await;
     assert!(!is_hit(&store, &key).await, "it was fetched before");
 }
 
@@ -625,7 +649,7 @@ async fn what_is_larger_than_we_write_is_not_served() {
     let store = RedisStore::start(settings, Clock::System);
     is_up(&store).await;
     let key = resource("/large");
-    store.commit(&key, large(&key, LARGEST_BODY), KEEP).await.unwrap();
+    commit_entry(&store, &key, large(&key, LARGEST_BODY), KEEP).await.unwrap();
     assert!(is_hit(&store, &key).await);
     let larger = large(&key, LARGEST_BODY + MAX_HEAD);
     let (name, field) = (server.keys().remove(0), format!("v{:032x}", larger.variant.id()));

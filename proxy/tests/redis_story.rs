@@ -173,7 +173,7 @@ async fn absent_at_the_start() {
     trial.redis.restart_empty();
     hits_return(&trial, &load).await;
     assert_harmless(&trial, load).await;
-    assert!(trial.redis.keys().len() == TARGETS.len());
+    assert!(trial.redis.resources().len() == TARGETS.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -181,7 +181,7 @@ async fn lied_to() {
     let trial = Trial::start(RedisServer::start()).await;
     let load = trial.load();
     hits_return(&trial, &load).await;
-    let all = async || trial.redis.keys().len() == TARGETS.len();
+    let all = async || trial.redis.resources().len() == TARGETS.len();
     eventually("all is stored", all).await;
     let lies: [&[&str]; 5] = [
         &["SET", "KEY", "a text"],

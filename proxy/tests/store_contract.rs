@@ -22,7 +22,7 @@ use sidecache::{
     stored::Stored,
 };
 use support::{
-    entries::{KEEP, body, entry, entry_with, lookup, request, resource},
+    entries::{KEEP, body, commit, entry, entry_with, lookup, request, resource},
     redis::{RedisServer, eventually},
 };
 
@@ -30,7 +30,7 @@ async fn what_is_committed_is_found(store: &impl Store) {
     let (key, none) = (resource("/found?a=1"), HeaderMap::new());
     assert_eq!(body(store, &key, &none).await, "");
     let written = entry(&key, &none, &[], "one");
-    store.commit(&key, Arc::clone(&written), KEEP).await.unwrap();
+    commit(store, &key, Arc::clone(&written), KEEP).await.unwrap();
     let Lookup::Found(read) = lookup(store, &key, &none).await else { panic!("a miss") };
     assert_eq!((&read.key, &read.body), (&written.key, &written.body));
     assert_eq!(read.lines.as_bytes(), written.lines.as_bytes());
@@ -45,7 +45,7 @@ async fn what_is_committed_is_found(store: &impl Store) {
     assert_eq!(body(store, &resource("/found?a=2"), &none).await, "");
     assert_eq!(body(store, &resource("/found"), &none).await, "");
 
-    store.commit(&key, entry(&key, &none, &[], "two"), KEEP).await.unwrap();
+    commit(store, &key, entry(&key, &none, &[], "two"), KEEP).await.unwrap();
     assert_eq!(body(store, &key, &none).await, "two", "in place of the one before");
 }
 
@@ -53,7 +53,7 @@ async fn what_is_removed_is_gone(store: &impl Store) {
     let none = HeaderMap::new();
     let keys = ["/gone/1", "/gone/2", "/stays"].map(resource);
     for key in &keys {
-        store.commit(key, entry(key, &none, &[], "x"), KEEP).await.unwrap();
+        commit(store, key, entry(key, &none, &[], "x"), KEEP).await.unwrap();
     }
     store.remove(&keys[..2]).await.unwrap();
     store.remove(&[]).await.unwrap();
@@ -67,13 +67,13 @@ async fn variants_are_told_apart(store: &impl Store) {
     let key = resource("/variants");
     let (german, french) = (request(&[(ACCEPT_LANGUAGE, "de")]), request(&[(ACCEPT_LANGUAGE, "fr")]));
     let by_language = [ACCEPT_LANGUAGE];
-    store.commit(&key, entry(&key, &german, &by_language, "hallo"), KEEP).await.unwrap();
+    commit(store, &key, entry(&key, &german, &by_language, "hallo"), KEEP).await.unwrap();
     assert_eq!(body(store, &key, &german).await, "hallo");
     assert_eq!(body(store, &key, &french).await, "-");
     let found = lookup(store, &key, &french).await;
     assert!(matches!(found, Lookup::OtherVariants(names) if *names == by_language));
     assert_eq!(body(store, &key, &HeaderMap::new()).await, "-");
-    store.commit(&key, entry(&key, &french, &by_language, "salut"), KEEP).await.unwrap();
+    commit(store, &key, entry(&key, &french, &by_language, "salut"), KEEP).await.unwrap();
     assert_eq!(body(store, &key, &german).await, "hallo");
     assert_eq!(body(store, &key, &french).await, "salut");
     store.remove(std::slice::from_ref(&key)).await.unwrap();
@@ -96,7 +96,7 @@ async fn keyed_fields_select_too(store: &impl Store) {
         body: plain.body.clone(),
         ..*plain
     };
-    store.commit(&key, Arc::new(keyed_entry), KEEP).await.unwrap();
+    commit(store, &key, Arc::new(keyed_entry), KEEP).await.unwrap();
     let found = store.lookup(&key, &Selector { headers: &one, keyed: &keyed }).await.unwrap();
     assert!(matches!(found, Lookup::Found(_)));
     let found = store.lookup(&key, &Selector { headers: &other, keyed: &keyed }).await.unwrap();
@@ -106,11 +106,11 @@ async fn keyed_fields_select_too(store: &impl Store) {
 async fn a_changed_vary_drops_what_it_cannot_select(store: &impl Store) {
     let key = resource("/vary");
     let both = request(&[(ACCEPT_LANGUAGE, "de"), (USER_AGENT, "a")]);
-    store.commit(&key, entry(&key, &both, &[ACCEPT_LANGUAGE], "by language"), KEEP).await.unwrap();
-    store.commit(&key, entry(&key, &both, &[USER_AGENT], "by agent"), KEEP).await.unwrap();
+    commit(store, &key, entry(&key, &both, &[ACCEPT_LANGUAGE], "by language"), KEEP).await.unwrap();
+    commit(store, &key, entry(&key, &both, &[USER_AGENT], "by agent"), KEEP).await.unwrap();
     assert_eq!(body(store, &key, &both).await, "by agent");
     assert_eq!(body(store, &key, &request(&[(ACCEPT_LANGUAGE, "de")])).await, "-");
-    store.commit(&key, entry(&key, &both, &[], "for all"), KEEP).await.unwrap();
+    commit(store, &key, entry(&key, &both, &[], "for all"), KEEP).await.unwrap();
     assert_eq!(body(store, &key, &both).await, "for all");
     assert_eq!(body(store, &key, &HeaderMap::new()).await, "for all");
 }
@@ -120,7 +120,7 @@ async fn the_oldest_variant_makes_room(store: &impl Store) {
     let language = |n: usize| request(&[(ACCEPT_LANGUAGE, &format!("x-{n}"))]);
     for n in 0..=MAX_VARIANTS {
         let headers = language(n);
-        store.commit(&key, entry(&key, &headers, &[ACCEPT_LANGUAGE], &n.to_string()), KEEP).await.unwrap();
+        commit(store, &key, entry(&key, &headers, &[ACCEPT_LANGUAGE], &n.to_string()), KEEP).await.unwrap();
     }
     assert_eq!(body(store, &key, &language(0)).await, "-");
     for n in 1..=MAX_VARIANTS {
@@ -135,7 +135,7 @@ async fn commits_at_once_lose_none<S: Store + 'static>(store: &Arc<S>) {
     for n in 0..MAX_VARIANTS / 2 {
         let (store, key) = (Arc::clone(store), key.clone());
         let new = entry(&key, &language(n), &[ACCEPT_LANGUAGE], &n.to_string());
-        commits.spawn(async move { store.commit(&key, new, KEEP).await });
+        commits.spawn(async move { commit(&*store, &key, new, KEEP).await });
     }
     for outcome in commits.join_all().await {
         outcome.unwrap();
@@ -154,7 +154,7 @@ async fn the_newest_with_a_tag_are_brought(store: &impl Store) {
     let commit = async |language: &str, body: &str, fields: &[_]| {
         let headers = request(&[(ACCEPT_LANGUAGE, language)]);
         let entry = entry_with(&key, &headers, &[ACCEPT_LANGUAGE], body, fields);
-        store.commit(&key, entry, KEEP).await.unwrap();
+        commit(store, &key, entry, KEEP).await.unwrap();
     };
     let tag = [(ETAG, "\"a\"")];
     assert_eq!(tagged().await, [""; 0]);
@@ -225,7 +225,7 @@ async fn an_index_without_lengths_is_read_and_kept() {
     let commit = async |language: &str, tag: &[_]| {
         let headers = request(&[(ACCEPT_LANGUAGE, language)]);
         let entry = entry_with(&key, &headers, &[ACCEPT_LANGUAGE], language, tag);
-        store.commit(&key, entry, KEEP).await.unwrap();
+        commit(&store, &key, entry, KEEP).await.unwrap();
     };
     let tagged = async || store.tagged(&key, Duration::from_secs(10)).await.unwrap().len();
     let tag = [(ETAG, "\"a\"")];
@@ -276,8 +276,8 @@ async fn another_process_reads_what_one_wrote() {
     let (plain, varied) = (resource("/plain"), resource("/varied"));
     let one = client(&server).await;
     let written = entry(&plain, &german, &[], "plain");
-    one.commit(&plain, Arc::clone(&written), KEEP).await.unwrap();
-    one.commit(&varied, entry(&varied, &german, &[ACCEPT_LANGUAGE], "hallo"), KEEP).await.unwrap();
+    commit(&one, &plain, Arc::clone(&written), KEEP).await.unwrap();
+    commit(&one, &varied, entry(&varied, &german, &[ACCEPT_LANGUAGE], "hallo"), KEEP).await.unwrap();
     drop(one);
 
     // It has yet to learn what the resources nominate.
@@ -290,7 +290,7 @@ async fn another_process_reads_what_one_wrote() {
 
     // And learns that they nominate something else now.
     let third = client(&server).await;
-    third.commit(&varied, entry(&varied, &german, &[], "for all"), KEEP).await.unwrap();
+    commit(&third, &varied, entry(&varied, &german, &[], "for all"), KEEP).await.unwrap();
     assert_eq!(body(&other, &varied, &HeaderMap::new()).await, "for all");
 }
 
@@ -299,14 +299,14 @@ async fn an_entry_under_another_key_is_a_miss() {
     let server = RedisServer::start();
     let (store, none) = (client(&server).await, HeaderMap::new());
     let (mine, theirs) = (resource("/mine"), resource("/theirs"));
-    store.commit(&theirs, entry(&theirs, &none, &[], "theirs"), KEEP).await.unwrap();
+    commit(&store, &theirs, entry(&theirs, &none, &[], "theirs"), KEEP).await.unwrap();
     let source = server.keys().remove(0);
-    store.commit(&mine, entry(&mine, &none, &[], "mine"), KEEP).await.unwrap();
+    commit(&store, &mine, entry(&mine, &none, &[], "mine"), KEEP).await.unwrap();
     let target = server.keys().into_iter().find(|name| *name != source).unwrap();
     server.command(&["RENAME", &source, &target]);
     assert_eq!(body(&store, &mine, &none).await, "");
     assert_eq!(store.stats().corrupt, 1);
-    store.commit(&mine, entry(&mine, &none, &[], "mine"), KEEP).await.unwrap();
+    commit(&store, &mine, entry(&mine, &none, &[], "mine"), KEEP).await.unwrap();
     assert_eq!(body(&store, &mine, &none).await, "mine");
 }
 
@@ -318,7 +318,7 @@ async fn a_commit_prunes_expired_variants_and_keeps_the_longest_ttl() {
     let language = |value: &str| request(&[(ACCEPT_LANGUAGE, value)]);
     let commit = async |value: &str, keep: Duration| {
         let new = entry(&key, &language(value), &[ACCEPT_LANGUAGE], value);
-        store.commit(&key, new, keep).await.unwrap();
+        commit(&store, &key, new, keep).await.unwrap();
     };
     commit("short", Duration::from_millis(1)).await;
     commit("long", KEEP * 10).await;
@@ -340,7 +340,7 @@ async fn any_time_to_keep_is_taken() {
     let server = RedisServer::start();
     let (store, none) = (client(&server).await, HeaderMap::new());
     let key = resource("/for/ever");
-    store.commit(&key, entry(&key, &none, &[], "x"), Duration::MAX).await.unwrap();
+    commit(&store, &key, entry(&key, &none, &[], "x"), Duration::MAX).await.unwrap();
     assert_eq!(body(&store, &key, &none).await, "x");
     let name = server.keys().remove(0);
     let Value::Int(left) = server.command(&["TTL", &name]) else { panic!("no number") };
@@ -353,9 +353,9 @@ async fn too_large_is_refused_at_once() {
     let (store, none) = (client(&server).await, HeaderMap::new());
     let key = resource("/large");
     let fits = "x".repeat(4 << 20);
-    store.commit(&key, entry(&key, &none, &[], &fits), KEEP).await.unwrap();
+    commit(&store, &key, entry(&key, &none, &[], &fits), KEEP).await.unwrap();
     assert_eq!(body(&store, &key, &none).await.len(), fits.len());
-    let refused = store.commit(&key, entry(&key, &none, &[], &"x".repeat(9 << 20)), KEEP).await;
+    let refused = commit(&store, &key, entry(&key, &none, &[], &"x".repeat(9 << 20)), KEEP).await;
     assert!(matches!(refused, Err(StoreError::TooLarge)));
 }
 
@@ -367,9 +367,9 @@ async fn two_prefixes_share_nothing() {
     let other = RedisStore::start(settings, Clock::System);
     eventually("the other is connected", async || other.health() == Health::Up && other.takes_writes()).await;
     let key = resource("/shared");
-    one.commit(&key, entry(&key, &none, &[], "one"), KEEP).await.unwrap();
+    commit(&one, &key, entry(&key, &none, &[], "one"), KEEP).await.unwrap();
     assert_eq!(body(&other, &key, &none).await, "");
-    other.commit(&key, entry(&key, &none, &[], "other"), KEEP).await.unwrap();
+    commit(&other, &key, entry(&key, &none, &[], "other"), KEEP).await.unwrap();
     other.remove(std::slice::from_ref(&key)).await.unwrap();
     assert_eq!(body(&one, &key, &none).await, "one");
     assert_eq!(server.keys().into_iter().collect::<HashSet<_>>().len(), 1);

@@ -1,6 +1,6 @@
 //! Whether an answer may be stored, by its head, and what then is stored and shared of it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::{
     HeaderMap, HeaderName, StatusCode,
@@ -33,14 +33,18 @@ impl Fill {
         &self,
         answer: &Answer,
         exchange: ExchangeTimes,
-    ) -> Result<(Shared, Duration), Detail> {
+    ) -> Result<(Shared, Storable), Detail> {
         let admitted = self.admit(answer, exchange);
-        // What a request with credentials, ranges or conditions gets says nothing of what others get.
-        if self.is_common() && answer.head.status != StatusCode::NOT_MODIFIED {
+        if self.tells_of_others(answer) {
             let shared = matches!(&admitted, Ok((_, Storable { fresh: true, .. })));
             self.app.flights.note(&self.key, self.fingerprint, shared);
         }
-        admitted.map(|(shared, storable)| (shared, storable.keep))
+        admitted
+    }
+
+    /// What a request with credentials, ranges or conditions gets says nothing of what others get.
+    pub(super) fn tells_of_others(&self, answer: &Answer) -> bool {
+        self.is_common() && answer.head.status != StatusCode::NOT_MODIFIED
     }
 
     /// Each condition in turn, and what is then stored and shared.
@@ -79,6 +83,7 @@ impl Fill {
             hidden,
             withheld,
             renewed_by: None,
+            unstored: None,
             facts,
             exchange,
             nominated,

@@ -7,7 +7,7 @@ use http::{StatusCode, response::Parts};
 use super::Miss;
 use crate::{
     ask::Ask,
-    fill::Before,
+    fill::{Before, Purpose, Right},
     flight::Role,
     forward::{self, Conditions},
     message::{Reply, RequestBody},
@@ -15,6 +15,7 @@ use crate::{
     purges::Begun,
     respond,
     status::Outcome,
+    stored::Stored,
     upstream::FetchError,
 };
 
@@ -26,6 +27,7 @@ impl Miss<'_> {
         if let Some(reply) = self.while_failing(None) {
             return reply;
         }
+        let right = self.right_to_learn().await;
         let begun = app.begin();
         let asking = forward::filling::<RequestBody>(request, live, cache, Conditions::Clients);
         match live.upstream.send(asking).await {
@@ -34,26 +36,42 @@ impl Miss<'_> {
                 self.failed(&FetchError::ServerError(fetched.head.status))
             }
             Ok(fetched) => {
-                self.learn(&fetched.head, begun);
+                self.learn(&fetched.head, begun, right);
                 respond::fetched(fetched, Outcome::Forward(self.forward), app.clock.now())
             }
         }
     }
 
+    /// What a HEAD can be about.
+    fn learnable(&self) -> Option<&Arc<Stored>> {
+        self.found.as_ref().filter(|stored| stored.part.is_none() && self.validate)
+    }
+
+    /// To be had before the origin is asked, as for any fetch.
+    async fn right_to_learn(&self) -> Right {
+        let Ask { app, key, selector, .. } = self.ask;
+        match self.learnable() {
+            Some(stored) => {
+                let variant = selector.variant(&stored.nominated);
+                Right::try_once(app, key, &variant, self.look.left).await
+            }
+            None => Right::default(),
+        }
+    }
+
     /// RFC 9111 §4.3.5: renews the stored response that the origin describes; one that it does not
     /// describe is obsolete.
-    fn learn(&self, told: &Parts, begun: Begun) {
-        let whole = self.found.as_ref().filter(|stored| stored.part.is_none());
-        let Some(stored) = whole.filter(|_| self.validate && told.status == StatusCode::OK) else {
-            return;
-        };
+    fn learn(&self, told: &Parts, begun: Begun, right: Right) {
+        let Some(stored) = self.learnable().filter(|_| told.status == StatusCode::OK) else { return };
         let described = describes(&told.headers, &stored.fields(), stored.body.len());
         let renews = Some(Arc::clone(stored)).filter(|_| described);
         // Who is fetching it learns no less.
         let Role::Leader(flight, ticket) = self.ask.join(stored, None) else { return };
         let before = Before { renews, supersedes: true, spares: false, siblings: None };
         let admission = Admission { head_only: false, ..self.ask.admission.clone() };
-        let fill = self.ask.fill(http::Request::default(), admission, flight, before);
+        let seek = self.ask.seek(Some(stored), self.look.left, Purpose::Answer);
+        let mut fill = self.ask.fill(http::Request::default(), admission, flight, before, seek);
+        fill.right = right;
         let told = told.headers.clone();
         tokio::spawn(async move {
             fill.learn(told, begun).await;

@@ -18,10 +18,12 @@ use http::HeaderName;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache};
 use smallvec::SmallVec;
 
-use super::{Lookup, MAX_VARIANTS, Purge, Purged, Selector, Store, StoreError, Wait, within_reach};
+use super::{
+    Claim, Claimant, Lookup, MAX_VARIANTS, Purge, Purged, Selector, Store, StoreError, Wait, within_reach,
+};
 use crate::{
     epoch::{Epoch, Mode},
-    key::ResourceKey,
+    key::{ResourceKey, VariantKey},
     purges::{Purges, Standing},
     stored::Stored,
 };
@@ -302,7 +304,26 @@ impl Store for MemoryStore {
         Ok(self.lookup_now(key, selector))
     }
 
-    async fn commit(&self, key: &ResourceKey, entry: Arc<Stored>, _: Duration) -> Result<(), StoreError> {
+    /// Nobody else writes here.
+    type Lease = ();
+
+    async fn claim(
+        &self,
+        _: &ResourceKey,
+        _: &VariantKey,
+        _: Claimant,
+        _: Duration,
+    ) -> Result<Claim<()>, StoreError> {
+        Ok(Claim::Granted(()))
+    }
+
+    async fn commit(
+        &self,
+        key: &ResourceKey,
+        entry: Arc<Stored>,
+        _: Duration,
+        (): (),
+    ) -> Result<(), StoreError> {
         self.commit_now(key, entry)
     }
 

@@ -31,14 +31,28 @@ pub trait Store: Send + Sync {
         selector: &Selector<'_>,
     ) -> impl Future<Output = Result<Lookup, StoreError>> + Send;
 
+    /// The right to store a variant of a resource. Dropped, it is given back.
+    type Lease: Send;
+
+    /// Asks for the lease of a variant, before what is to be stored is fetched; a shared store for no
+    /// longer than `within`.
+    fn claim(
+        &self,
+        key: &ResourceKey,
+        variant: &VariantKey,
+        claimant: Claimant,
+        within: Duration,
+    ) -> impl Future<Output = Result<Claim<Self::Lease>, StoreError>> + Send;
+
     /// Stores `entry` as a variant of its resource, in place of the one with the same variant key.
     /// Variants that the entry's `Vary` can no longer select go. After `keep` the bytes may be
-    /// collected; it has no say in freshness.
+    /// collected; it has no say in freshness. Where `lease` is no longer held, nothing is stored.
     fn commit(
         &self,
         key: &ResourceKey,
         entry: Arc<Stored>,
         keep: Duration,
+        lease: Self::Lease,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The newest variants of a resource that have an entity tag, whatever selects them: the newest
@@ -99,6 +113,35 @@ pub struct Purged {
     /// Processes that have applied it, this one included; those that were not waited for are not
     /// counted.
     pub applied: usize,
+}
+
+/// Who asks for a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimant {
+    /// One for whom others wait, here and elsewhere.
+    Flight,
+    /// One alone, whom nobody waits for, and who gives way to a flight.
+    Alone,
+}
+
+/// What came of asking for a lease.
+#[derive(Debug)]
+pub enum Claim<L> {
+    /// It is granted.
+    Granted(L),
+    /// Somebody else has it.
+    Held,
+    /// Somebody else has it, and there is no use in waiting.
+    Unshared(Marker),
+}
+
+/// Why nobody need wait for somebody's fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marker {
+    /// What came of the last one is not for others, or only for a moment.
+    Unshared,
+    /// Nothing came of the last one.
+    Failed,
 }
 
 /// What a look-up found.
@@ -163,6 +206,9 @@ pub enum StoreError {
     /// More is being written than may wait.
     #[error("too many writes are under way")]
     Overload,
+    /// The lease is no longer held: what was fetched may be obsolete.
+    #[error("the lease was lost")]
+    LeaseLost,
     /// Larger than a store takes.
     #[error("the entry is larger than the store takes")]
     TooLarge,

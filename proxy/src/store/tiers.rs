@@ -7,10 +7,17 @@ use std::{
 
 use tokio::time::Instant;
 
+pub use super::redis::Waiting;
 use super::{
-    Lookup, Purge, Purged, Selector, Store, StoreError, Wait, memory::MemoryStore, redis::RedisStore,
+    Claim, Claimant, Lookup, Marker, Purge, Purged, Selector, Store, StoreError, Wait,
+    memory::MemoryStore,
+    redis::{self, RedisStore},
 };
-use crate::{key::ResourceKey, purges::Purges, stored::Stored};
+use crate::{
+    key::{ResourceKey, VariantKey},
+    purges::Purges,
+    stored::Stored,
+};
 
 /// The stores of this process.
 ///
@@ -42,10 +49,84 @@ impl Tiers {
         }
     }
 
+    /// Begins to wait until somebody else has filled what a claim has found [`Claim::Held`]. Nothing,
+    /// where nobody else can.
+    #[must_use]
+    pub fn wait(&self, key: &ResourceKey) -> Option<Waiting> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(store) => Some(store.wait(key)),
+        }
+    }
+
+    /// What the holder of a lease has not seen yet is looked for: in the store that all share, within
+    /// this time.
+    ///
+    /// # Errors
+    /// As [`Store::lookup`].
+    pub async fn lookup_shared(
+        &self,
+        key: &ResourceKey,
+        selector: &Selector<'_>,
+        within: Duration,
+    ) -> Result<Lookup, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.lookup_now(key, selector)),
+            Self::Redis(store) => store.lookup_within(within, key, selector).await,
+        }
+    }
+
+    /// Removes all variants of a resource for which a lease is held, and gives that back.
+    ///
+    /// # Errors
+    /// As [`Store::remove`].
+    pub async fn forget(&self, key: &ResourceKey, lease: Lease) -> Result<(), StoreError> {
+        match (self, lease) {
+            (Self::Redis(store), Lease::Shared(lease)) => store.forget(lease).await,
+            _ => self.remove(std::slice::from_ref(key)).await,
+        }
+    }
+
+    /// How long a shared store may be asked for.
+    #[must_use]
+    pub fn budget(&self) -> Duration {
+        match self {
+            Self::Memory(_) => Duration::MAX,
+            Self::Redis(store) => store.budget(),
+        }
+    }
+
     /// The look-ups of one request.
     #[must_use]
     pub fn visit(&self) -> Visit<'_> {
         Visit { tiers: self, waited: Duration::ZERO }
+    }
+}
+
+/// The right to store a variant of a resource. Dropped, it is given back.
+#[derive(Debug)]
+pub enum Lease {
+    /// Of this process's own memory: nobody else writes there.
+    Own,
+    /// Of a store that others share.
+    Shared(redis::Lease),
+}
+
+impl Lease {
+    /// Why nobody else waits for this one, if there is a reason.
+    #[must_use]
+    pub fn met(&self) -> Option<Marker> {
+        match self {
+            Self::Own => None,
+            Self::Shared(lease) => lease.met(),
+        }
+    }
+
+    /// What others are told when it ends, if anything.
+    pub fn ends_with(&mut self, marker: Option<Marker>) {
+        if let Self::Shared(lease) = self {
+            lease.ends_with(marker);
+        }
     }
 }
 
@@ -103,10 +184,36 @@ impl Store for Tiers {
         }
     }
 
-    async fn commit(&self, key: &ResourceKey, entry: Arc<Stored>, keep: Duration) -> Result<(), StoreError> {
+    type Lease = Lease;
+
+    async fn claim(
+        &self,
+        key: &ResourceKey,
+        variant: &VariantKey,
+        claimant: Claimant,
+        within: Duration,
+    ) -> Result<Claim<Lease>, StoreError> {
         match self {
-            Self::Memory(store) => store.commit(key, entry, keep).await,
-            Self::Redis(store) => store.commit(key, entry, keep).await,
+            Self::Memory(_) => Ok(Claim::Granted(Lease::Own)),
+            Self::Redis(store) => Ok(match store.claim(key, variant, claimant, within).await? {
+                Claim::Granted(lease) => Claim::Granted(Lease::Shared(lease)),
+                Claim::Held => Claim::Held,
+                Claim::Unshared(marker) => Claim::Unshared(marker),
+            }),
+        }
+    }
+
+    async fn commit(
+        &self,
+        key: &ResourceKey,
+        entry: Arc<Stored>,
+        keep: Duration,
+        lease: Lease,
+    ) -> Result<(), StoreError> {
+        match (self, lease) {
+            (Self::Memory(store), _) => store.commit(key, entry, keep, ()).await,
+            (Self::Redis(store), Lease::Shared(lease)) => store.commit(key, entry, keep, lease).await,
+            (Self::Redis(_), Lease::Own) => Err(StoreError::LeaseLost),
         }
     }
 

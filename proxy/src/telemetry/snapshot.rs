@@ -7,7 +7,7 @@ use super::metrics::Scrape;
 use crate::{
     store::{
         memory::MemoryStats,
-        redis::{BreakerState, Stats as RedisStats, Waits},
+        redis::{BreakerState, LeaseStats, Stats as RedisStats, Waits},
     },
     upstream::Stats as UpstreamStats,
 };
@@ -57,6 +57,30 @@ pub fn redis(scrape: &mut Scrape<'_>, stats: RedisStats, up: bool) {
         "Stored responses by whether Redis took them",
         [([("result", "written")], stats.writes), ([("result", "dropped")], stats.dropped_writes)],
     );
+    leases(scrape, stats.leases);
+}
+
+/// The rights to store, of which there is one for the whole fleet.
+fn leases(scrape: &mut Scrape<'_>, stats: LeaseStats) {
+    scrape.counters(
+        "sidecache_store_redis_leases",
+        "Rights to store: granted, not to be had from Redis, and lost before what came was stored",
+        [
+            ([("result", "granted")], stats.granted),
+            ([("result", "failed")], stats.failed),
+            ([("result", "lost")], stats.lost),
+        ],
+    );
+    scrape.counters(
+        "sidecache_store_redis_fleet_waits",
+        "Fetches that another sidecar had begun: waited for, waited for too long, and not waited for in vain",
+        [
+            ([("result", "waited")], stats.waited),
+            ([("result", "timeout")], stats.waited_out),
+            ([("result", "unshared")], stats.unshared),
+        ],
+    );
+    scrape.gauge("sidecache_store_redis_leases_held", "Rights to store that are held now", stats.held);
 }
 
 /// What has become of refreshes.

@@ -12,12 +12,15 @@ use sidecache::{
     headers::Lines,
     key::{KeyPolicy, QueryPolicy, ResourceKey, VariantKey},
     policy::facts::ResponseFacts,
-    store::{Lookup, Selector, Store},
+    store::{Claim, Claimant, Lookup, Selector, Store, StoreError},
     stored::Stored,
 };
 
 /// Long enough for any test.
 pub const KEEP: Duration = Duration::from_secs(60);
+
+/// What a claim may take.
+pub const CLAIM: Duration = Duration::from_secs(1);
 
 /// The key of a path.
 pub fn resource(path: &str) -> ResourceKey {
@@ -63,6 +66,19 @@ pub fn entry_with(
         part: None,
         body: Bytes::copy_from_slice(body.as_bytes()),
     })
+}
+
+/// Stores it, as a fill does that nobody is in the way of.
+pub async fn commit(
+    store: &impl Store,
+    key: &ResourceKey,
+    entry: Arc<Stored>,
+    keep: Duration,
+) -> Result<(), StoreError> {
+    match store.claim(key, &entry.variant, Claimant::Flight, CLAIM).await? {
+        Claim::Granted(lease) => store.commit(key, entry, keep, lease).await,
+        Claim::Held | Claim::Unshared(_) => Err(StoreError::LeaseLost),
+    }
 }
 
 /// What the request finds, where the rule keys nothing.

@@ -12,6 +12,7 @@
 pub mod browser;
 pub mod echo;
 pub mod entries;
+pub mod fleet;
 pub mod load;
 pub mod origin;
 pub mod process;

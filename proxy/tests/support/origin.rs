@@ -112,6 +112,8 @@ struct Log {
     asked: Mutex<Vec<Asked>>,
     /// Connections closed by the proxy while it was owed an answer.
     abandoned: Mutex<usize>,
+    /// Requests that are being answered: now, and at most.
+    under_way: Mutex<(usize, usize)>,
 }
 
 impl Origin {
@@ -159,10 +161,33 @@ impl Origin {
     pub fn abandoned(&self) -> usize {
         *lock(&self.log.abandoned)
     }
+
+    /// How many requests it was answering at the same time, at most.
+    pub fn most_at_once(&self) -> usize {
+        lock(&self.log.under_way).1
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("the origin has not failed")
+}
+
+/// One request that is being answered.
+struct UnderWay(Arc<Log>);
+
+impl UnderWay {
+    fn begin(log: &Arc<Log>) -> Self {
+        let mut under_way = lock(&log.under_way);
+        under_way.0 += 1;
+        under_way.1 = under_way.1.max(under_way.0);
+        Self(Arc::clone(log))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        lock(&self.0.under_way).0 -= 1;
+    }
 }
 
 struct Peer {
@@ -179,7 +204,14 @@ impl Peer {
                 asked.number = all.len() + 1;
                 all.push(asked.clone());
             }
-            for step in script(&asked) {
+            let mut under_way = Some(UnderWay::begin(&log));
+            let steps = script(&asked);
+            let last = steps.len();
+            for (number, step) in steps.into_iter().enumerate() {
+                if number + 1 == last && matches!(step, Step::Send(_)) {
+                    // Who has its answer may ask for the next before this task has its turn again.
+                    under_way = None;
+                }
                 match self.take(step).await {
                     Some(true) => {}
                     Some(false) => return,
@@ -189,6 +221,7 @@ impl Peer {
                     }
                 }
             }
+            drop(under_way);
         }
     }
 

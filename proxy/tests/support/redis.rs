@@ -157,9 +157,17 @@ impl RedisServer {
         redis::from_redis_value(self.command(&["KEYS", "*"])).expect("names")
     }
 
-    /// The names of the keys that hold stored responses.
+    /// The names of the keys that are about resources: what is stored of them, and their leases.
     pub fn keys(&self) -> Vec<String> {
-        self.all_keys().into_iter().filter(|name| name.contains(":v1:r:")).collect()
+        let is_about = |name: &String| name.contains(":v1:r:") || name.contains(":v1:l:");
+        self.all_keys().into_iter().filter(is_about).collect()
+    }
+
+    /// The names of those that hold more than a marker.
+    pub fn resources(&self) -> Vec<String> {
+        let mut names = self.keys();
+        names.retain(|name| matches!(self.try_command(&["HEXISTS", name, "m"]), Ok(Value::Int(1))));
+        names
     }
 }
 

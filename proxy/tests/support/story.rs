@@ -110,14 +110,19 @@ impl Story {
     pub async fn stores(&self, count: usize) {
         let stored = async || match &self.app.store {
             Tiers::Memory(memory) => memory.stats().entries,
-            Tiers::Redis(_) => self.redis.as_ref().map_or(0, |redis| redis.keys().len()),
+            Tiers::Redis(_) => self.redis.as_ref().map_or(0, |redis| redis.resources().len()),
         };
         eventually("that much is stored", async || stored().await == count).await;
     }
 
     /// Waits until nothing is being fetched or stored.
     pub async fn settled(&self) {
-        eventually("all is stored", async || self.app.flights.under_way() == 0).await;
+        let leases = || match &self.app.store {
+            Tiers::Memory(_) => 0,
+            Tiers::Redis(redis) => redis.stats().leases.held,
+        };
+        let settled = async || self.app.flights.under_way() == 0 && leases() == 0;
+        eventually("all is stored", settled).await;
     }
 
     pub async fn get(&self, target: &str) -> Answer {
@@ -175,7 +180,8 @@ fn live(config: &Config) -> Live {
     }
 }
 
-async fn sidecar(
+/// One sidecar before that origin, on that Redis if there is one.
+pub async fn sidecar(
     origin: &Origin,
     redis: Option<&RedisServer>,
     clock: &ManualClock,

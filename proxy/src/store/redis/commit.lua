@@ -1,11 +1,21 @@
--- Stores one variant of a resource, whole or not at all.
+-- Stores one variant of a resource, whole or not at all, for the holder of a lease, which it ends.
 -- KEYS[1]  the resource
+-- KEYS[2]  its leases
 -- ARGV     nominated names, the variant's field, the entry, milliseconds to keep it, most variants,
---          the length of its body if it has an entity tag, else nothing
+--          the length of its body if it has an entity tag, else nothing; the field of the lease, its
+--          token, for how many milliseconds nobody waits for the next one
 local key, names, field, entry = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local keep, most, tagged = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- It may have been broken, because what was fetched is obsolete, or have lapsed.
+local leases, unshared = KEYS[2], tonumber(ARGV[9])
+local lease = redis.call('TYPE', leases).ok == 'hash' and redis.call('HGET', leases, ARGV[7])
+local holder, expiry = string.match(lease or '', '^(%x+) (%d+) %a$')
+if holder ~= ARGV[8] or tonumber(expiry) <= now then
+  return 0
+end
 
 local present = {}
 local kind = redis.call('TYPE', key).ok
@@ -45,5 +55,9 @@ redis.call('HSET', key, 'm', names, 'i', table.concat(lines), field, entry)
 for name in pairs(present) do
   redis.call('HDEL', key, name)
 end
+if unshared > 0 then
+  redis.call('HSET', key, 'u', string.format('%.0f u', now + unshared))
+end
+redis.call('HDEL', leases, ARGV[7])
 redis.call('PEXPIRE', key, string.format('%.0f', last - now))
 return #kept

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use super::lease::LeaseStats;
 use crate::store::{Lookup, StoreError};
 
 /// Whether commands are let through to Redis.
@@ -57,6 +58,8 @@ pub struct Stats {
     pub read_breaker: BreakerState,
     /// Whether writes are let through.
     pub write_breaker: BreakerState,
+    /// What became of leases.
+    pub leases: LeaseStats,
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +88,7 @@ impl Counters {
             Ok(Lookup::Nothing | Lookup::OtherVariants(_)) => &self.misses,
             Err(StoreError::Budget) => &self.timeouts,
             Err(StoreError::Unavailable | StoreError::Overload) => &self.refused,
-            Err(StoreError::Refused(_) | StoreError::TooLarge) => &self.errors,
+            Err(StoreError::Refused(_) | StoreError::TooLarge | StoreError::LeaseLost) => &self.errors,
         });
     }
 
@@ -104,7 +107,12 @@ impl Counters {
         self.waited.fetch_add(micros, Ordering::Relaxed);
     }
 
-    pub(super) fn stats(&self, read_breaker: BreakerState, write_breaker: BreakerState) -> Stats {
+    pub(super) fn stats(
+        &self,
+        read_breaker: BreakerState,
+        write_breaker: BreakerState,
+        leases: LeaseStats,
+    ) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             hits: read(&self.hits),
@@ -121,6 +129,7 @@ impl Counters {
             },
             read_breaker,
             write_breaker,
+            leases,
         }
     }
 }

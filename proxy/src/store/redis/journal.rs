@@ -180,8 +180,6 @@ pub(super) fn eval(script: &str, keys: &[&str]) -> Cmd {
 /// What Redis is to do.
 #[derive(Clone, Debug)]
 pub(super) enum Act {
-    /// Remove what is stored of a resource.
-    Remove { hash: u128, name: Arc<str> },
     /// Purge a resource.
     Purge { hash: u128, name: Arc<str>, mode: Mode },
     /// Purge what carries a tag.
@@ -191,24 +189,15 @@ pub(super) enum Act {
 impl Act {
     fn what(&self) -> u128 {
         match self {
-            Self::Remove { hash, .. } | Self::Purge { hash, .. } => *hash,
+            Self::Purge { hash, .. } => *hash,
             Self::PurgeTag { tag, .. } => tag.bits(),
         }
     }
 
     /// What does both.
     fn with(self, earlier: &Self) -> Self {
-        match (&self, earlier) {
-            (Self::Remove { .. }, Self::Purge { hash, name, .. }) => {
-                Self::Purge { hash: *hash, name: Arc::clone(name), mode: Mode::Hard }
-            }
-            (Self::Purge { mode: Mode::Soft, .. }, Self::Remove { hash, name }) => {
-                Self::Purge { hash: *hash, name: Arc::clone(name), mode: Mode::Hard }
-            }
-            (
-                Self::Purge { mode: Mode::Soft, .. } | Self::PurgeTag { mode: Mode::Soft, .. },
-                Self::Purge { mode: Mode::Hard, .. } | Self::PurgeTag { mode: Mode::Hard, .. },
-            ) => earlier.clone(),
+        match earlier {
+            Self::Purge { mode: Mode::Hard, .. } | Self::PurgeTag { mode: Mode::Hard, .. } => earlier.clone(),
             _ => self,
         }
     }
@@ -217,11 +206,6 @@ impl Act {
         let announced = |what, mode| Announcement { what, mode, wait, epoch }.name(prefix);
         let digits = |epoch: Epoch| format!("{:016x}", epoch.number());
         match self {
-            Self::Remove { name, .. } => {
-                let mut unlink = cmd("UNLINK");
-                unlink.arg(&**name);
-                unlink
-            }
             Self::Purge { hash, name, mode } => {
                 let leases = layout::leases(prefix, *hash);
                 let announcement = announced(What::Resource(*hash), *mode);
@@ -247,7 +231,6 @@ impl Act {
     /// What it makes obsolete in this process.
     fn apply(&self, purges: &Purges, epoch: Epoch) {
         match self {
-            Self::Remove { .. } => {}
             Self::Purge { hash, .. } => purges.purge_resource(*hash, epoch),
             Self::PurgeTag { tag, mode } => purges.purge_tag(*tag, *mode, epoch),
         }
@@ -361,10 +344,8 @@ impl Latest {
         if self.of.get(&what).is_some_and(|noted| noted.number == entry.number) {
             self.of.remove(&what);
         }
-        if !matches!(entry.act, Act::Remove { .. }) {
-            self.recent.push_back((Instant::now(), entry.act.clone()));
-            self.forget_old();
-        }
+        self.recent.push_back((Instant::now(), entry.act.clone()));
+        self.forget_old();
     }
 
     fn forget_old(&mut self) {
@@ -385,10 +366,6 @@ mod tests {
         Act::Purge { hash: hash as u128, name: hash.to_string().into(), mode }
     }
 
-    fn remove(hash: usize) -> Act {
-        Act::Remove { hash: hash as u128, name: hash.to_string().into() }
-    }
-
     #[test]
     fn an_earlier_answer_does_not_acknowledge_a_later_purge() {
         let noted = Noted::new(Arc::default());
@@ -403,22 +380,20 @@ mod tests {
     #[test]
     fn what_redis_may_have_lost_is_noted_again() {
         let noted = Noted::new(Arc::default());
-        let sent = noted.note(vec![purge(1, Mode::Hard), remove(2)], NOW);
+        let sent = noted.note(vec![purge(1, Mode::Hard)], NOW);
         noted.acknowledged(&sent, Epoch::FIRST);
+        assert!(!noted.holds(1));
         noted.note_again();
-        assert!(noted.holds(1) && !noted.holds(2), "a removal is no promise to others");
+        assert!(noted.holds(1));
         noted.acknowledged(&noted.all(), Epoch::FIRST);
         assert!(!noted.holds(1));
     }
 
     #[test]
     fn what_is_noted_twice_does_both() {
-        for (earlier, later) in [
-            (purge(1, Mode::Hard), purge(1, Mode::Soft)),
-            (purge(1, Mode::Soft), remove(1)),
-            (remove(1), purge(1, Mode::Soft)),
-            (purge(1, Mode::Soft), purge(1, Mode::Hard)),
-        ] {
+        for (earlier, later) in
+            [(purge(1, Mode::Hard), purge(1, Mode::Soft)), (purge(1, Mode::Soft), purge(1, Mode::Hard))]
+        {
             let noted = Noted::new(Arc::default());
             noted.note(vec![earlier, later], NOW);
             let all = noted.all();

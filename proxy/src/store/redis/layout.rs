@@ -7,16 +7,20 @@
 //!                  its field; when it may go
 //!     s            the epoch of the last soft purge: what was fetched before it is stale
 //!     v<variant>   one stored response
+//!     u            until when nobody need wait for a fetch (Redis' time in milliseconds), and why: `u`,
+//!                  what came last is not for others, or `f`, nothing came
 //!
-//! prefix:v1:l:{<hash of the resource key>}     its leases
-//! prefix:v1:t:{<tag>}                          the epochs of a tag's latest purges, hard and soft
-//! prefix:v1:p:{<what>}:<how>:<epoch>           the announcement of a purge, for a minute
-//! prefix:v1:e                                  the last epoch
-//! prefix:v1:m                                  the members of the fleet: for how long each trusts its memory
-//! prefix:v1:a:<epoch>                          who has applied a purge, for some seconds
+//! prefix:v1:l:{<the same hash>}        its leases, a hash of
+//!     v<variant>   who fills it: a token; until when; `f`, a flight, or `a`, one alone
+//!
+//! prefix:v1:t:{<tag>}                  the epochs of a tag's latest purges, hard and soft
+//! prefix:v1:p:{<what>}:<how>:<epoch>   the announcement of a purge, for a minute
+//! prefix:v1:e                          the last epoch
+//! prefix:v1:m                          the members of the fleet: for how long each trusts its memory
+//! prefix:v1:a:<epoch>                  who has applied a purge, for some seconds
 //! ```
 //!
-//! One key for all variants, so that one `UNLINK` misses none. The braces keep what will belong to
+//! One key for all variants, so that one `UNLINK` misses none. The braces keep what belongs to
 //! a resource in one slot of a cluster; the tail is for people who read `redis-cli --scan`.
 
 use std::fmt::Write;
@@ -44,6 +48,7 @@ const MAX_NAMES: usize = 4 * 1024;
 const MAX_LINE: usize = 80;
 
 /// A resource's place.
+#[derive(Debug)]
 pub(super) struct Place {
     /// 128 bits of the hash of its key.
     pub(super) hash: u128,
@@ -64,14 +69,14 @@ impl Place {
     }
 }
 
+/// Where the leases are of the resource with this hash.
+pub(super) fn leases(prefix: &str, hash: u128) -> String {
+    format!("{prefix}:v1:l:{{{hash:032x}}}")
+}
+
 /// The key that a probe reads: in our namespace, and never there.
 pub(super) fn probe(prefix: &str) -> String {
     format!("{prefix}:v1:r:{{}}:")
-}
-
-/// The leases of a resource, in its slot.
-pub(super) fn leases(prefix: &str, resource: u128) -> String {
-    format!("{prefix}:v1:l:{{{resource:032x}}}")
 }
 
 /// The record of a tag's purges.

@@ -56,13 +56,16 @@ pub(super) enum Role {
     Writes,
     /// Purges, for which requests wait.
     Purges,
+    /// Leases, for which they wait too. A user who may only read is refused them, which must not hold
+    /// back the look-ups.
+    Leases,
 }
 
 impl Role {
     /// Commands on their way at once.
     const fn in_flight(self) -> usize {
         match self {
-            Self::Reads => 1024,
+            Self::Reads | Self::Leases => 1024,
             Self::Writes => 64,
             Self::Purges => 256,
         }

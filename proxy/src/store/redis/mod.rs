@@ -13,10 +13,12 @@
 //! | `write`, `commit.lua`, `discard.lua` | writing |
 //! | `journal`, `purging`, `announcement` | purging, and what is not served until Redis has done so |
 //! | `records` | what has been purged by tag |
+//! | `lease`, `claim.lua`, `renew.lua`, `release.lua` | who may write |
+//! | `wakes` | who waits for a change |
 //! | `counters` | what came of it |
 //!
 //! The least that a Redis user must be allowed, for a prefix `app`: `~app:* +hello +time +hmget`
-//! to read, and `+eval +evalsha +script|load +type +hkeys +hget +hset +hdel +pexpire +unlink` to write. One who may only read serves hits.
+//! to read, and `+eval +evalsha +script|load +type +hkeys +hlen +hget +hset +hdel +pttl +pexpire +unlink` to write. One who may only read serves hits.
 
 mod announcement;
 mod breaker;
@@ -24,6 +26,7 @@ mod condition;
 mod counters;
 mod journal;
 mod layout;
+mod lease;
 mod link;
 mod lookup;
 mod nominations;
@@ -32,6 +35,7 @@ mod purging;
 mod records;
 mod settings;
 mod tagged;
+mod wakes;
 mod write;
 
 use std::{
@@ -47,19 +51,26 @@ pub use self::write::LARGEST_BODY;
 pub use self::{
     condition::Health,
     counters::{BreakerState, Stats, Waits},
+    lease::{Lease, LeaseStats, Waiting},
     settings::{Settings, SettingsError, install_crypto_provider},
 };
 use self::{
     condition::Throttle,
     counters::Counters,
-    journal::{Act, Journal},
+    journal::Journal,
     layout::Place,
+    lease::Leases,
     link::{Link, Role},
     nominations::Nominations,
     records::Records,
 };
-use super::{Lookup, Purge, Purged, Selector, Store, StoreError, Wait};
-use crate::{clock::Clock, key::ResourceKey, purges::Purges, stored::Stored};
+use super::{Claim, Claimant, Lookup, Purge, Purged, Selector, Store, StoreError, Wait};
+use crate::{
+    clock::Clock,
+    key::{ResourceKey, VariantKey},
+    purges::Purges,
+    stored::Stored,
+};
 
 /// A store in Redis. Clones share it; with the last of them its connections go.
 #[derive(Clone, Debug)]
@@ -74,6 +85,7 @@ struct Inner {
     records: Records,
     /// What the other members call this one.
     member: String,
+    leases: Arc<Leases>,
     nominations: Nominations,
     purges: Arc<Purges>,
     counters: Counters,
@@ -104,9 +116,10 @@ impl RedisStore {
         Self(Arc::new(Inner {
             reads: Link::start(Role::Reads, settings.clone(), clock.clone()),
             writes: Link::start(Role::Writes, settings.clone(), clock.clone()),
-            journal: Journal::start(&settings, clock, Arc::clone(&purges)),
+            journal: Journal::start(&settings, clock.clone(), Arc::clone(&purges)),
             records: Records::new(),
             member: member(),
+            leases: Leases::start(&settings, clock),
             settings,
             nominations: Nominations::new(),
             purges,
@@ -132,7 +145,7 @@ impl RedisStore {
             true => BreakerState::Open,
             false => BreakerState::Closed,
         };
-        self.0.counters.stats(state(&self.0.reads), state(&self.0.writes))
+        self.0.counters.stats(state(&self.0.reads), state(&self.0.writes), self.0.leases.stats())
     }
 
     /// What this process knows of purges.
@@ -167,10 +180,33 @@ impl RedisStore {
         self.0.counters.waited(time);
     }
 
-    /// Whether a commit and a removal would be tried now.
+    /// Begins to wait until somebody else has filled what a claim has found [`Claim::Held`].
+    #[must_use]
+    pub fn wait(&self, key: &ResourceKey) -> Waiting {
+        self.0.leases.wait(key)
+    }
+
+    /// Rouses all who wait for others' fetches: changes may have been missed.
+    pub fn wake_all(&self) {
+        self.0.leases.wakes().wake_all();
+    }
+
+    /// Removes all variants of the resource for which `lease` is held, and gives it back. Nothing is
+    /// removed by who holds it no longer.
+    ///
+    /// # Errors
+    /// As [`Store::remove`].
+    pub async fn forget(&self, lease: Lease) -> Result<(), StoreError> {
+        let outcome = lease.forget().await;
+        self.0.tell(&outcome);
+        outcome
+    }
+
+    /// Whether a claim, a commit and a removal would be tried now.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
-        self.0.writes.is_ready() && self.0.journal.link().is_ready()
+        let inner = &self.0;
+        inner.writes.is_ready() && inner.journal.link().is_ready() && inner.leases.is_ready()
     }
 }
 
@@ -179,9 +215,27 @@ impl Store for RedisStore {
         self.lookup_within(self.budget(), key, selector).await
     }
 
+    type Lease = Lease;
+
+    async fn claim(
+        &self,
+        key: &ResourceKey,
+        variant: &VariantKey,
+        claimant: Claimant,
+        within: Duration,
+    ) -> Result<Claim<Lease>, StoreError> {
+        self.0.leases.claim(key, variant, claimant, within).await
+    }
+
     /// Takes up to a second when Redis is slow: to be spawned, not awaited, by whoever serves.
-    async fn commit(&self, key: &ResourceKey, entry: Arc<Stored>, keep: Duration) -> Result<(), StoreError> {
-        let outcome = self.0.commit(key, &entry, keep).await;
+    async fn commit(
+        &self,
+        _: &ResourceKey,
+        entry: Arc<Stored>,
+        keep: Duration,
+        lease: Lease,
+    ) -> Result<(), StoreError> {
+        let outcome = self.0.commit(&entry, keep, lease).await;
         self.0.counters.committed(&outcome);
         self.0.tell(&outcome);
         outcome
@@ -193,12 +247,8 @@ impl Store for RedisStore {
 
     /// Whatever comes of it, look-ups of this store find no more what was there before.
     async fn remove(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
-        let places = keys.iter().map(|key| Place::of(&self.0.settings.prefix, key));
-        let acts = places.map(|Place { hash, name }| Act::Remove { hash, name: name.into() });
-        let outcome = self.0.journal.enter(acts.collect(), Wait::ForStore, self.budget()).await;
-        let outcome = outcome.map(|_| ());
-        self.0.tell(&outcome);
-        outcome
+        let purge = Purge { resources: keys.to_vec(), ..Purge::default() };
+        self.purge(&purge, Wait::ForStore, self.0.reads.now()).await.map(|_| ())
     }
 
     /// Whatever comes of it, look-ups of this store find no more what was there before.

@@ -1,4 +1,4 @@
-//! Commits, and the deletion of what was found damaged. Each is one command or script, so
+//! Commits, each under a lease, and the deletion of what was found damaged. Each is one command or script, so
 //! that no reader sees half of it and no key is ever without a TTL.
 
 use std::{
@@ -12,9 +12,9 @@ use tokio::sync::SemaphorePermit;
 use super::{
     Inner,
     layout::{self, Nominated, Place},
+    lease::Lease,
 };
 use crate::{
-    key::ResourceKey,
     store::{MAX_VARIANTS, StoreError},
     stored::{MAX_HEAD, Stored},
 };
@@ -34,9 +34,9 @@ const MAX_KEEP: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 impl Inner {
     pub(super) async fn commit(
         &self,
-        key: &ResourceKey,
         entry: &Stored,
         keep: Duration,
+        lease: Lease,
     ) -> Result<(), StoreError> {
         let nominated = Nominated::of(&entry.nominated);
         if entry.footprint() > MAX_ENTRY || !nominated.fits() {
@@ -50,15 +50,22 @@ impl Inner {
             return Err(StoreError::Refused("purges may have been lost since it was asked for".to_owned()));
         }
         let bytes = entry.encode(self.reads.offset()).map_err(|_| StoreError::TooLarge)?;
-        let place = Place::of(&self.settings.prefix, key);
-        let mut script = self.commit_script.key(&place.name);
-        script.arg(&*nominated.bytes).arg(layout::field(&entry.variant)).arg(bytes);
+        let terms = lease.terms();
+        let mut script = self.commit_script.prepare_invoke();
+        script.key(&terms.names()).arg(&*nominated.bytes).arg(layout::field(&entry.variant)).arg(bytes);
         let tagged = entry.facts.etag.as_ref().map(|_| entry.body.len().to_string());
         script.arg(milliseconds(keep)).arg(MAX_VARIANTS).arg(tagged.unwrap_or_default());
-        self.writes
-            .run(LIMIT, async |mut connection| script.invoke_async::<()>(&mut connection).await)
+        script.arg(&terms.proof()).arg(lease.unshared());
+        let kept = self
+            .writes
+            .run(LIMIT, async |mut connection| script.invoke_async::<u64>(&mut connection).await)
             .await?;
-        self.nominations.remember(place.hash, Arc::new(nominated));
+        if kept == 0 {
+            lease.is_lost();
+            return Err(StoreError::LeaseLost);
+        }
+        self.nominations.remember(terms.place().hash, Arc::new(nominated));
+        lease.is_over();
         Ok(())
     }
 
@@ -89,7 +96,10 @@ impl Inner {
     pub(super) fn tell<T>(&self, outcome: &Result<T, StoreError>) {
         let why = match outcome {
             Err(error @ (StoreError::Budget | StoreError::Refused(_))) => error,
-            Ok(_) | Err(StoreError::Unavailable | StoreError::Overload | StoreError::TooLarge) => return,
+            Ok(_)
+            | Err(
+                StoreError::Unavailable | StoreError::Overload | StoreError::LeaseLost | StoreError::TooLarge,
+            ) => return,
         };
         if self.write_lines.lock().unwrap_or_else(PoisonError::into_inner).allows() {
             tracing::warn!(redis = %self.settings.address(), reason = %why, "Redis did not take a write");

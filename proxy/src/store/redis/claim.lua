@@ -1,0 +1,47 @@
+-- Grants the lease of one variant of a resource, unless somebody has it.
+-- KEYS[1]  the resource
+-- KEYS[2]  its leases
+-- ARGV     the variant's field, a token, who claims it (f: one for whom others wait, a: one alone),
+--          milliseconds of a lease, when the answer is of no use any more, most leases of a resource
+local resource, leases = KEYS[1], KEYS[2]
+local field, token, claimant = ARGV[1], ARGV[2], ARGV[3]
+local length, latest, most = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if now > latest then
+  return 'late'
+end
+
+-- Who has it: nobody, if it has lapsed.
+local function holder(lease)
+  local expiry, who = string.match(lease or '', '^%x+ (%d+) (%a)$')
+  return expiry and tonumber(expiry) > now and who
+end
+
+local kind = redis.call('TYPE', leases).ok
+if kind ~= 'hash' and kind ~= 'none' then
+  redis.call('UNLINK', leases)
+end
+local held = holder(redis.call('HGET', leases, field))
+if not held and redis.call('HLEN', leases) >= most then
+  for _, other in ipairs(redis.call('HKEYS', leases)) do
+    if not holder(redis.call('HGET', leases, other)) then
+      redis.call('HDEL', leases, other)
+    end
+  end
+  if redis.call('HLEN', leases) >= most then
+    return 'full'
+  end
+end
+
+-- Why nobody need wait, if there is a reason.
+local marker = redis.call('TYPE', resource).ok == 'hash' and redis.call('HGET', resource, 'u')
+local until_then, why = string.match(marker or '', '^(%d+) (%a)$')
+why = until_then and tonumber(until_then) > now and ' ' .. why or ''
+-- What one alone fetches, nobody waits for: who fetches it for others goes before.
+if held == 'f' or held and claimant == 'a' then
+  return 'held' .. why
+end
+redis.call('HSET', leases, field, string.format('%s %.0f %s', token, now + length, claimant))
+redis.call('PEXPIRE', leases, length)
+return 'granted' .. why

@@ -1,0 +1,36 @@
+-- Ends a lease, and says why nobody need wait for the next one.
+-- KEYS[1]  the resource
+-- KEYS[2]  its leases
+-- ARGV     the variant's field, the token, a marker (u: what came is not for others, f: nothing came; or
+--          nothing), for how many milliseconds it holds, whether what is stored goes (1)
+local resource, leases, field, token = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+local marker, length, goes = ARGV[3], tonumber(ARGV[4]), ARGV[5] == '1'
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local lease = redis.call('TYPE', leases).ok == 'hash' and redis.call('HGET', leases, field)
+local holder, expiry = string.match(lease or '', '^(%x+) (%d+) %a$')
+if holder ~= token then
+  return 0
+end
+redis.call('HDEL', leases, field)
+if tonumber(expiry) <= now then
+  return 0
+end
+local kind = redis.call('TYPE', resource).ok
+if goes or kind ~= 'hash' and kind ~= 'none' then
+  redis.call('UNLINK', resource)
+end
+if marker == '' then
+  return 1
+end
+-- One that is new enough stays: each write is told to all who watch the resource, and nobody who came
+-- since waits.
+local until_then, why = string.match(redis.call('HGET', resource, 'u') or '', '^(%d+) (%a)$')
+if why == marker and tonumber(until_then) > now + length / 2 then
+  return 1
+end
+redis.call('HSET', resource, 'u', string.format('%.0f %s', now + length, marker))
+if redis.call('PTTL', resource) < length then
+  redis.call('PEXPIRE', resource, length)
+end
+return 1

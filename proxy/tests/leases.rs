@@ -1,0 +1,222 @@
+//! What a lease promises, on a real Redis: one holder at a time, and no commit by any other.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by a panic")]
+
+mod support;
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use redis::Value;
+use sidecache::{
+    clock::Clock,
+    key::{ResourceKey, VariantKey},
+    store::{
+        Claim, Claimant, Marker, Store, StoreError,
+        redis::{Health, Lease, RedisStore, Settings},
+    },
+};
+use support::{
+    entries::{CLAIM, KEEP, body, entry, resource},
+    redis::{RedisServer, eventually},
+};
+
+async fn store(server: &RedisServer) -> RedisStore {
+    let store = RedisStore::start(Settings::new(&server.url(), "test").unwrap(), Clock::System);
+    eventually("the store is up", async || store.health() == Health::Up && store.takes_writes()).await;
+    store
+}
+
+async fn claim(store: &RedisStore, key: &ResourceKey, claimant: Claimant) -> Claim<Lease> {
+    store.claim(key, &VariantKey::only(), claimant, CLAIM).await.unwrap()
+}
+
+async fn granted(store: &RedisStore, key: &ResourceKey, claimant: Claimant) -> Lease {
+    match claim(store, key, claimant).await {
+        Claim::Granted(lease) => lease,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn commit(store: &RedisStore, key: &ResourceKey, lease: Lease) -> Result<(), StoreError> {
+    store.commit(key, entry(key, &HeaderMap::new(), &[], "one"), KEEP, lease).await
+}
+
+async fn is_stored(store: &RedisStore, key: &ResourceKey) -> bool {
+    body(store, key, &HeaderMap::new()).await == "one"
+}
+
+/// All that was given back is.
+async fn settled(store: &RedisStore) {
+    eventually("nothing is held", async || store.stats().leases.held == 0).await;
+}
+
+fn every_key_goes_by_itself(server: &RedisServer) {
+    for name in server.keys() {
+        assert!(matches!(server.command(&["PTTL", &name]), Value::Int(1..)), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn it_is_for_one_at_a_time_and_over_with_the_commit() {
+    let server = RedisServer::start();
+    let (one, other, key) = (store(&server).await, store(&server).await, resource("/a"));
+    let lease = granted(&one, &key, Claimant::Flight).await;
+    assert!(matches!(claim(&other, &key, Claimant::Flight).await, Claim::Held));
+    assert!(matches!(claim(&one, &key, Claimant::Flight).await, Claim::Held), "nor twice for one");
+    drop(granted(&other, &resource("/b"), Claimant::Flight).await);
+    every_key_goes_by_itself(&server);
+    commit(&one, &key, lease).await.unwrap();
+    assert!(is_stored(&other, &key).await);
+    commit(&other, &key, granted(&other, &key, Claimant::Flight).await).await.unwrap();
+    settled(&other).await;
+    assert_eq!(server.resources(), [server.keys().into_iter().find(|name| name.ends_with("/a")).unwrap()]);
+    assert_eq!((one.stats().leases.granted, one.stats().leases.held, one.stats().leases.lost), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn it_lasts_as_long_as_it_is_held() {
+    let server = RedisServer::start();
+    let (one, other, key) = (store(&server).await, store(&server).await, resource("/a"));
+    let lease = granted(&one, &key, Claimant::Flight).await;
+    // Longer than a lease that is not renewed.
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    assert!(matches!(claim(&other, &key, Claimant::Flight).await, Claim::Held));
+    commit(&one, &key, lease).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_removal_breaks_it() {
+    let server = RedisServer::start();
+    let (one, other, key) = (store(&server).await, store(&server).await, resource("/a"));
+    let lease = granted(&one, &key, Claimant::Flight).await;
+    other.remove(std::slice::from_ref(&key)).await.unwrap();
+    let refused = commit(&one, &key, lease).await;
+    assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
+    assert!(server.keys().is_empty() && one.stats().leases.lost == 1);
+}
+
+#[tokio::test]
+async fn nor_does_who_has_lost_it_remove_anything() {
+    let server = RedisServer::start();
+    let (one, other, key) = (store(&server).await, store(&server).await, resource("/a"));
+    let lost = granted(&one, &key, Claimant::Flight).await;
+    other.remove(std::slice::from_ref(&key)).await.unwrap();
+    commit(&other, &key, granted(&other, &key, Claimant::Flight).await).await.unwrap();
+    one.forget(lost).await.unwrap();
+    assert!(is_stored(&other, &key).await);
+    one.forget(granted(&one, &key, Claimant::Flight).await).await.unwrap();
+    assert!(!is_stored(&other, &key).await);
+}
+
+#[tokio::test]
+async fn one_alone_gives_way_to_one_for_whom_others_wait() {
+    let server = RedisServer::start();
+    let (one, other, key) = (store(&server).await, store(&server).await, resource("/a"));
+    let alone = granted(&one, &key, Claimant::Alone).await;
+    assert!(matches!(claim(&other, &key, Claimant::Alone).await, Claim::Held));
+    let flight = granted(&other, &key, Claimant::Flight).await;
+    assert!(matches!(commit(&one, &key, alone).await, Err(StoreError::LeaseLost)));
+    assert!(matches!(claim(&one, &key, Claimant::Alone).await, Claim::Held));
+    commit(&other, &key, flight).await.unwrap();
+}
+
+#[tokio::test]
+async fn how_it_ends_says_whether_to_wait_for_the_next() {
+    let server = RedisServer::start();
+    let (one, other, key) = (store(&server).await, store(&server).await, resource("/a"));
+    let ends = [(Some(Marker::Failed), "f"), (Some(Marker::Unshared), "u"), (None, "-")];
+    for (marker, shown) in ends {
+        server.command(&["FLUSHALL"]);
+        let mut lease = granted(&one, &key, Claimant::Flight).await;
+        lease.ends_with(marker);
+        drop(lease);
+        settled(&one).await;
+        every_key_goes_by_itself(&server);
+        let next = granted(&one, &key, Claimant::Flight).await;
+        let told = match claim(&other, &key, Claimant::Flight).await {
+            Claim::Unshared(Marker::Unshared) => "u",
+            Claim::Unshared(Marker::Failed) => "f",
+            Claim::Held => "-",
+            Claim::Granted(_) => panic!("it is held"),
+        };
+        assert_eq!(told, shown);
+        // What is stored is for others again.
+        commit(&one, &key, next).await.unwrap();
+        let next = granted(&one, &key, Claimant::Flight).await;
+        assert!(matches!(claim(&other, &key, Claimant::Flight).await, Claim::Held));
+        drop(next);
+        settled(&one).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_a_lease_is_none() {
+    let server = RedisServer::start();
+    let (store, key) = (store(&server).await, resource("/a"));
+    let lease = granted(&store, &key, Claimant::Flight).await;
+    let name = server.keys().remove(0);
+    drop(lease);
+    settled(&store).await;
+    let field = format!("v{:032x}", 0);
+    let lies: [&[&str]; 4] = [
+        &["SET", &name, "x"],
+        &["LPUSH", &name, "x"],
+        &["HSET", &name, &field, "x"],
+        &["HSET", &name, &field, "0 9 f"],
+    ];
+    for lie in lies {
+        server.command(&["DEL", &name]);
+        server.command(lie);
+        commit(&store, &key, granted(&store, &key, Claimant::Flight).await).await.unwrap();
+        let lease = granted(&store, &key, Claimant::Flight).await;
+        server.command(&["DEL", &name]);
+        server.command(lie);
+        assert!(matches!(commit(&store, &key, lease).await, Err(StoreError::LeaseLost)), "{lie:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_resource_has_only_so_many() {
+    let server = RedisServer::start();
+    let (store, key) = (store(&server).await, resource("/a"));
+    let lease = granted(&store, &key, Claimant::Flight).await;
+    let name = server.keys().remove(0);
+    let mut connection = server.connect().unwrap();
+    let mut fill = |value: &str| {
+        for n in 0..256 {
+            redis::cmd("HSET").arg(&name).arg(format!("x{n}")).arg(value).exec(&mut connection).unwrap();
+        }
+    };
+    let other = VariantKey::from_material("other".into());
+    fill("0 9999999999999 f");
+    let refused = store.claim(&key, &other, Claimant::Flight, CLAIM).await;
+    assert!(matches!(refused, Err(StoreError::Overload)), "{refused:?}");
+    fill("0 9 f");
+    let claimed = store.claim(&key, &other, Claimant::Flight, CLAIM).await.unwrap();
+    assert!(matches!(claimed, Claim::Granted(_)), "those that have lapsed make room");
+    assert_eq!(server.command(&["HLEN", &name]), Value::Int(2));
+    drop(lease);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_that_nobody_waits_for_any_more_are_given_back() {
+    let server = RedisServer::start();
+    let (one, other, key) = (store(&server).await, store(&server).await, resource("/a"));
+    // A short sleep of Redis, in which the claim stays where it is, and a long one.
+    for sleep in [100, 1500] {
+        server.freeze();
+        let outcome = one.claim(&key, &VariantKey::only(), Claimant::Flight, Duration::from_millis(50)).await;
+        assert!(matches!(outcome, Err(StoreError::Budget)), "{outcome:?}");
+        tokio::time::sleep(Duration::from_millis(sleep)).await;
+        server.thaw();
+        let thawed = tokio::time::Instant::now();
+        eventually("another one has it", async || {
+            let claimed = other.claim(&key, &VariantKey::only(), Claimant::Flight, CLAIM).await;
+            matches!(claimed, Ok(Claim::Granted(_)))
+        })
+        .await;
+        assert!(thawed.elapsed() < Duration::from_millis(1900), "{:?}", thawed.elapsed());
+        eventually("they are connected", async || one.takes_writes() && other.takes_writes()).await;
+        settled(&other).await;
+    }
+}
