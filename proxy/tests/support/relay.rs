@@ -334,15 +334,15 @@ async fn accept(listener: TcpListener, target: Target, board: Arc<Mutex<Board>>)
         let line = lock(&board).admit();
         match line {
             Some(line) => drop(connections.spawn(serve(client, target.clone(), line, Arc::clone(&board)))),
-            None => reset(client),
+            None => close_by_reset(&client),
         }
     }
 }
 
-/// Closes a connection so that its peer sees an error.
-fn reset(client: TcpStream) {
+/// When this connection is dropped, its peer sees an error.
+fn close_by_reset(client: &TcpStream) {
     // It fails on a connection that is no more.
-    let _ = socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO));
+    let _ = socket2::SockRef::from(client).set_linger(Some(Duration::ZERO));
 }
 
 async fn serve(mut client: TcpStream, target: Target, line: Arc<Line>, board: Arc<Mutex<Board>>) {
@@ -357,7 +357,7 @@ async fn serve(mut client: TcpStream, target: Target, line: Arc<Line>, board: Ar
             Target::Unix(path) => Box::new(UnixStream::connect(path).await?),
         })
     };
-    let Ok(target) = connected.await else { return reset(client) };
+    let Ok(target) = connected.await else { return close_by_reset(&client) };
     let (asks, hears) = client.split();
     let (answers, takes) = io::split(target);
     let both = async {
@@ -371,7 +371,7 @@ async fn serve(mut client: TcpStream, target: Target, line: Arc<Line>, board: Ar
         ending = line.ordered_to_end() => ending,
     };
     match ending {
-        Ending::Reset => reset(client),
+        Ending::Reset => close_by_reset(&client),
         Ending::Fin => last_words(client).await,
     }
 }
