@@ -30,6 +30,11 @@ impl Client {
         Self { whereabouts, browser: None }
     }
 
+    /// Waits until there is a sidecar to ask.
+    pub(crate) async fn finds_it(&mut self) {
+        let _ = self.whereabouts.wait_for(Option::is_some).await;
+    }
+
     /// A whole answer to `GET path`, or what came instead.
     pub(crate) async fn get(&mut self, path: &str) -> Result<Answer, String> {
         let answer = timeout(ANSWER, self.try_get(path)).await;

@@ -25,6 +25,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) over: AtomicBool,
+    /// Answered.
     pub(crate) reads: AtomicUsize,
     /// Begun.
     pub(crate) purges: AtomicUsize,
@@ -50,17 +51,20 @@ impl Reader {
     pub(crate) async fn run(mut self, whereabouts: Whereabouts) -> Vec<Read> {
         let (mut client, mut reads) = (Client::new(whereabouts), Vec::new());
         while !self.progress.is_over() {
+            client.finds_it().await;
             let key = self.choose();
             let begun = self.watch.now();
             let answer = client.get(&path(key)).await;
             let span = Span { begun, ended: self.watch.now() };
             let got = match answer.map(|page| (version_in(key, &page.body), page)) {
-                Ok((Some(version), page)) => Got::Page { version, says: page.says().to_owned() },
+                Ok((Some(version), page)) => {
+                    self.progress.reads.fetch_add(1, Ordering::Relaxed);
+                    Got::Page { version, says: page.says().to_owned() }
+                }
                 Ok((None, page)) => Got::Failed(format!("not a page of {key}: {page:?}")),
                 Err(error) => Got::Failed(error),
             };
             reads.push(Read { sidecar: self.sidecar, key, span, got });
-            self.progress.reads.fetch_add(1, Ordering::Relaxed);
             sleep(self.random.between(Duration::ZERO, 2 * PAUSE)).await;
         }
         reads

@@ -65,7 +65,16 @@ fn lines(origins: &[Origin], ttl: Duration) -> impl Fn(Sidecar) -> String {
 struct Load {
     over: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
-    clients: JoinSet<Vec<String>>,
+    clients: JoinSet<Troubles>,
+}
+
+/// What the clients of a load were not to see.
+#[derive(Debug, Default)]
+struct Troubles {
+    /// Anything but an answer, unless the sidecar was not there.
+    failures: Vec<String>,
+    /// Answers for which the store was not there in time: such a request fetches for itself.
+    store_down: usize,
 }
 
 impl Load {
@@ -85,32 +94,40 @@ impl Load {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// What went wrong.
-    async fn stop(self) -> Vec<String> {
+    /// Ends it, and tells what went wrong.
+    async fn stop(self) -> Troubles {
         self.over.store(true, Ordering::Relaxed);
-        self.clients.join_all().await.into_iter().flatten().collect()
+        let mut all = Troubles::default();
+        for troubles in self.clients.join_all().await {
+            all.failures.extend(troubles.failures);
+            all.store_down += troubles.store_down;
+        }
+        all
     }
 }
 
-/// One client of the load; what went wrong, but for a sidecar that is not there.
+/// One client of the load.
 async fn ask(
     whereabouts: Whereabouts,
     turn: Duration,
     over: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
-) -> Vec<String> {
-    let (mut client, mut failures) = (Client::new(whereabouts.clone()), Vec::new());
+) -> Troubles {
+    let (mut client, mut troubles) = (Client::new(whereabouts.clone()), Troubles::default());
     let mut turns = interval(turn);
     turns.set_missed_tick_behavior(MissedTickBehavior::Burst);
     while !over.load(Ordering::Relaxed) {
         turns.tick().await;
         match client.get("/one").await {
-            Ok(_) => drop(answered.fetch_add(1, Ordering::Relaxed)),
-            Err(error) if whereabouts.borrow().is_some() => failures.push(error),
+            Ok(answer) => {
+                answered.fetch_add(1, Ordering::Relaxed);
+                troubles.store_down += usize::from(answer.says().contains("detail=store-down"));
+            }
+            Err(error) if whereabouts.borrow().is_some() => troubles.failures.push(error),
             Err(_) => {}
         }
     }
-    failures
+    troubles
 }
 
 /// `fields` decide whether an expiry makes a new fetch or a validation.
@@ -132,19 +149,22 @@ async fn is_fetched_once(fields: &'static str, fill: Duration) {
     let load = Load::start(&fleet, rate);
     sleep(length).await;
     let (answered, fetches) = (load.answered(), fetches.lock().unwrap().clone());
-    let failures = load.stop().await;
+    let troubles = load.stop().await;
 
     let pauses: Vec<_> = fetches.windows(2).map(|pair| pair[1].1 - pair[0].1).collect();
     let overlapping = pauses.iter().filter(|pause| **pause < fill).count();
     let least = pauses.iter().min().copied().unwrap_or_default();
     let most = length.as_millis().div_ceil((ttl + fill).as_millis()) as usize + 1;
     println!(
-        "{answered} answers in {length:?}; {} fetches of {most}, {least:?} apart at least, {overlapping} overlap",
-        fetches.len()
+        "{answered} answers in {length:?}; {} fetches of {most}, {least:?} apart at least, {overlapping} overlap, {} without a store",
+        fetches.len(),
+        troubles.store_down
     );
-    assert!(failures.is_empty(), "{failures:?}");
-    assert_eq!(overlapping, 0, "{pauses:?}");
-    assert!((2..=most).contains(&fetches.len()), "{pauses:?}");
+    assert!(troubles.failures.is_empty(), "{troubles:?}");
+    // A short run shares the machine with other tests; then Redis may miss its budget.
+    let excused = scale.pick(troubles.store_down, 0);
+    assert!(overlapping <= excused, "{pauses:?}");
+    assert!((2..=most + excused).contains(&fetches.len()), "{pauses:?}");
     let asked = f64::from(rate) * length.as_secs_f64();
     assert!(answered as f64 >= 0.8 * asked, "the load was too small: {answered} of {asked}");
 }
@@ -185,11 +205,11 @@ async fn a_holder_that_dies_is_replaced_by_one_other() {
     eventually("another one fetches", async || fetches.lock().unwrap().len() > 1).await;
     let answered = load.answered();
     eventually("the others are answered", async || load.answered() > answered + CLIENTS).await;
-    let failures = load.stop().await;
+    let troubles = load.stop().await;
     let after = fetches.lock().unwrap().clone();
     let took = after[1].1 - killed;
     println!("the next fetch {took:?} after the death of the holder");
-    assert!(failures.is_empty(), "{failures:?}");
+    assert!(troubles.failures.is_empty(), "{troubles:?}");
     assert_eq!(after.len(), 2, "{after:?}");
     assert_ne!(after[1].0, before[0].0);
     assert!(took <= LEASE + NOTICED, "{took:?}");

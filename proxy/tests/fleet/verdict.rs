@@ -43,20 +43,42 @@ pub(crate) struct Violation<'h> {
     faults: Vec<&'h Fault>,
 }
 
-impl Violation<'_> {
+impl<'h> Violation<'h> {
+    fn new(history: &'h History, read: &'h Read, got: Version, purge: &'h Purge) -> Self {
+        let since = Span { begun: purge.span.begun, ended: read.span.ended };
+        Self { read, got, purge, faults: during(history, since).collect() }
+    }
+
     /// How long after the promise the read began.
     fn late_by(&self) -> Duration {
         self.read.span.begun.saturating_sub(self.purge.span.ended)
     }
 }
 
+/// Answered reads.
+#[derive(Clone, Copy, Debug, Default)]
+struct Answers {
+    reads: usize,
+    hits: usize,
+}
+
+impl Answers {
+    fn add(&mut self, got: &Got) {
+        self.reads += 1;
+        self.hits += usize::from(got.is_hit());
+    }
+
+    fn share(self) -> f64 {
+        share(self.hits, self.reads)
+    }
+}
+
 /// What a history shows.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict<'h> {
-    reads: usize,
-    hits: usize,
-    /// Reads on sidecars that no fault touched, and hits among them.
-    calm: (usize, usize),
+    all: Answers,
+    /// Of sidecars that no fault touched.
+    calm: Answers,
     /// Failed reads that no fault explains.
     pub(crate) failed: Vec<&'h Read>,
     excused: usize,
@@ -73,11 +95,12 @@ pub(crate) struct Verdict<'h> {
 /// The purges of one resource that were promised, in the order of their answers.
 type Promises<'h> = BTreeMap<Key, Vec<(Version, &'h Purge)>>;
 
+/// When each version of each resource was there.
+type Raises = BTreeMap<Key, BTreeMap<Version, Moment>>;
+
 impl<'h> Verdict<'h> {
     pub(crate) fn of(history: &'h History, promise: Promise) -> Self {
         let mut verdict = Self {
-            reads: history.reads.len(),
-            hits: history.reads.iter().filter(|read| read.got.is_hit()).count(),
             purges: history.purges.len(),
             promised: history.purges.iter().filter(|purge| purge.is_promised()).count(),
             overlaps: overlaps(history),
@@ -87,28 +110,28 @@ impl<'h> Verdict<'h> {
         for read in &history.reads {
             let troubles: Vec<_> = during(history, read.span).filter(|f| f.touches(read.sidecar)).collect();
             if troubles.is_empty() {
-                verdict.calm.0 += 1;
-                verdict.calm.1 += usize::from(read.got.is_hit());
+                verdict.calm.add(&read.got);
             }
             let Got::Page { version, .. } = read.got else {
-                let excused = troubles.iter().any(|fault| fault.excuses_failures_of(read.sidecar));
-                verdict.excused += usize::from(excused);
-                verdict.failed.extend((!excused).then_some(read));
+                verdict.add_failed(read, &troubles);
                 continue;
             };
-            let raised = raises.get(&read.key).and_then(|raises| raises.range(version + 1..).next());
-            let stale = raised.map_or(Duration::ZERO, |(_, at)| read.span.begun.saturating_sub(*at));
-            verdict.stalest = verdict.stalest.max(stale);
-            let Some(purge) = broken(&promises, read, version) else { continue };
-            if promise == Promise::UnlessCutOff && !troubles.is_empty() {
-                verdict.apart += 1;
-                continue;
+            verdict.all.add(&read.got);
+            verdict.stalest = verdict.stalest.max(staleness(&raises, read, version));
+            match broken(&promises, read, version) {
+                None => {}
+                Some(_) if promise == Promise::UnlessCutOff && !troubles.is_empty() => verdict.apart += 1,
+                Some(purge) => verdict.violations.push(Violation::new(history, read, version, purge)),
             }
-            let since = Span { begun: purge.span.begun, ended: read.span.ended };
-            let faults = during(history, since).collect();
-            verdict.violations.push(Violation { read, got: version, purge, faults });
         }
         verdict
+    }
+
+    fn add_failed(&mut self, read: &'h Read, troubles: &[&Fault]) {
+        match troubles.iter().any(|fault| fault.excuses_failures_of(read.sidecar)) {
+            true => self.excused += 1,
+            false => self.failed.push(read),
+        }
     }
 
     /// What is missing or wrong.
@@ -121,9 +144,9 @@ impl<'h> Verdict<'h> {
         };
         demand(self.violations.is_empty(), format!("{} reads broke a promise", self.violations.len()));
         demand(self.failed.is_empty(), format!("{} reads failed without a reason", self.failed.len()));
-        demand(self.reads >= demands.reads, format!("{} reads of {}", self.reads, demands.reads));
+        demand(self.all.reads >= demands.reads, format!("{} reads of {}", self.all.reads, demands.reads));
         demand(self.purges >= demands.purges, format!("{} purges of {}", self.purges, demands.purges));
-        demand(share(self.calm.1, self.calm.0) >= demands.hits, "too few hits".to_owned());
+        demand(self.calm.share() >= demands.hits, "too few hits".to_owned());
         demand(share(self.promised, self.purges) >= demands.promised, "too few 200s".to_owned());
         for kind in Kind::ALL {
             let overlaps = self.overlaps.get(&kind).copied().unwrap_or_default();
@@ -170,9 +193,8 @@ fn promises(history: &History) -> Promises<'_> {
     promises
 }
 
-/// When each version of each resource was there.
-fn raises(history: &History) -> BTreeMap<Key, BTreeMap<Version, Moment>> {
-    let mut raises = BTreeMap::<Key, BTreeMap<Version, Moment>>::new();
+fn raises(history: &History) -> Raises {
+    let mut raises = Raises::new();
     for purge in &history.purges {
         for (key, version) in &purge.covers {
             let at = raises.entry(*key).or_default().entry(*version).or_insert(purge.raised);
@@ -180,6 +202,12 @@ fn raises(history: &History) -> BTreeMap<Key, BTreeMap<Version, Moment>> {
         }
     }
     raises
+}
+
+/// For how long a newer version had been there when a read began that got this one.
+fn staleness(raises: &Raises, read: &Read, got: Version) -> Duration {
+    let newer = raises.get(&read.key).and_then(|raises| raises.range(got + 1..).next());
+    newer.map_or(Duration::ZERO, |(_, raised)| read.span.begun.saturating_sub(*raised))
 }
 
 /// The first promise that a read of this version broke.
@@ -208,11 +236,11 @@ impl fmt::Display for Violation<'_> {
 
 impl fmt::Display for Verdict<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |part, whole| 100.0 * share(part, whole);
-        writeln!(f, "reads           {} ({} failed under a fault)", self.reads, self.excused)?;
-        writeln!(f, "hits            {} ({:.1} %)", self.hits, percent(self.hits, self.reads))?;
-        writeln!(f, "outside faults  {:.1} % of {}", percent(self.calm.1, self.calm.0), self.calm.0)?;
-        let promised = percent(self.promised, self.purges);
+        let Answers { reads, hits } = self.all;
+        writeln!(f, "reads           {reads} ({} more failed under a fault)", self.excused)?;
+        writeln!(f, "hits            {hits} ({:.1} %)", 100.0 * self.all.share())?;
+        writeln!(f, "outside faults  {:.1} % of {}", 100.0 * self.calm.share(), self.calm.reads)?;
+        let promised = 100.0 * share(self.promised, self.purges);
         writeln!(f, "purges          {} ({promised:.1} % with 200)", self.purges)?;
         for (kind, overlaps) in &self.overlaps {
             writeln!(f, "  in {:<16} {overlaps}", format!("{kind:?}"))?;
