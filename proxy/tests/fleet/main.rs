@@ -3,6 +3,7 @@
 //!
 //! - [`consistency`]: whatever happens, no read that began after a purge was acknowledged returns what
 //!   was purged. A history is recorded and judged afterwards.
+//! - [`troubles`]: the same promise in each trouble by itself, made to happen.
 //! - [`single_fetch`]: one fetch for an expiry, however many ask, and who takes over when its holder dies.
 //! - [`purge_times`]: how soon a purge on one sidecar is seen on the others, and what it costs.
 //!
@@ -24,8 +25,10 @@ mod purge_times;
 mod purger;
 mod random;
 mod reader;
+mod shop;
 mod sidecars;
 mod single_fetch;
+mod troubles;
 mod verdict;
 
 /// How much is done.

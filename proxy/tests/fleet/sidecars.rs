@@ -20,6 +20,9 @@ use crate::{
 
 pub(crate) const SIDECARS: usize = 3;
 
+/// Of all keys in Redis.
+const PREFIX: &str = "fleet";
+
 /// What a sidecar does while it cannot reach Redis.
 pub(crate) const BYPASS: &str = "bypass";
 pub(crate) const SERVE: &str = "serve";
@@ -55,8 +58,8 @@ impl Fleet {
         let mut members = Vec::new();
         for sidecar in 0..SIDECARS {
             let relay = Relay::to(Target::Unix(redis.socket())).await;
-            let store =
-                format!("store: {{ redis: \"{}\", prefix: fleet, on_outage: {on_outage} }}\n", relay.url());
+            let url = relay.url();
+            let store = format!("store: {{ redis: \"{url}\", prefix: {PREFIX}, on_outage: {on_outage} }}\n");
             let file = store + &rest(sidecar);
             let (place, process) = (watch::Sender::new(None), Mutex::default());
             members.push(Member { relay, file, place, process });
@@ -75,6 +78,18 @@ impl Fleet {
     /// The server behind the lines. Its commands block.
     pub(crate) fn redis(&self) -> MutexGuard<'_, RedisServer> {
         self.redis.lock().expect("no test has failed")
+    }
+
+    /// How many sidecars a purge would wait for now.
+    pub(crate) fn members(&self) -> usize {
+        let members = block_in_place(|| self.redis().command(&["HLEN", &format!("{PREFIX}:v1:m")]));
+        redis::from_redis_value(members).expect("a number")
+    }
+
+    /// How many keys there are.
+    pub(crate) fn keys(&self) -> usize {
+        let keys = block_in_place(|| self.redis().command(&["DBSIZE"]));
+        redis::from_redis_value(keys).expect("a number")
     }
 
     pub(crate) fn whereabouts(&self, sidecar: Sidecar) -> Whereabouts {
