@@ -42,7 +42,7 @@ struct Size {
 }
 
 const SHORT: Size = Size {
-    demands: Demands { reads: 2_000, purges: 30, hits: 0.5, promised: 0.3, overlaps: 1 },
+    demands: Demands { reads: 2_000, purges: 30, hits: 0.5, promised: 0.5, overlaps: 1 },
     pace: Pace {
         fault: (Duration::from_millis(300), Duration::from_millis(900)),
         pause: (Duration::from_millis(300), Duration::from_millis(600)),

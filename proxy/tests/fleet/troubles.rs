@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// For how long a sidecar trusts its memory without a word from Redis (README: purges).
+/// For how long a sidecar trusts its memory without a word from Redis.
 const BOUND: Duration = Duration::from_secs(2);
 /// For a busy machine.
 const MORE: Duration = Duration::from_secs(2);
