@@ -32,6 +32,9 @@ const LEASE: Duration = Duration::from_secs(2);
 /// For a busy machine to notice, to connect and to ask.
 const NOTICED: Duration = Duration::from_millis(500);
 
+/// Requests that the store may fail in a short run.
+const ALONE: usize = 20;
+
 /// Who fetched, and when.
 type Fetches = Arc<Mutex<Vec<(Sidecar, Instant)>>>;
 
@@ -162,8 +165,9 @@ async fn is_fetched_once(fields: &'static str, fill: Duration) {
         troubles.store_down
     );
     assert!(troubles.failures.is_empty(), "{troubles:?}");
-    // A short run shares the machine with other tests; then Redis may miss its budget.
-    let excused = scale.pick(troubles.store_down, 0);
+    // On a busy machine Redis may miss its budget: such a request fetches for itself. But few may.
+    let excused = troubles.store_down;
+    assert!(excused <= ALONE + answered / 10_000, "{excused} of {answered} without a store");
     assert!(overlapping.len() <= excused, "{overlapping:?} apart, {excused} excused");
     assert!((2..=most + excused).contains(&fetches.len()), "{} fetches", fetches.len());
     let asked = f64::from(rate) * length.as_secs_f64();
