@@ -110,7 +110,7 @@ async fn holds(on_outage: &str, promise: Promise) {
     assert!(shortcomings.is_empty(), "{shortcomings:#?}");
 }
 
-/// Who serves on while cut off from Redis promises nothing for that time, and keeps the promise else.
+/// Whoever serves on while cut off from Redis promises nothing for that time: a second run in full.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promised_purge_is_obeyed_whatever_happens() {
     holds(BYPASS, Promise::Always).await;

@@ -124,6 +124,7 @@ impl<'h> Verdict<'h> {
                 Some(purge) => verdict.violations.push(Violation::new(history, read, version, purge)),
             }
         }
+        verdict.violations.sort_by_key(|violation| violation.read.span.begun);
         verdict
     }
 
