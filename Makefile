@@ -3,7 +3,7 @@
 BIN := $${CARGO_TARGET_DIR:-target}/debug
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: demo test bench conformance lint audit redis-server
+.PHONY: demo test consistency fleet bench conformance lint audit redis-server
 
 # The demo shop behind the proxy: in memory, or in Redis when REDIS_URL is set. Ctrl-C ends both.
 demo:
@@ -19,6 +19,16 @@ test: redis-server
 	cargo test --locked --workspace --doc
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
 		else cargo test --locked --workspace --lib --bins --tests; fi
+
+# Three sidecars, a writer that purges, and faults: fails if a read returns what was purged. Minutes;
+# SIDECACHE_SEED repeats a run.
+consistency: redis-server
+	SIDECACHE_SCALE=full cargo test --locked -p sidecache --test fleet -- --nocapture consistency::
+
+# Three sidecars: one fetch for an expiry, how soon a purge is seen, and what it costs. Minutes.
+fleet: redis-server
+	SIDECACHE_SCALE=full cargo test --locked -p sidecache --test fleet -- --nocapture --test-threads=1 \
+		single_fetch:: purge_times::
 
 # Side by side with the app alone, nginx and HAProxy; writes bench/RESULTS.md.
 bench:

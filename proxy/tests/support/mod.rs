@@ -17,6 +17,7 @@ pub mod load;
 pub mod origin;
 pub mod process;
 pub mod redis;
+pub mod relay;
 pub mod rig;
 pub mod sidecar;
 pub mod spawned;

@@ -1,0 +1,132 @@
+//! Makes faults, one at a time: which, when and to whom is drawn from a seed.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use tokio::{
+    task::block_in_place,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    history::{Fault, Kind, Sidecar, Span, Watch},
+    random::Random,
+    reader::Progress,
+    sidecars::{Fleet, SIDECARS},
+    support::relay::{Class, Flow, Way, Which},
+};
+
+/// How long faults are, and the pauses between them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) fault: (Duration, Duration),
+    pub(crate) pause: (Duration, Duration),
+}
+
+/// Purges that a fault waits for, so that it meets some.
+const MEETS: usize = 3;
+/// It waits no longer than this.
+const WAITS: Duration = Duration::from_secs(3);
+/// Both below and above the time that a request gives to Redis.
+const SLOW_DATA: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(90));
+/// Both below and above the time for which a sidecar trusts its memory without a word from Redis.
+const SLOW_TRACKING: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(2500));
+
+pub(crate) struct Saboteur<'f> {
+    pub(crate) fleet: &'f Fleet,
+    pub(crate) watch: Watch,
+    pub(crate) random: Random,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) pace: Pace,
+}
+
+impl Saboteur<'_> {
+    /// Makes faults until each kind has met so many purges, or time is up.
+    pub(crate) async fn run(&mut self, quota: usize, limit: Duration) -> Vec<Fault> {
+        let deadline = Instant::now() + limit;
+        let mut met = self.shuffled().map(|kind| (kind, 0));
+        let mut faults = Vec::new();
+        loop {
+            // The kind that has met the fewest comes next.
+            met.sort_by_key(|(_, purges)| *purges);
+            let (kind, purges) = &mut met[0];
+            if *purges >= quota || Instant::now() > deadline {
+                return faults;
+            }
+            sleep(self.random.between(self.pace.pause.0, self.pace.pause.1)).await;
+            let before = self.purges();
+            faults.push(self.fault(*kind).await);
+            *purges += self.purges() - before;
+        }
+    }
+
+    fn purges(&self) -> usize {
+        self.progress.purges.load(Ordering::Relaxed)
+    }
+
+    fn shuffled(&mut self) -> [Kind; Kind::ALL.len()] {
+        let mut kinds = Kind::ALL;
+        for at in (1..kinds.len()).rev() {
+            kinds.swap(at, self.random.below(at + 1));
+        }
+        kinds
+    }
+
+    async fn fault(&mut self, kind: Kind) -> Fault {
+        let sidecar = self.random.below(SIDECARS);
+        let everybody = matches!(kind, Kind::RedisFrozen | Kind::RedisKilled);
+        let begun = self.watch.now();
+        self.begin(kind, sidecar);
+        self.last().await;
+        self.end(kind, sidecar).await;
+        let span = Span { begun, ended: self.watch.now() };
+        Fault { kind, sidecar: (!everybody).then_some(sidecar), span }
+    }
+
+    /// Lets it last, until it has met some purges.
+    async fn last(&mut self) {
+        let (begun, before) = (Instant::now(), self.purges());
+        sleep(self.random.between(self.pace.fault.0, self.pace.fault.1)).await;
+        while self.purges() < before + MEETS && begun.elapsed() < WAITS {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn begin(&mut self, kind: Kind, sidecar: Sidecar) {
+        const TRACKING: Which = Which::Each(Class::Tracking);
+        const DATA: Which = Which::Each(Class::Data);
+        let relay = self.fleet.relay(sidecar);
+        match kind {
+            Kind::RedisFrozen => self.fleet.redis().freeze(),
+            Kind::RedisKilled => block_in_place(|| self.fleet.redis().kill()),
+            Kind::TrackingCut => relay.refuse(TRACKING),
+            Kind::TrackingSilent => relay.set(TRACKING, Way::Answers, Flow::Lost),
+            Kind::TrackingDelayed => {
+                let delay = self.random.between(SLOW_TRACKING.0, SLOW_TRACKING.1);
+                relay.set(TRACKING, Way::Answers, Flow::Delayed(delay));
+            }
+            Kind::DataDelayed => {
+                let way = if self.random.one_in(2) { Way::Asks } else { Way::Answers };
+                let delay = self.random.between(SLOW_DATA.0, SLOW_DATA.1);
+                relay.set(DATA, way, Flow::Delayed(delay));
+            }
+            Kind::SidecarKilled => self.fleet.kill_sidecar(sidecar),
+            Kind::SidecarFrozen => self.fleet.signal_sidecar(sidecar, Signal::STOP),
+        }
+    }
+
+    async fn end(&self, kind: Kind, sidecar: Sidecar) {
+        match kind {
+            Kind::RedisFrozen => self.fleet.redis().thaw(),
+            Kind::RedisKilled => block_in_place(|| self.fleet.redis().restart_empty()),
+            Kind::SidecarKilled => self.fleet.start_sidecar(sidecar).await,
+            Kind::SidecarFrozen => self.fleet.signal_sidecar(sidecar, Signal::CONT),
+            Kind::TrackingCut | Kind::TrackingSilent | Kind::TrackingDelayed | Kind::DataDelayed => {
+                self.fleet.relay(sidecar).heal();
+            }
+        }
+    }
+}

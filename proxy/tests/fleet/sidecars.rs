@@ -1,0 +1,130 @@
+//! The fleet: three sidecars in processes of their own, each with its line to the one Redis.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard},
+};
+
+use rustix::process::Signal;
+use tokio::{sync::watch, task::block_in_place};
+
+use crate::{
+    history::Sidecar,
+    support::{
+        redis::RedisServer,
+        relay::{Relay, Target},
+        spawned::Spawned,
+    },
+};
+
+pub(crate) const SIDECARS: usize = 3;
+
+/// Of all keys in Redis.
+const PREFIX: &str = "fleet";
+
+/// What a sidecar does while it cannot reach Redis.
+pub(crate) const BYPASS: &str = "bypass";
+pub(crate) const SERVE: &str = "serve";
+
+/// Where a sidecar is, while it runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) data: SocketAddr,
+    pub(crate) admin: PathBuf,
+}
+
+/// Changes with each process in the same role.
+pub(crate) type Whereabouts = watch::Receiver<Option<Place>>;
+
+/// All of it; it ends with this value.
+pub(crate) struct Fleet {
+    redis: Mutex<RedisServer>,
+    members: Vec<Member>,
+}
+
+/// One sidecar.
+struct Member {
+    relay: Relay,
+    file: String,
+    place: watch::Sender<Option<Place>>,
+    process: Mutex<Option<Spawned>>,
+}
+
+impl Fleet {
+    /// Starts it; each sidecar has these lines in its file beside those for the store.
+    pub(crate) async fn start(on_outage: &str, rest: impl Fn(Sidecar) -> String) -> Self {
+        let redis = block_in_place(RedisServer::start);
+        let mut members = Vec::new();
+        for sidecar in 0..SIDECARS {
+            let relay = Relay::to(Target::Unix(redis.socket())).await;
+            let url = relay.url();
+            let store = format!("store: {{ redis: \"{url}\", prefix: {PREFIX}, on_outage: {on_outage} }}\n");
+            let file = store + &rest(sidecar);
+            let (place, process) = (watch::Sender::new(None), Mutex::default());
+            members.push(Member { relay, file, place, process });
+        }
+        let fleet = Self { redis: Mutex::new(redis), members };
+        for sidecar in 0..SIDECARS {
+            fleet.start_sidecar(sidecar).await;
+        }
+        fleet
+    }
+
+    pub(crate) fn relay(&self, sidecar: Sidecar) -> &Relay {
+        &self.members[sidecar].relay
+    }
+
+    /// The server behind the lines. Its commands block.
+    pub(crate) fn redis(&self) -> MutexGuard<'_, RedisServer> {
+        self.redis.lock().expect("no test has failed")
+    }
+
+    /// How many sidecars a purge would wait for now.
+    pub(crate) fn members(&self) -> usize {
+        let members = block_in_place(|| self.redis().command(&["HLEN", &format!("{PREFIX}:v1:m")]));
+        redis::from_redis_value(members).expect("a number")
+    }
+
+    /// How many keys there are.
+    pub(crate) fn keys(&self) -> usize {
+        let keys = block_in_place(|| self.redis().command(&["DBSIZE"]));
+        redis::from_redis_value(keys).expect("a number")
+    }
+
+    pub(crate) fn whereabouts(&self, sidecar: Sidecar) -> Whereabouts {
+        self.members[sidecar].place.subscribe()
+    }
+
+    /// Where they all are.
+    pub(crate) fn all(&self) -> Vec<Whereabouts> {
+        (0..SIDECARS).map(|sidecar| self.whereabouts(sidecar)).collect()
+    }
+
+    /// Starts a process in this role.
+    pub(crate) async fn start_sidecar(&self, sidecar: Sidecar) {
+        let member = &self.members[sidecar];
+        let spawned = Spawned::start(&member.file).await;
+        let place = Place { data: spawned.address, admin: spawned.file().with_file_name("admin.sock") };
+        *member.process() = Some(spawned);
+        member.place.send_replace(Some(place));
+    }
+
+    /// Ends it at once, as a crash would.
+    pub(crate) fn kill_sidecar(&self, sidecar: Sidecar) {
+        let member = &self.members[sidecar];
+        member.place.send_replace(None);
+        let process = member.process().take();
+        block_in_place(|| drop(process));
+    }
+
+    pub(crate) fn signal_sidecar(&self, sidecar: Sidecar, signal: Signal) {
+        self.members[sidecar].process().as_ref().expect("it runs").signal(signal);
+    }
+}
+
+impl Member {
+    fn process(&self) -> MutexGuard<'_, Option<Spawned>> {
+        self.process.lock().expect("no test has failed")
+    }
+}

@@ -1,0 +1,458 @@
+//! A line between a sidecar and its Redis on which a test makes the faults of a network: delay, a
+//! hold that lasts until the test ends it, silence, a cut, no new connections.
+//!
+//! The tracking connection and those that carry data can be told apart, so that one may suffer alone:
+//! what has sent the word `TRACKING` within its first bytes is the former. A client pipelines other
+//! commands before it, so until then a connection counts as one for data.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UnixStream},
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+use super::wire::Duplex;
+
+/// Open connections at once; more are refused.
+const MOST: usize = 256;
+/// What is read at once.
+const PIECE: usize = 16 * 1024;
+/// Pieces on their way in one direction of a connection; the sender waits for room.
+const QUEUE: usize = 64;
+/// How much of what a client sends is searched for the word that makes it a tracking connection.
+const SEARCHED: usize = 4 * 1024;
+const WORD: &[u8] = b"TRACKING";
+
+/// Where a relay leads.
+#[derive(Clone, Debug)]
+pub enum Target {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Has asked to be told of changes.
+    Tracking,
+    /// Has not.
+    Data,
+}
+
+/// Connections that a fault is for. But for [`Self::One`], those to come are meant too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    All,
+    Each(Class),
+    /// By its number: 1 for the first that came.
+    One(usize),
+}
+
+/// A direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From the client to the target.
+    Asks,
+    /// Back.
+    Answers,
+}
+
+/// What happens to the bytes of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flow {
+    /// They pass.
+    #[default]
+    Free,
+    /// They pass so long after they came.
+    Delayed(Duration),
+    /// They stay until the test says something else; then they pass, in their order.
+    Held,
+    /// They are taken, and go nowhere. A connection that has lost bytes is reset when this ends.
+    Lost,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Orderly: what was on its way is gone, but no error is seen.
+    Fin,
+    /// As a peer that crashed.
+    Reset,
+}
+
+/// A running relay. It ends with this value, and so do its connections.
+pub struct Relay {
+    address: SocketAddr,
+    board: Arc<Mutex<Board>>,
+    _accepting: JoinSet<()>,
+}
+
+/// One connection, as a test sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub number: usize,
+    pub class: Class,
+    /// Bytes that have come from the client, and those that were passed on.
+    pub asks: (u64, u64),
+    /// The same of the target's.
+    pub answers: (u64, u64),
+}
+
+/// What is so now, and holds for the connections to come.
+#[derive(Default)]
+struct Board {
+    tracking: Orders,
+    data: Orders,
+    lines: Vec<Weak<Line>>,
+    count: usize,
+}
+
+/// What a connection has to obey.
+#[derive(Clone, Copy, Debug, Default)]
+struct Orders {
+    asks: Flow,
+    answers: Flow,
+    ending: Option<Ending>,
+}
+
+struct Line {
+    number: usize,
+    orders: watch::Sender<Orders>,
+    tracking: AtomicBool,
+    /// Some bytes went nowhere: what follows them makes no sense to the peer.
+    lossy: AtomicBool,
+    asks: Counts,
+    answers: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    came: AtomicU64,
+    passed: AtomicU64,
+}
+
+/// Bytes on their way; none at the end of the stream.
+struct Piece {
+    came: Instant,
+    bytes: Vec<u8>,
+}
+
+impl Relay {
+    /// A relay to this target, on a port of the loopback that is free.
+    pub async fn to(target: Target) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        let board = Arc::<Mutex<Board>>::default();
+        let mut accepting = JoinSet::new();
+        accepting.spawn(accept(listener, target, Arc::clone(&board)));
+        Self { address, board, _accepting: accepting }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL of a Redis behind it.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// The open connections, in the order in which they came.
+    pub fn connections(&self) -> Vec<Seen> {
+        lock(&self.board).open().iter().map(|line| line.seen()).collect()
+    }
+
+    /// From now on, this is what happens to what these connections send that way.
+    pub fn set(&self, which: Which, way: Way, flow: Flow) {
+        let set = |orders: &mut Orders| match way {
+            Way::Asks => orders.asks = flow,
+            Way::Answers => orders.answers = flow,
+        };
+        lock(&self.board).order(which, set);
+    }
+
+    /// Ends these connections; their clients may connect again. How many there were.
+    pub fn cut(&self, which: Which, ending: Ending) -> usize {
+        let board = lock(&self.board);
+        let open = board.open();
+        let meant = open.iter().filter(|line| line.is(which));
+        meant.map(|line| line.orders.send_modify(|orders| orders.ending = Some(ending))).count()
+    }
+
+    /// Ends these connections, and each one to come as soon as it shows what it is. Without a class,
+    /// new ones are reset before a byte of theirs has passed: a port that refuses would have to be
+    /// given up, and might be another's afterwards.
+    pub fn refuse(&self, which: Which) {
+        lock(&self.board).order(which, |orders| orders.ending = Some(Ending::Reset));
+    }
+
+    /// Everything passes again, and new connections are taken. Those that have lost bytes are reset.
+    pub fn heal(&self) {
+        lock(&self.board).order(Which::All, |orders| {
+            (orders.asks, orders.answers) = (Flow::Free, Flow::Free);
+            orders.ending = None;
+        });
+    }
+}
+
+impl Board {
+    fn open(&self) -> Vec<Arc<Line>> {
+        self.lines.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn of(&self, class: Class) -> Orders {
+        match class {
+            Class::Tracking => self.tracking,
+            Class::Data => self.data,
+        }
+    }
+
+    /// Changes the orders of the connections that are meant, and of those to come.
+    fn order(&mut self, which: Which, change: impl Fn(&mut Orders)) {
+        if matches!(which, Which::All | Which::Each(Class::Tracking)) {
+            change(&mut self.tracking);
+        }
+        if matches!(which, Which::All | Which::Each(Class::Data)) {
+            change(&mut self.data);
+        }
+        for line in self.open().iter().filter(|line| line.is(which)) {
+            line.orders.send_modify(|orders| {
+                let ending = orders.ending;
+                change(orders);
+                let loses = [orders.asks, orders.answers].contains(&Flow::Lost);
+                let broken = line.lossy.load(Ordering::Relaxed) && !loses;
+                // What was cut stays cut.
+                orders.ending = ending.or(orders.ending).or(broken.then_some(Ending::Reset));
+            });
+        }
+    }
+
+    /// A place for a new connection, if there is one.
+    fn admit(&mut self) -> Option<Arc<Line>> {
+        self.lines.retain(|line| line.strong_count() > 0);
+        if self.lines.len() >= MOST || self.data.ending.is_some() {
+            return None;
+        }
+        self.count += 1;
+        let line = Arc::new(Line {
+            number: self.count,
+            orders: watch::Sender::new(self.data),
+            tracking: AtomicBool::default(),
+            lossy: AtomicBool::default(),
+            asks: Counts::default(),
+            answers: Counts::default(),
+        });
+        self.lines.push(Arc::downgrade(&line));
+        Some(line)
+    }
+}
+
+impl Line {
+    fn class(&self) -> Class {
+        if self.tracking.load(Ordering::Relaxed) { Class::Tracking } else { Class::Data }
+    }
+
+    fn is(&self, which: Which) -> bool {
+        match which {
+            Which::All => true,
+            Which::Each(class) => self.class() == class,
+            Which::One(number) => self.number == number,
+        }
+    }
+
+    fn counts(&self, way: Way) -> &Counts {
+        match way {
+            Way::Asks => &self.asks,
+            Way::Answers => &self.answers,
+        }
+    }
+
+    fn seen(&self) -> Seen {
+        let read =
+            |counts: &Counts| (counts.came.load(Ordering::Relaxed), counts.passed.load(Ordering::Relaxed));
+        Seen {
+            number: self.number,
+            class: self.class(),
+            asks: read(&self.asks),
+            answers: read(&self.answers),
+        }
+    }
+
+    /// From here on it is a tracking connection, and obeys what those have to.
+    fn reclassify(&self, board: &Mutex<Board>) {
+        let board = lock(board);
+        self.tracking.store(true, Ordering::Relaxed);
+        let orders = board.of(Class::Tracking);
+        self.orders.send_modify(|now| *now = Orders { ending: now.ending.or(orders.ending), ..orders });
+    }
+
+    /// Waits until what came then may pass. `false`: it must not.
+    async fn passes(&self, way: Way, came: Instant) -> bool {
+        let mut orders = self.orders.subscribe();
+        loop {
+            let now = *orders.borrow_and_update();
+            let flow = match way {
+                Way::Asks => now.asks,
+                Way::Answers => now.answers,
+            };
+            let changed = orders.changed();
+            match flow {
+                Flow::Free => return true,
+                Flow::Lost => return false,
+                Flow::Held => drop(changed.await),
+                Flow::Delayed(delay) => tokio::select! {
+                    () = sleep_until(came + delay) => return true,
+                    _ = changed => {}
+                },
+            }
+        }
+    }
+
+    async fn ordered_to_end(&self) -> Ending {
+        let mut orders = self.orders.subscribe();
+        let ordered = orders.wait_for(|orders| orders.ending.is_some()).await;
+        ordered.ok().and_then(|orders| orders.ending).unwrap_or(Ending::Reset)
+    }
+}
+
+async fn accept(listener: TcpListener, target: Target, board: Arc<Mutex<Board>>) {
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        while connections.try_join_next().is_some() {}
+        let line = lock(&board).admit();
+        match line {
+            Some(line) => drop(connections.spawn(serve(client, target.clone(), line, Arc::clone(&board)))),
+            None => close_by_reset(&client),
+        }
+    }
+}
+
+/// When this connection is dropped, its peer sees an error.
+fn close_by_reset(client: &TcpStream) {
+    // It fails on a connection that is no more.
+    let _ = socket2::SockRef::from(client).set_linger(Some(Duration::ZERO));
+}
+
+async fn serve(mut client: TcpStream, target: Target, line: Arc<Line>, board: Arc<Mutex<Board>>) {
+    let connected = async {
+        client.set_nodelay(true)?;
+        io::Result::Ok(match &target {
+            Target::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream) as Box<dyn Duplex>
+            }
+            Target::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        })
+    };
+    let Ok(target) = connected.await else { return close_by_reset(&client) };
+    let (asks, hears) = client.split();
+    let (answers, takes) = io::split(target);
+    let both = async {
+        tokio::try_join!(
+            pump(asks, takes, &line, Way::Asks, &board),
+            pump(answers, hears, &line, Way::Answers, &board),
+        )
+    };
+    let ending = tokio::select! {
+        ended = both => if ended.is_ok() { Ending::Fin } else { Ending::Reset },
+        ending = line.ordered_to_end() => ending,
+    };
+    match ending {
+        Ending::Reset => close_by_reset(&client),
+        Ending::Fin => last_words(client).await,
+    }
+}
+
+/// An orderly end: bytes that nobody reads would turn the closing into a reset.
+async fn last_words(mut client: TcpStream) {
+    if client.shutdown().await.is_ok() {
+        let _ = io::copy(&mut client, &mut io::sink()).await;
+    }
+}
+
+/// Moves one direction to its end.
+async fn pump(
+    from: impl AsyncRead + Unpin,
+    to: impl AsyncWrite + Unpin,
+    line: &Line,
+    way: Way,
+    board: &Mutex<Board>,
+) -> io::Result<()> {
+    let (queue, queued) = mpsc::channel(QUEUE);
+    tokio::try_join!(take(from, queue, line, way, board), give(queued, to, line, way))?;
+    Ok(())
+}
+
+/// Reads what comes.
+async fn take(
+    mut from: impl AsyncRead + Unpin,
+    queue: mpsc::Sender<Piece>,
+    line: &Line,
+    way: Way,
+    board: &Mutex<Board>,
+) -> io::Result<()> {
+    let mut begun = (way == Way::Asks).then(Vec::new);
+    loop {
+        let mut bytes = vec![0; PIECE];
+        let count = from.read(&mut bytes).await?;
+        bytes.truncate(count);
+        // Before it passes, so that no byte of it escapes what is ordered for its class.
+        if tells_tracking(&mut begun, &bytes) {
+            line.reclassify(board);
+        }
+        line.counts(way).came.fetch_add(count as u64, Ordering::Relaxed);
+        let piece = Piece { came: Instant::now(), bytes };
+        if queue.send(piece).await.is_err() || count == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Writes what may pass.
+async fn give(
+    mut queued: mpsc::Receiver<Piece>,
+    mut to: impl AsyncWrite + Unpin,
+    line: &Line,
+    way: Way,
+) -> io::Result<()> {
+    while let Some(piece) = queued.recv().await {
+        if !line.passes(way, piece.came).await {
+            line.lossy.store(true, Ordering::Relaxed);
+        } else if piece.bytes.is_empty() {
+            to.shutdown().await?;
+        } else {
+            to.write_all(&piece.bytes).await?;
+            line.counts(way).passed.fetch_add(piece.bytes.len() as u64, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+/// Whether the word has come, which may be in two pieces. Looks at the beginning of a stream alone,
+/// and no further than to the first such word.
+fn tells_tracking(begun: &mut Option<Vec<u8>>, bytes: &[u8]) -> bool {
+    let Some(text) = begun else { return false };
+    text.extend(bytes.iter().take(SEARCHED.saturating_sub(text.len())));
+    let found = text.windows(WORD.len()).any(|word| word.eq_ignore_ascii_case(WORD));
+    if found || text.len() >= SEARCHED {
+        *begun = None;
+    }
+    found
+}
+
+fn lock(board: &Mutex<Board>) -> MutexGuard<'_, Board> {
+    board.lock().expect("the relay has not failed")
+}
