@@ -15,12 +15,12 @@ use crate::{
     pass::pass,
     policy::{
         request::{Inquiry, admit},
-        reuse::{Decision, Found, Freshness, decide},
+        reuse::{Decision, Fetch, Found, Freshness, decide},
     },
     respond,
     routes::Rule,
     status::{Detail, Forward, Fwd},
-    store::{Lookup, Selector, StoreError},
+    store::{Lookup, Selector, StoreError, tiers::Visit},
 };
 
 /// Answers one request.
@@ -57,12 +57,12 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
         let lookup = visit.lookup(key, &selector).await;
         let now = app.clock.now();
         match decide(found(&lookup), &admission, cache, rule.fingerprint, now) {
-            Decision::Serve(freshness) => break served(&lookup, freshness, &ask),
+            Decision::Serve(freshness) => break served(&lookup, told(freshness, &visit), &ask),
             Decision::ServeAndRefresh(freshness) => {
                 if let Ok(Lookup::Found(stored)) = &lookup {
                     ask.refresh(stored, landings);
                 }
-                break served(&lookup, freshness, &ask);
+                break served(&lookup, told(freshness, &visit), &ask);
             }
             Decision::NotCached => break Failure::not_cached().reply(),
             Decision::Fetch(fetch) if admission.head_only => {
@@ -71,6 +71,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
             Decision::Fetch(fetch) => {
                 // What the store did not answer in time is not asked again.
                 let seen = landings.take().filter(|_| lookup.is_ok());
+                let fetch = Fetch { collapse: fetch.collapse && visit.may_join(), ..fetch };
                 // Nothing: look again. That is once at most, since `landings` is empty now.
                 let miss = Miss::new(ask, fetch, lookup.ok(), now);
                 if let Some(reply) = Box::pin(miss.answer(seen, visit.left())).await {
@@ -91,6 +92,12 @@ fn served(lookup: &Result<Lookup, StoreError>, freshness: Freshness, ask: &Ask<'
         }
         _ => Failure::not_cached().reply(),
     }
+}
+
+/// With a word on it where memory goes on without Redis: it may have missed a purge.
+fn told(freshness: Freshness, visit: &Visit<'_>) -> Freshness {
+    let alone = visit.is_alone().then_some(Detail::StoreDown);
+    Freshness { allowed: freshness.allowed.or(alone), ..freshness }
 }
 
 /// What the policy needs to know of a look-up.

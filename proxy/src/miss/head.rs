@@ -14,6 +14,7 @@ use crate::{
     policy::{freshening::describes, request::Admission, statuses::is_server_error},
     respond,
     status::Outcome,
+    store::tiers::Leave,
     upstream::FetchError,
 };
 
@@ -25,6 +26,9 @@ impl Miss<'_> {
         if let Some(reply) = self.while_failing(None) {
             return reply;
         }
+        let Leave::Granted(_leave) = app.store.leave_to_fetch() else {
+            return self.failed(&FetchError::Shed);
+        };
         let begun = Begun::now(app, self.ask.key);
         let asking = forward::filling::<RequestBody>(request, live, cache, Conditions::Clients);
         match live.upstream.send(asking).await {

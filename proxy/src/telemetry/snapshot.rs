@@ -7,7 +7,8 @@ use super::metrics::Scrape;
 use crate::{
     store::{
         memory::MemoryStats,
-        redis::{BreakerState, Stats as RedisStats, Waits},
+        redis::{BreakerState, Pushes, Stats as RedisStats, Waits},
+        tiers::TierStats,
     },
     upstream::Stats as UpstreamStats,
 };
@@ -56,6 +57,49 @@ pub fn redis(scrape: &mut Scrape<'_>, stats: RedisStats, up: bool) {
         "sidecache_store_redis_writes",
         "Stored responses by whether Redis took them",
         [([("result", "written")], stats.writes), ([("result", "dropped")], stats.dropped_writes)],
+    );
+}
+
+/// The memory tier over Redis.
+pub fn tiers(scrape: &mut Scrape<'_>, stats: TierStats, redis_hits: u64) {
+    scrape.counters(
+        "sidecache_store_hits",
+        "Look-ups that found the response, by where",
+        [([("tier", "memory")], stats.hits), ([("tier", "redis")], redis_hits)],
+    );
+    scrape.counters(
+        "sidecache_store_memory_insertions",
+        "Responses read from Redis, by whether memory took them; refused: they changed on their way",
+        [([("result", "inserted")], stats.inserted), ([("result", "refused")], stats.refused)],
+    );
+    scrape.counter(
+        "sidecache_store_memory_removals",
+        "URLs removed from memory because they had changed",
+        stats.removed,
+    );
+}
+
+/// How changes are heard of: whether they are now, and whether entries are served for a while without it.
+pub fn tracking(scrape: &mut Scrape<'_>, heard: Pushes, [tracked, untracked]: [bool; 2]) {
+    scrape.gauge("sidecache_store_tracked", "Whether Redis tells what changes", u64::from(tracked));
+    scrape.gauge(
+        "sidecache_store_untracked",
+        "Whether it does not let itself be tracked, and memory serves only what is young",
+        u64::from(untracked && !tracked),
+    );
+    scrape.counter(
+        "sidecache_store_tracking_sessions",
+        "Times that it has begun to tell, and memory was emptied",
+        heard.sessions,
+    );
+    scrape.counters(
+        "sidecache_store_tracking_pushes",
+        "What it has told",
+        [
+            ([("of", "resource")], heard.resources),
+            ([("of", "purge")], heard.announcements),
+            ([("of", "flush")], heard.flushes),
+        ],
     );
 }
 

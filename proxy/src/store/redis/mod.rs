@@ -13,21 +13,30 @@
 //! | `write`, `commit.lua`, `discard.lua` | writing |
 //! | `removals` | removing, and what is not served until Redis has done so |
 //! | `counters` | what came of it |
+//! | `tracking`, `pushes`, `heard` | hearing of what changes; `trust` is for how long that may be believed |
+//! | `membership`, `announcement` | what the fleet tells itself |
 //!
-//! The least that a Redis user must be allowed, for a prefix `app`: `~app:* +hello +time +hmget`
-//! to read, and `+eval +evalsha +script|load +type +hkeys +hget +hset +hdel +pexpire +unlink` to write. One who may only read serves hits.
+//! The least that a Redis user must be allowed, for a prefix `app`: `~app:* +hello +time +hmget` to read,
+//! `+eval +evalsha +script|load +type +hkeys +hget +hset +hdel +pexpire +unlink` to write, and
+//! `+client|tracking +get` to hear of changes. One who may only read serves hits.
 
+mod announcement;
 mod breaker;
 mod condition;
 mod counters;
+mod heard;
 mod layout;
 mod link;
 mod lookup;
+mod membership;
 mod nominations;
 mod probe;
+mod pushes;
 mod removals;
 mod settings;
 mod tagged;
+mod tracking;
+mod trust;
 mod write;
 
 use std::{
@@ -40,9 +49,15 @@ use tokio::sync::Semaphore;
 
 pub use self::write::LARGEST_BODY;
 pub use self::{
+    announcement::{Announcement, Kind, Mode},
     condition::Health,
     counters::{BreakerState, Stats, Waits},
+    heard::Heard,
+    membership::Member,
+    pushes::Pushes,
     settings::{Settings, SettingsError, install_crypto_provider},
+    tracking::{Condition as TrackingCondition, Tracking},
+    trust::{BOUND, Session},
 };
 use self::{
     condition::Throttle,
@@ -138,6 +153,12 @@ impl RedisStore {
     /// Counts what one request has waited for Redis in all.
     pub fn waited_for(&self, time: Duration) {
         self.0.counters.waited(time);
+    }
+
+    /// Whether a look-up would be tried now.
+    #[must_use]
+    pub fn takes_reads(&self) -> bool {
+        self.0.reads.is_ready()
     }
 
     /// Whether a commit and a removal would be tried now.

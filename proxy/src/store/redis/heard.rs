@@ -1,0 +1,44 @@
+//! Who is told what the fleet does.
+
+use std::sync::Arc;
+
+use super::announcement::Announcement;
+
+/// Hears of changes, on the tracking connection's own task and in the order in which Redis tells of
+/// them. What is done here is done before any later answer on that connection is seen; so it must be
+/// quick, and wait for nothing.
+pub trait Heard: Send + Sync {
+    /// The resource of this hash is not what it was: written, removed, expired, evicted.
+    fn changed(&self, hash: u128);
+
+    /// A purge. May come again; see [`Announcement`].
+    fn announced(&self, announcement: Announcement);
+
+    /// Nothing is known any more: Redis was emptied; or a session begins, and whatever changed before
+    /// was not heard of. In that case the session is trusted only after this has returned.
+    fn emptied(&self);
+
+    /// The membership is renewed, and this was the last epoch of a purge, if there was one.
+    fn renewed(&self, epoch: Option<u64>) {
+        let _ = epoch;
+    }
+}
+
+/// In this order.
+impl Heard for Vec<Arc<dyn Heard>> {
+    fn changed(&self, hash: u128) {
+        self.iter().for_each(|one| one.changed(hash));
+    }
+
+    fn announced(&self, announcement: Announcement) {
+        self.iter().for_each(|one| one.announced(announcement));
+    }
+
+    fn emptied(&self) {
+        self.iter().for_each(|one| one.emptied());
+    }
+
+    fn renewed(&self, epoch: Option<u64>) {
+        self.iter().for_each(|one| one.renewed(epoch));
+    }
+}
