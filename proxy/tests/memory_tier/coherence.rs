@@ -107,13 +107,13 @@ async fn what_changed_on_its_way_is_not_inserted() {
         writer.commit(&key, "old").await.unwrap();
         eventually("that is heard of", async || has_heard(1).await).await;
 
-        relay.hold("/guarded");
+        let hold = relay.hold(is_read_of_guarded);
         let (asks, asked) = (Arc::clone(&reader), key.clone());
         let read = tokio::spawn(async move { asks.finds(&asked).await });
-        eventually("the answer is held back", async || relay.holds()).await;
+        eventually("the answer is held back", async || hold.holds()).await;
         writer.commit(&resource(changed), "new").await.unwrap();
         eventually("the change is heard of", async || has_heard(2).await).await;
-        relay.release();
+        hold.release();
         assert_eq!(read.await.unwrap(), ("old".to_owned(), false), "what Redis had when it was asked");
         let stats = reader.fleet().stats();
         assert_eq!((reader.holds(), stats.inserted, stats.refused), (kept, kept as u64, 1 - kept as u64));
@@ -122,27 +122,37 @@ async fn what_changed_on_its_way_is_not_inserted() {
     }
 }
 
+/// Removing, or whatever its own commits and removals make obsolete, needs no news.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_removal_of_our_own_overtook_is_not_inserted() {
-    let server = RedisServer::start();
-    let (relay, key) = (Relay::before(&server), resource("/guarded"));
-    let sidecar = Arc::new(Sidecar::at(&relay.url(), TIERS).await);
-    sidecar.commit(&key, "old").await.unwrap();
-    let hears = async || sidecar.fleet().tracking().pushes().resources == 1;
-    eventually("that is heard of", hears).await;
-    // Only the question is: the removal's is on another connection, and names it too.
-    relay.hold("HMGET\r\n$");
-    let (asks, asked) = (Arc::clone(&sidecar), key.clone());
-    let read = tokio::spawn(async move { asks.finds(&asked).await });
-    eventually("the answer is held back", async || relay.holds()).await;
-    relay.lose_tracking();
-    eventually("nothing is heard any more", async || sidecar.session().is_none()).await;
-    sidecar.0.remove(std::slice::from_ref(&key)).await.ok();
-    relay.allow_tracking();
-    relay.release();
-    read.await.unwrap();
-    assert_eq!(sidecar.holds(), 0);
-    eventually("it is gone", async || sidecar.finds(&key).await == (String::new(), false)).await;
+async fn what_a_sidecar_changes_itself_on_its_way_is_not_inserted() {
+    for removes in [true, false] {
+        let server = RedisServer::start();
+        let (relay, key) = (Relay::before(&server), resource("/guarded"));
+        let sidecar = Arc::new(Sidecar::at(&relay.url(), TIERS).await);
+        sidecar.commit(&key, "old").await.unwrap();
+        let hears = async || sidecar.fleet().tracking().pushes().resources == 1;
+        eventually("that is heard of", hears).await;
+        let news = relay.hold(|asked| asked.contains("test:v1:m"));
+        eventually("the news are held back", async || news.holds()).await;
+        let read = relay.hold(is_read_of_guarded);
+        let (asks, asked) = (Arc::clone(&sidecar), key.clone());
+        let finds = tokio::spawn(async move { asks.finds(&asked).await });
+        eventually("the answer is held back", async || read.holds()).await;
+        match removes {
+            true => sidecar.0.remove(std::slice::from_ref(&key)).await.unwrap(),
+            false => sidecar.commit(&key, "new").await.unwrap(),
+        }
+        assert!(sidecar.session().is_some(), "memory is believed");
+        read.release();
+        assert_eq!(finds.await.unwrap(), ("old".to_owned(), false));
+        assert_eq!((sidecar.holds(), sidecar.fleet().stats().refused), (0, 1));
+        news.release();
+    }
+}
+
+/// The question of a look-up, and no removal.
+fn is_read_of_guarded(asked: &str) -> bool {
+    asked.contains("HMGET") && asked.contains("/guarded")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,9 +16,9 @@ use sidecache::{
 use crate::{
     Sidecar,
     support::{
-        browser::{Answer, Browser},
+        browser::{Answer, Browser, request},
         entries::{TIERS, resource},
-        origin::Origin,
+        origin::{Gate, Origin, Step, ok},
         redis::{RedisServer, eventually},
         spawned::Spawned,
     },
@@ -147,8 +147,8 @@ async fn ask(sidecar: &Spawned, target: &str) -> Answer {
 }
 
 /// The sidecar as it is run, on a Redis that is killed once it has stored `/a`.
-async fn killed(lines: &str) -> (Origin, Spawned, RedisServer) {
-    let (origin, mut server) = (Origin::saying("").await, RedisServer::start());
+async fn killed(origin: Origin, lines: &str) -> (Origin, Spawned, RedisServer) {
+    let mut server = RedisServer::start();
     let yaml = format!(
         "upstream: http://{}\nstore: {{ redis: \"{}\", prefix: story{lines} }}\n\
          routes: [{{ match: /**, cache: 300s }}]\n",
@@ -174,7 +174,7 @@ async fn killed(lines: &str) -> (Origin, Spawned, RedisServer) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_served_alone_says_so() {
-    let (origin, sidecar, mut server) = killed("").await;
+    let (origin, sidecar, mut server) = killed(Origin::saying("").await, "").await;
     let hit = ask(&sidecar, "/a").await;
     assert!(
         hit.fine().starts_with("hit; ttl=") && hit.fine().ends_with("; detail=store-down"),
@@ -197,7 +197,7 @@ async fn what_is_served_alone_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bypass_serves_and_stores_nothing() {
-    let (origin, sidecar, _server) = killed(", on_outage: bypass").await;
+    let (origin, sidecar, _server) = killed(Origin::saying("").await, ", on_outage: bypass").await;
     let asked = origin.count();
     for _ in 0..3 {
         assert_eq!(ask(&sidecar, "/a").await.fine(), "fwd=miss; detail=store-down");
@@ -205,4 +205,30 @@ async fn a_bypass_serves_and_stores_nothing() {
     assert_eq!(origin.count(), asked + 3);
     let reasons = sidecar.admin("/readyz")["reasons"].to_string();
     assert!(reasons.contains("nothing is cached while Redis is away"), "{reasons}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_miss_too_many_is_told_to_come_again() {
+    let gate = Gate::shut();
+    let door = gate.clone();
+    let origin = Origin::start(move |asked| match asked.target.as_str() {
+        "/slow" => [vec![Step::Wait(door.clone())], ok("", "slow")].concat(),
+        _ => ok("", "quick"),
+    });
+    let (origin, sidecar, _server) = killed(origin.await, ", on_outage: shed, shed_above: 1").await;
+    assert_eq!(ask(&sidecar, "/b").await.fine(), "fwd=miss; stored; detail=store-down");
+    let asked = origin.count();
+    let mut slow = Browser::connect(sidecar.address).await;
+    slow.send(&request("GET /slow", &[], "")).await;
+    eventually("it is fetched", async || origin.count() > asked).await;
+    for line in ["GET /c", "HEAD /d"] {
+        let refused = Browser::connect(sidecar.address).await.ask(line, &[]).await;
+        assert_eq!((refused.status, refused.field("retry-after")), (503, "1"), "{line}");
+        assert_eq!(refused.field("proxy-status"), "sidecache; error=connection_limit_reached");
+    }
+    assert!(ask(&sidecar, "/a").await.is_hit(), "what is stored is served");
+    assert_eq!(origin.count(), asked + 1);
+    gate.open();
+    assert_eq!(slow.answer("GET /slow").await.status, 200);
+    eventually("there is room again", async || ask(&sidecar, "/c").await.status == 200).await;
 }

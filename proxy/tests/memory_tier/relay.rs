@@ -20,6 +20,27 @@ use tokio::{
 
 use crate::support::redis::RedisServer;
 
+/// Answers held back.
+#[derive(Clone)]
+pub(crate) struct Hold {
+    /// On connections on which such a thing was asked.
+    when: fn(&str) -> bool,
+    held: Arc<AtomicBool>,
+    open: watch::Sender<bool>,
+}
+
+impl Hold {
+    /// Whether it was.
+    pub(crate) fn holds(&self) -> bool {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    /// Lets them go.
+    pub(crate) fn release(&self) {
+        self.open.send_replace(true);
+    }
+}
+
 /// A relay before a Redis, on the current runtime.
 pub(crate) struct Relay {
     folder: TempDir,
@@ -27,22 +48,14 @@ pub(crate) struct Relay {
 }
 
 struct Rules {
-    /// Answers to what names this are held back.
-    marker: Mutex<Option<String>>,
-    held: AtomicBool,
-    open: watch::Sender<bool>,
+    holds: Mutex<Vec<Hold>>,
     /// Whether what asks to be tracked is let through.
     tracks: watch::Sender<bool>,
 }
 
 impl Relay {
     pub(crate) fn before(server: &RedisServer) -> Self {
-        let rules = Arc::new(Rules {
-            marker: Mutex::default(),
-            held: AtomicBool::new(false),
-            open: watch::Sender::new(true),
-            tracks: watch::Sender::new(true),
-        });
+        let rules = Arc::new(Rules { holds: Mutex::default(), tracks: watch::Sender::new(true) });
         let relay = Self { folder: tempfile::tempdir().unwrap(), rules: Arc::clone(&rules) };
         let (listener, inside) = (UnixListener::bind(relay.socket()).unwrap(), server.socket());
         tokio::spawn(async move {
@@ -62,21 +75,11 @@ impl Relay {
         format!("redis+unix://{}", self.socket().display())
     }
 
-    /// From now on answers on a connection whose guest names this in a question are held back.
-    pub(crate) fn hold(&self, marker: &str) {
-        self.rules.open.send_replace(false);
-        *self.rules.marker.lock().unwrap() = Some(marker.to_owned());
-    }
-
-    /// Whether there was such a question.
-    pub(crate) fn holds(&self) -> bool {
-        self.rules.held.load(Ordering::SeqCst)
-    }
-
-    /// Lets the answers go.
-    pub(crate) fn release(&self) {
-        *self.rules.marker.lock().unwrap() = None;
-        self.rules.open.send_replace(true);
+    /// From now on answers are held back on connections on which such a thing is asked.
+    pub(crate) fn hold(&self, when: fn(&str) -> bool) -> Hold {
+        let hold = Hold { when, held: Arc::default(), open: watch::Sender::new(false) };
+        self.rules.holds.lock().unwrap().push(hold.clone());
+        hold
     }
 
     /// Cuts the tracking connections, and lets no new one come about.
@@ -90,11 +93,13 @@ impl Relay {
     }
 }
 
+type Opened = watch::Receiver<bool>;
+
 /// One connection, until either end or the relay ends it.
 async fn pass(guest: UnixStream, redis: UnixStream, rules: Arc<Rules>) {
     let ((mut asks, answers), (hears, mut takes)) = (guest.into_split(), redis.into_split());
-    let held = Arc::new(AtomicBool::new(false));
-    let back = tokio::spawn(answer(hears, answers, Arc::clone(&held), rules.open.subscribe()));
+    let held = Arc::new(Mutex::default());
+    let back = tokio::spawn(answer(hears, answers, Arc::clone(&held)));
     let mut tracks = rules.tracks.subscribe();
     let (mut buffer, mut tracked) = (vec![0; 64 * 1024], false);
     loop {
@@ -107,9 +112,9 @@ async fn pass(guest: UnixStream, redis: UnixStream, rules: Arc<Rules>) {
         if read == 0 || tracked && !*rules.tracks.borrow() {
             break;
         }
-        if rules.marker.lock().unwrap().as_ref().is_some_and(|marker| asked.contains(marker)) {
-            held.store(true, Ordering::SeqCst);
-            rules.held.store(true, Ordering::SeqCst);
+        for hold in rules.holds.lock().unwrap().iter().filter(|hold| (hold.when)(&asked)) {
+            hold.held.store(true, Ordering::SeqCst);
+            held.lock().unwrap().push(hold.open.subscribe());
         }
         if takes.write_all(&buffer[..read]).await.is_err() {
             break;
@@ -118,16 +123,14 @@ async fn pass(guest: UnixStream, redis: UnixStream, rules: Arc<Rules>) {
     back.abort();
 }
 
-async fn answer(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    held: Arc<AtomicBool>,
-    mut open: watch::Receiver<bool>,
-) {
+async fn answer(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, held: Arc<Mutex<Vec<Opened>>>) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        if held.load(Ordering::SeqCst) && open.wait_for(|open| *open).await.is_err() {
-            return;
+        let waits = held.lock().unwrap().clone();
+        for mut opened in waits {
+            if opened.wait_for(|open| *open).await.is_err() {
+                return;
+            }
         }
         if to.write_all(&buffer[..read]).await.is_err() {
             return;

@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 use redis::Value;
 use sidecache::{
     clock::{Clock, ManualClock},
-    store::{redis::TrackingCondition, tiers::TierSettings},
+    store::{
+        redis::{BreakerState, TrackingCondition},
+        tiers::TierSettings,
+    },
 };
 
 use crate::{
@@ -75,6 +78,19 @@ async fn the_user_that_is_documented_is_told() {
     sidecar.keep(&key, "one").await;
     server.command(&["DEL", &server.keys().remove(0)]);
     eventually("it goes", async || sidecar.holds() == 0).await;
+}
+
+/// As it was documented before there was memory in front.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_may_neither_track_nor_ask_for_the_epoch_writes_on() {
+    let server = RedisServer::start();
+    tell(&server, &UNTRACKED.replace(" +get", ""));
+    let settings = TierSettings { untracked_max_age: MAX_AGE, ..TIERS };
+    let sidecar = Sidecar::start(&server.url_as("app", "pw"), settings, Clock::System, Vec::new()).await;
+    eventually("it is not to be tracked", async || sidecar.fleet().tracking().is_untracked()).await;
+    let writes = sidecar.fleet().redis().stats().write_breaker;
+    assert_eq!(writes, BreakerState::Closed);
+    sidecar.keep(&resource("/one"), "one").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

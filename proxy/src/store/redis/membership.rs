@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Pipeline, Value, from_redis_value};
+use redis::{ErrorKind, Pipeline, RedisResult, Value, from_redis_value};
 
 use super::layout;
 
@@ -31,13 +31,14 @@ impl Member {
         Self(half() << 64 | half())
     }
 
-    /// Renews the membership, which holds for `bound`, and asks for the last epoch.
+    /// Renews the membership, which holds for `bound`, and asks for the last epoch; see [`read`].
     pub(super) fn renewal(self, prefix: &str, bound: Duration) -> Pipeline {
         let mut commands = redis::pipe();
         commands.cmd("EVAL").arg(WRITE).arg(1).arg(layout::members(prefix)).arg(self.to_string());
         commands.arg(u64::try_from(bound.as_millis()).unwrap_or(u64::MAX));
-        commands.arg(u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX)).ignore();
+        commands.arg(u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX));
         commands.cmd("GET").arg(layout::epoch(prefix));
+        commands.ignore_errors();
         commands
     }
 }
@@ -48,8 +49,16 @@ impl fmt::Display for Member {
     }
 }
 
-/// The last epoch, as the renewal's answer has it; `None` where no purge has been given one, or where
-/// somebody wrote what is none.
-pub(super) fn epoch(answer: Vec<Value>) -> Option<u64> {
-    from_redis_value(answer.into_iter().next()?).ok()
+/// What Redis says to a renewal: to each of its commands.
+pub(super) type Answer = Vec<RedisResult<Value>>;
+
+/// The last epoch; `None` where no purge has been given one, or where it cannot be read, which does not
+/// make the membership void.
+///
+/// # Errors
+/// Why the membership was not renewed.
+pub(super) fn read(answer: Answer) -> RedisResult<Option<u64>> {
+    let mut answers = answer.into_iter();
+    let renewed = answers.next().unwrap_or_else(|| Err((ErrorKind::Parse, "no answer to a renewal").into()));
+    renewed.map(|_| from_redis_value(answers.next()?.ok()?).ok())
 }

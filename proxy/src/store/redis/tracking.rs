@@ -17,7 +17,7 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, ErrorKind, PushInfo, RedisError, RedisResult, ServerErrorKind, Value,
+    AsyncConnectionConfig, ErrorKind, PushInfo, RedisError, RedisResult, ServerErrorKind,
     aio::{MultiplexedConnection, SendError},
 };
 use tokio::{
@@ -32,7 +32,7 @@ use super::{
     heard::Heard,
     layout,
     link::{jittered, speaks_no_resp3},
-    membership::{self, Member},
+    membership::{self, Answer, Member},
     pushes::{Ear, Pushes, Told},
     trust::{Session, Trust},
 };
@@ -311,10 +311,10 @@ impl State {
 
     async fn renew(&self, connection: &mut Connection) -> Result<(), Why> {
         let renewal = self.member.renewal(&self.store.settings.prefix, super::BOUND);
-        let answer: RedisResult<Vec<Value>> = renewal.query_async(&mut connection.commands).await;
-        match answer {
-            Ok(answer) => {
-                self.ear.heard().renewed(membership::epoch(answer));
+        let answer: RedisResult<Answer> = renewal.query_async(&mut connection.commands).await;
+        match answer.and_then(membership::read) {
+            Ok(epoch) => {
+                self.ear.heard().renewed(epoch);
                 Ok(())
             }
             Err(error) if is_forbidden(&error) => Err(Why::denied(&error)),
@@ -337,12 +337,14 @@ impl State {
         let renewal = self.member.renewal(&self.store.settings.prefix, self.max_age);
         let sent = self.untracked.now();
         let writes = &self.store.writes;
-        let ask = async |mut connection| renewal.query_async::<Vec<Value>>(&mut connection).await;
-        match writes.run(ANSWER, ask).await {
-            Ok(answer) => {
+        // What Redis refuses of it is no failure of the connection: others write over it too.
+        let ask = async |mut connection| renewal.query_async::<Answer>(&mut connection).await;
+        match writes.run(ANSWER, ask).await.map(membership::read) {
+            Ok(Ok(epoch)) => {
                 self.untracked.begin(sent);
-                self.ear.heard().renewed(membership::epoch(answer));
+                self.ear.heard().renewed(epoch);
             }
+            Ok(Err(error)) => tracing::debug!(%error, "the membership was refused"),
             Err(error) => tracing::debug!(%error, "the membership was not renewed"),
         }
     }
