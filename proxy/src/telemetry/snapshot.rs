@@ -44,7 +44,7 @@ pub fn redis(scrape: &mut Scrape<'_>, stats: RedisStats, up: bool) {
     let up_to = Waits::UP_TO.map(|micros| Duration::from_micros(micros).as_secs_f64());
     scrape.histogram(
         "sidecache_store_redis_wait_seconds",
-        "Requests by what they waited for Redis, all their look-ups together",
+        "Requests that asked Redis by what they waited for it, all their look-ups together",
         up_to.into_iter().chain([f64::INFINITY]).zip(stats.waits.requests),
         stats.waits.sum,
     );

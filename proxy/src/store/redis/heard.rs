@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::announcement::Announcement;
 
-/// Hears of changes, on the tracking connection's own task and in the order in which Redis tells of
-/// them. What is done here is done before any later answer on that connection is seen; so it must be
-/// quick, and wait for nothing.
+/// Hears of changes, in the order in which Redis tells of them, on the task that reads the tracking
+/// connection. What is done here is done before any later answer on that connection is seen; so it must
+/// be quick, and wait for nothing. [`Heard::renewed`], and the [`Heard::emptied`] with which a session
+/// begins, come from the task that keeps the connection, and so may overlap with the others.
 pub trait Heard: Send + Sync {
     /// The resource of this hash is not what it was: written, removed, expired, evicted.
     fn changed(&self, hash: u128);
