@@ -59,7 +59,7 @@ impl Arrivals {
     #[must_use]
     pub fn of(&self, key: &ResourceKey, selector: &Selector<'_>, purges: &Purges) -> Vec<Arc<Stored>> {
         let coming = self.lock().get(key).cloned().unwrap_or_default();
-        let hash = key.hash();
+        let hash = key.wide_hash();
         let valid = |arrival: &&Arc<Arrival>| !purges.cover(hash, arrival.begun, &arrival.shared.tags);
         let entries = coming.iter().rev().filter(valid).filter_map(|arrival| arrival.entry());
         entries.filter(|entry| selector.variant(&entry.nominated) == entry.variant).collect()
@@ -205,7 +205,7 @@ mod tests {
             assert_eq!(found("/a", "a"), ["xy"]);
             assert!(found("/a", "b").is_empty(), "another variant");
             assert!(found("/b", "a").is_empty(), "another resource");
-            purges.purge_resource(key("/a").hash(), purges.next(SystemTime::UNIX_EPOCH));
+            purges.purge_resource(key("/a").wide_hash(), purges.next(SystemTime::UNIX_EPOCH));
             assert!(found("/a", "a").is_empty(), "obsolete");
             drop(expected);
             assert!(arrivals.lock().is_empty());

@@ -13,7 +13,7 @@ use crate::{
     message::{Request, RequestBody},
     policy::{freshening::has_validator, partial::is_completable, request::Admission, rule::CacheRule},
     routes::Rule,
-    store::Selector,
+    store::{Selector, tiers::Leave},
     stored::Stored,
 };
 
@@ -45,6 +45,7 @@ impl Ask<'_> {
         if self.app.flights.rests(self.key, self.rule.fingerprint) {
             return;
         }
+        let Leave::Granted(leave) = self.app.store.leave_to_fetch() else { return };
         let Role::Leader(flight, ticket) = self.join(stored, seen) else { return };
         let fields = stored.fields();
         let (conditions, renews) = asking_about(stored, &fields);
@@ -58,7 +59,7 @@ impl Ask<'_> {
         let (app, path) = (Arc::clone(self.app), self.request.head.target.path().to_owned());
         tokio::spawn(async move {
             fill.run(oneshot::channel().0).await;
-            drop(ticket); // Without it nobody would wait for the answer.
+            drop((ticket, leave)); // Without the ticket nobody would wait for the answer.
             let phase = flight.phase();
             app.refreshes.count(&phase);
             if let Phase::Failed(error) = phase {

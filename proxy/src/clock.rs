@@ -5,6 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// Where `now` comes from.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
@@ -24,6 +26,25 @@ impl Clock {
             Self::Manual(clock) => clock.now(),
         }
     }
+
+    /// Time that nobody sets: since some moment in the past, a suspension of the machine included. What
+    /// must be over after a while is measured by it.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        match self {
+            Self::System => since_boot(),
+            Self::Manual(clock) => clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+        }
+    }
+}
+
+/// By the clock that runs on while the machine sleeps; elsewhere than on Linux, by the one there is.
+fn since_boot() -> Duration {
+    #[cfg(target_os = "linux")]
+    const CLOCK: ClockId = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: ClockId = ClockId::Monotonic;
+    Duration::try_from(clock_gettime(CLOCK)).unwrap_or_default()
 }
 
 /// A clock moved by hand; clones share it.

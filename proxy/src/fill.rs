@@ -271,7 +271,7 @@ impl Fill {
             other => other,
         };
         let Some(entry) = entry else { return false };
-        let is_obsolete = || self.app.purges.cover(self.key.hash(), begun, &entry.tags);
+        let is_obsolete = || self.app.purges.cover(self.key.wide_hash(), begun, &entry.tags);
         if is_obsolete() {
             return false;
         }

@@ -155,7 +155,7 @@ impl Flights {
         seen: Option<u64>,
     ) -> Role {
         let key = FlightKey { resource: resource.as_bytes().into(), fingerprint, variant: variant.id() };
-        let (hash, epoch) = (resource.hash(), self.purges.epoch());
+        let (hash, epoch) = (resource.wide_hash(), self.purges.epoch());
         let mut flights = self.lock();
         let current = flights.get(&key).filter(|flight| !self.purges.concern(hash, flight.epoch));
         if let Some(flight) = current {
@@ -360,7 +360,7 @@ mod tests {
         let flights = Flights::new(Arc::clone(&purges));
         let now = SystemTime::UNIX_EPOCH;
         let _obsolete = (lead(&flights, "/a"), lead(&flights, "/b"));
-        purges.purge_resource(key("/a").hash(), purges.next(now));
+        purges.purge_resource(key("/a").wide_hash(), purges.next(now));
         assert!(follows(&flights, "/b"));
         let _newer = lead(&flights, "/a");
         assert!(follows(&flights, "/a"));

@@ -15,12 +15,12 @@ use crate::{
     pass::pass,
     policy::{
         request::{Inquiry, admit},
-        reuse::{Decision, Found, Freshness, decide},
+        reuse::{Decision, Fetch, Found, Freshness, decide},
     },
     respond,
     routes::Rule,
     status::{Detail, Forward, Fwd},
-    store::{Lookup, Selector, StoreError},
+    store::{Lookup, Selector, StoreError, tiers::Visit},
 };
 
 /// How often a request looks for what another has stored meanwhile. Twice is enough, for the fetch that
@@ -62,16 +62,16 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
         let lookup = visit.lookup(key, &selector).await;
         let now = app.clock.now();
         match decide(found(&lookup), &admission, cache, rule.fingerprint, now) {
-            Decision::Serve(freshness) => break served(&lookup, freshness, &ask),
+            Decision::Serve(freshness) => break served(&lookup, told(freshness, &visit), &ask),
             Decision::ServeAndRefresh(freshness) => {
                 if let Ok(Lookup::Found(stored) | Lookup::Marked(stored, _)) = &lookup {
                     ask.refresh(stored, landings);
                 }
-                break served(&lookup, freshness, &ask);
+                break served(&lookup, told(freshness, &visit), &ask);
             }
             Decision::NotCached => break Failure::not_cached().reply(),
             Decision::Fetch(fetch) => {
-                if let Some(reply) = arriving(&ask, now) {
+                if let Some(reply) = visit.may_share().then(|| arriving(&ask, now)).flatten() {
                     break reply;
                 }
                 // What the store did not answer in time is not asked again.
@@ -82,6 +82,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
                 if !fetch.collapse && app.flights.has_landed(key, seen) {
                     continue;
                 }
+                let fetch = Fetch { collapse: fetch.collapse && visit.may_share(), ..fetch };
                 let look = Look { seen, left: visit.left(), again: looks > 0 };
                 let miss = Miss::new(ask, fetch, lookup.ok(), now, look);
                 if admission.head_only {
@@ -117,6 +118,12 @@ fn arriving(ask: &Ask<'_>, now: SystemTime) -> Option<Reply> {
             _ => None,
         }
     })
+}
+
+/// With a word on it where memory goes on without Redis: it may have missed a purge.
+fn told(freshness: Freshness, visit: &Visit<'_>) -> Freshness {
+    let alone = visit.is_alone().then_some(Detail::StoreDown);
+    Freshness { allowed: freshness.allowed.or(alone), ..freshness }
 }
 
 /// What the policy needs to know of a look-up.

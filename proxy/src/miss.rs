@@ -25,7 +25,7 @@ use crate::{
     respond,
     spool::Ended,
     status::{Detail, Forward, Outcome},
-    store::Lookup,
+    store::{Lookup, tiers::Leave},
     stored::Stored,
     upstream::{FetchError, Fetched},
 };
@@ -161,7 +161,8 @@ impl<'r> Miss<'r> {
 
     /// Starts the fetch, as a task of its own: this client's leaving does not end it.
     async fn lead(self, (flight, ticket): (Arc<Flight>, Ticket)) -> Option<Reply> {
-        let Ask { live, request, cache, admission, .. } = self.ask;
+        let Ask { app, live, request, cache, admission, .. } = self.ask;
+        let Leave::Granted(leave) = app.store.leave_to_fetch() else { return Some(self.shed(&flight)) };
         let fields = self.found.as_ref().filter(|_| self.validate).map(|stored| (stored, stored.fields()));
         let (conditions, renews) = match &fields {
             Some((stored, fields)) => asking_about(stored, fields),
@@ -176,8 +177,18 @@ impl<'r> Miss<'r> {
         let seek = self.seek();
         let fill = self.ask.fill(filling, admission.clone(), flight, before, seek);
         let (sender, unshared) = oneshot::channel();
-        tokio::spawn(fill.run(sender));
+        tokio::spawn(async move {
+            fill.run(sender).await;
+            drop(leave);
+        });
         self.landed(ticket, unshared).await
+    }
+
+    /// What becomes of one who may not start a fetch, and of those who wait for it.
+    fn shed(&self, flight: &Arc<Flight>) -> Reply {
+        self.ask.app.flights.close(flight);
+        flight.tell(Phase::Failed(Arc::new(FetchError::Shed)));
+        self.failed(&FetchError::Shed)
     }
 
     /// How the right is sought to store what is fetched.

@@ -125,6 +125,15 @@ impl Purges {
         self.last.raise(epoch);
     }
 
+    /// The last epoch is known to be this one. Purges up to it that were not heard of may concern all
+    /// that is being fetched.
+    pub fn catch_up(&self, epoch: Epoch) {
+        if epoch > self.epoch() {
+            self.last_of_tags.raise(epoch);
+            self.observe(epoch);
+        }
+    }
+
     /// A new epoch for a purge made `now`.
     pub fn next(&self, now: SystemTime) -> Epoch {
         loop {
@@ -138,7 +147,7 @@ impl Purges {
 
     /// A purge by this process.
     pub fn apply(&self, purge: &Purge, epoch: Epoch) {
-        purge.resources.iter().for_each(|key| self.purge_resource(key.hash(), epoch));
+        purge.resources.iter().for_each(|key| self.purge_resource(key.wide_hash(), epoch));
         purge.tags.iter().for_each(|tag| self.purge_tag(*tag, purge.mode, epoch));
     }
 

@@ -20,12 +20,12 @@ use sidecache::{
     store::{
         Claim, Claimant, Lookup, Selector, Store, StoreError,
         redis::{BreakerState, Health, LARGEST_BODY, Lease, RedisStore, Settings, Waits},
-        tiers::Tiers,
+        tiers::{TierSettings, Tiers},
     },
     stored::{MAX_HEAD, Stored},
 };
 use support::{
-    entries::{CLAIM, KEEP, body, commit as commit_entry, entry, request, resource},
+    entries::{CLAIM, KEEP, TIERS, body, commit as commit_entry, entry, fleet, request, resource},
     redis::{NarrowLine, PATIENCE, RedisServer, eventually},
 };
 
@@ -81,7 +81,7 @@ async fn fails_in_time(store: &RedisStore, key: &ResourceKey) {
 #[tokio::test]
 async fn a_second_look_has_only_what_the_first_one_left() {
     let (server, store, key) = with_one_entry().await;
-    let tiers = Tiers::Redis(store);
+    let tiers = Tiers::Redis(Box::new(fleet(store.clone(), TierSettings { memory: 0, ..TIERS })));
     let (headers, keyed) = (HeaderMap::new(), KeyPolicy::default());
     let selector = Selector { headers: &headers, keyed: &keyed };
     let mut visit = tiers.visit();
@@ -92,7 +92,6 @@ async fn a_second_look_has_only_what_the_first_one_left() {
     assert!(matches!(visit.lookup(&key, &selector).await, Err(StoreError::Budget)));
     assert!(started.elapsed() < Duration::from_millis(50), "{:?}", started.elapsed());
     drop(visit);
-    let Tiers::Redis(store) = &tiers else { panic!("it is in Redis") };
     let Waits { requests, sum } = store.stats().waits;
     assert_eq!(requests.iter().sum::<u64>(), 1, "one request, two look-ups: {requests:?}");
     assert!(sum >= Duration::from_millis(50), "{sum:?}");

@@ -1,4 +1,4 @@
-//! The binary on a Redis that is killed, frozen, emptied and lied to, under load: it costs misses,
+//! The binary, without memory in front, on a Redis that is killed, frozen, emptied and lied to, under load: it costs misses,
 //! and nothing else.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 #![allow(clippy::indexing_slicing, reason = "likewise")]
@@ -45,7 +45,7 @@ impl Trial {
     async fn start(redis: RedisServer) -> Self {
         let origin = Origin::saying("").await;
         let yaml = format!(
-            "upstream: http://{}\nstore: {{ redis: \"{}\", prefix: trial }}\nroutes:\n  - match: /**\n    cache: 300s\n",
+            "upstream: http://{}\nstore: {{ memory: off, redis: \"{}\", prefix: trial }}\nroutes:\n  - match: /**\n    cache: 300s\n",
             origin.address,
             redis.url()
         );

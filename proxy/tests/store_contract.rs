@@ -18,11 +18,12 @@ use sidecache::{
         Lookup, MAX_TAGGED, MAX_TAGGED_BYTES, MAX_VARIANTS, Selector, Store, StoreError,
         memory::MemoryStore,
         redis::{Health, RedisStore, Settings},
+        tiers::{TierSettings, Tiers},
     },
     stored::Stored,
 };
 use support::{
-    entries::{KEEP, body, commit, entry, entry_with, lookup, request, resource},
+    entries::{KEEP, TIERS, body, commit, entry, entry_with, fleet, lookup, request, resource},
     redis::{RedisServer, eventually},
 };
 
@@ -191,6 +192,13 @@ async fn contract<S: Store + 'static>(store: S) {
     commits_at_once_lose_none(&store).await;
 }
 
+/// Memory before it, and told of changes.
+async fn tiers(server: &RedisServer, settings: TierSettings) -> Tiers {
+    let fleet = fleet(client(server).await, settings);
+    eventually("Redis tells what changes", async || fleet.tracking().session().is_some()).await;
+    Tiers::Redis(Box::new(fleet))
+}
+
 /// A client of this server, connected. What is tried here is not speed: the budget is large.
 async fn client(server: &RedisServer) -> RedisStore {
     let settings = Settings::new(&server.url(), "test").unwrap().with_budget(Duration::from_secs(10));
@@ -215,6 +223,15 @@ async fn redis_keeps_the_contract() {
 async fn redis_keeps_the_contract_over_tcp() {
     let server = RedisServer::start_on_tcp();
     contract(client(&server).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_before_redis_keeps_the_contract() {
+    let server = RedisServer::start();
+    contract(tiers(&server, TIERS).await).await;
+    every_key_is_well_formed(&server);
+    server.command(&["FLUSHALL"]);
+    contract(tiers(&server, TierSettings { memory: 0, ..TIERS }).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

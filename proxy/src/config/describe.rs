@@ -1,9 +1,9 @@
 //! `sidecache check`: what was understood, in plain words.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use super::{
-    Config,
+    Config, StoreConfig,
     reload::shown,
     scalar::{show_duration, show_size},
 };
@@ -11,6 +11,7 @@ use crate::{
     key::QueryPolicy,
     policy::rule::{CacheRule, ClientControl, Credentials, SetCookie},
     routes::{PurgeOn, Rule},
+    store::tiers::OnOutage,
 };
 
 impl Config {
@@ -66,8 +67,36 @@ impl fmt::Display for Description<'_> {
 fn store(config: &Config) -> String {
     let store = &config.store;
     match (&store.redis, &store.prefix) {
-        (Some(redis), Some(prefix)) => format!("{redis}, keys begin with {prefix}:"),
-        _ => format!("memory, {}", show_size(store.memory)),
+        (Some(redis), Some(prefix)) => {
+            format!(
+                "{redis}, keys begin with {prefix}:\nmemory    {}\noutage    {}",
+                in_front(store),
+                in_an_outage(store)
+            )
+        }
+        _ => format!("memory, {}", show_size(store.memory.unwrap_or_default())),
+    }
+}
+
+/// The memory before Redis.
+fn in_front(store: &StoreConfig) -> String {
+    let Some(memory) = store.memory else { return "none in front of Redis".to_owned() };
+    let untracked = match store.untracked_max_age {
+        Duration::ZERO => "unused".to_owned(),
+        max_age => format!("serving for {}", show_duration(max_age)),
+    };
+    format!("{} in front of Redis; {untracked} where that does not tell what changes", show_size(memory))
+}
+
+/// What is done while Redis cannot be reached.
+fn in_an_outage(store: &StoreConfig) -> String {
+    let away = "while Redis is away";
+    match store.on_outage {
+        OnOutage::Serve => format!("{away}, memory goes on"),
+        OnOutage::Bypass => format!("{away}, nothing is cached"),
+        OnOutage::Shed => {
+            format!("{away}, memory goes on, and more than {} fetches at once are refused", store.shed_above)
+        }
     }
 }
 

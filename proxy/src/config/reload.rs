@@ -26,7 +26,7 @@ pub fn restart_only_changes(old: &Config, new: &Config) -> Vec<String> {
     compare("listen", old.listen != new.listen, listen(old), listen(new));
     compare("admin", old.admin != new.admin, admin(old), admin(new));
     let (old_store, new_store) = (&old.store, &new.store);
-    let size = super::scalar::show_size;
+    let size = |bytes: Option<u64>| bytes.map_or_else(|| "off".to_owned(), super::scalar::show_size);
     let memory = (old_store.memory, new_store.memory);
     compare("store.memory", memory.0 != memory.1, size(memory.0), size(memory.1));
     compare(
@@ -37,6 +37,13 @@ pub fn restart_only_changes(old: &Config, new: &Config) -> Vec<String> {
     );
     let prefixes = (&old_store.prefix, &new_store.prefix);
     compare("store.prefix", prefixes.0 != prefixes.1, or_none(prefixes.0), or_none(prefixes.1));
+    let outages = (old_store.on_outage, new_store.on_outage);
+    compare("store.on_outage", outages.0 != outages.1, outages.0.to_string(), outages.1.to_string());
+    let length = super::scalar::show_duration;
+    let ages = (old_store.untracked_max_age, new_store.untracked_max_age);
+    compare("store.untracked_max_age", ages.0 != ages.1, length(ages.0), length(ages.1));
+    let fetches = (old_store.shed_above, new_store.shed_above);
+    compare("store.shed_above", fetches.0 != fetches.1, fetches.0.to_string(), fetches.1.to_string());
     let connections = (old.limits.connections, new.limits.connections);
     let differ = connections.0 != connections.1;
     compare("limits.connections", differ, connections.0.to_string(), connections.1.to_string());
@@ -82,7 +89,8 @@ mod tests {
         );
         let new = config(
             "listen: [127.0.0.1:1, unix:/s]\nadmin: 127.0.0.1:2\nlimits: { connections: 5, headers: 7 }\n\
-             store: { redis: 'redis://:s4@h', prefix: b, memory: 8MiB }",
+             store: { redis: 'redis://:s4@h', prefix: b, memory: off, on_outage: shed, shed_above: 9, \
+             untracked_max_age: 0s }",
         );
         assert_eq!(restart_only_changes(&old, &old), Vec::<String>::new());
         assert_eq!(
@@ -90,9 +98,12 @@ mod tests {
             [
                 "`listen` changed from 127.0.0.1:1 to 127.0.0.1:1, unix:/s: this takes a restart",
                 "`admin` changed from none to 127.0.0.1:2: this takes a restart",
-                "`store.memory` changed from 64MiB to 8MiB: this takes a restart",
+                "`store.memory` changed from 64MiB to off: this takes a restart",
                 "`store.redis` changed: this takes a restart",
                 "`store.prefix` changed from a to b: this takes a restart",
+                "`store.on_outage` changed from serve to shed: this takes a restart",
+                "`store.untracked_max_age` changed from 2s to 0s: this takes a restart",
+                "`store.shed_above` changed from 64 to 9: this takes a restart",
                 "`limits.connections` changed from 10000 to 5: this takes a restart",
             ]
         );

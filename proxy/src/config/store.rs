@@ -1,35 +1,58 @@
 //! `store`: where responses are kept.
 
+use std::time::Duration;
+
 use super::{
     problem::Wrong,
     reader::{At, Keys, Reader},
-    scalar::{show_size, size},
+    scalar::{count, duration, show_duration, show_size, size},
 };
 use crate::{
     address::RedisUrl,
-    store::{memory, redis},
+    store::{memory, redis, tiers::OnOutage},
 };
 
 /// `store:` of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
-    /// Budget of the in-process tier, in bytes of what it really holds.
-    pub memory: u64,
+    /// Budget of the in-process tier, in bytes of what it really holds. Absent, which only `redis` lets it
+    /// be: there is no such tier.
+    pub memory: Option<u64>,
     /// The Redis that the fleet shares; absent: memory alone.
     pub redis: Option<RedisUrl>,
     /// What every key we write to Redis begins with; always there with `redis`.
     pub prefix: Option<String>,
+    /// With `redis`: what is done while it cannot be reached.
+    pub on_outage: OnOutage,
+    /// With `redis`: for how long memory serves an entry where Redis does not tell what changes.
+    pub untracked_max_age: Duration,
+    /// With `on_outage: shed`: fetches at once beyond which requests are refused.
+    pub shed_above: usize,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { memory: 64 << 20, redis: None, prefix: None }
+        Self {
+            memory: Some(64 << 20),
+            redis: None,
+            prefix: None,
+            on_outage: OnOutage::Serve,
+            untracked_max_age: Duration::from_secs(2),
+            shed_above: 64,
+        }
     }
 }
 
 /// Has room for a body of the default `max_body`.
 const MIN_MEMORY: u64 = 8 << 20;
 const MAX_PREFIX: usize = 64;
+/// So long a purge may have to wait for a sidecar that is not told of it.
+const MAX_UNTRACKED: Duration = Duration::from_secs(60);
+/// Fetches at once that an outage may be told to allow.
+const MAX_SHED_ABOVE: usize = 1_000_000;
+/// The words of `on_outage`.
+const ON_OUTAGE: [(&str, OnOutage); 3] =
+    [("serve", OnOutage::Serve), ("bypass", OnOutage::Bypass), ("shed", OnOutage::Shed)];
 
 impl StoreConfig {
     /// The largest body that can be kept: a larger `max_body` is a promise not kept.
@@ -37,7 +60,7 @@ impl StoreConfig {
         match self.redis {
             Some(_) => LargestBody { bytes: redis::LARGEST_BODY as u64, advice: "write less" },
             None => LargestBody {
-                bytes: memory::largest_body(self.memory),
+                bytes: memory::largest_body(self.memory.unwrap_or_default()),
                 advice: "write less, or give `store.memory` eight times as much",
             },
         }
@@ -53,8 +76,8 @@ pub(super) struct LargestBody {
 }
 
 const KEYS: Keys = Keys {
-    known: &["memory", "redis", "prefix"],
-    later: &["on_outage", "compress", "untracked_max_age", "mode"],
+    known: &["memory", "redis", "prefix", "on_outage", "untracked_max_age", "shed_above"],
+    later: &["compress", "mode"],
     foreign: &[
         ("url", "did you mean `redis`?"),
         ("redis_url", "did you mean `redis`?"),
@@ -75,24 +98,79 @@ pub(super) fn store(reader: &mut Reader<'_>, at: &At<'_>) -> Option<StoreConfig>
     let default = StoreConfig::default();
     let memory =
         entries.get("memory").map_or(Some(default.memory), |at| reader.scalar(at, "a size, 64MiB", memory));
+    let on_outage =
+        entries.get("on_outage").map_or(Some(default.on_outage), |at| reader.word(at, &ON_OUTAGE));
+    let untracked_max_age = entries
+        .get("untracked_max_age")
+        .map_or(Some(default.untracked_max_age), |at| reader.scalar(at, "a duration, 2s", untracked_max_age));
+    let shed_above = entries
+        .get("shed_above")
+        .map_or(Some(default.shed_above), |at| reader.scalar(at, "a number, 64", shed_above));
+    let found_before = reader.problems.len();
     let redis = entries.get("redis").and_then(|at| redis(reader, at));
+    let without = redis.is_none() && reader.problems.len() == found_before;
     let prefix = entries.get("prefix").and_then(|at| reader.scalar(at, "a word, myapp", prefix));
     if redis.is_some() && entries.get("prefix").is_none() {
         let advice = "add prefix: myapp (two apps with one prefix would share entries)";
         let at = entries.get("redis").unwrap_or(at);
         reader.wrong(at, Wrong::new("`redis` needs a `prefix`", advice));
     }
-    Some(StoreConfig { memory: memory?, redis, prefix })
+    if memory == Some(None) && without {
+        let at = entries.get("memory").unwrap_or(at);
+        reader.wrong(
+            at,
+            Wrong::new("without `redis`, responses are kept in memory alone", "write a size, 64MiB"),
+        );
+    }
+    if shed_above.is_some()
+        && entries.get("shed_above").is_some()
+        && on_outage.is_some_and(|does| does != OnOutage::Shed)
+    {
+        let at = entries.get("shed_above").unwrap_or(at);
+        reader.wrong(at, Wrong::new("`shed_above` has no effect here", "add on_outage: shed, or remove it"));
+    }
+    Some(StoreConfig {
+        memory: memory?,
+        redis,
+        prefix,
+        on_outage: on_outage?,
+        untracked_max_age: untracked_max_age?,
+        shed_above: shed_above?,
+    })
 }
 
-fn memory(text: &str) -> Result<u64, Wrong> {
+/// `off` is none.
+fn memory(text: &str) -> Result<Option<u64>, Wrong> {
+    if text == "off" || text == "false" {
+        return Ok(None);
+    }
     let bytes = size(text)?;
     if bytes < MIN_MEMORY {
         let message =
             format!("{text} is too small: an eighth of it must hold the largest body that is stored");
         return Err(Wrong::new(message, format!("write {} or more", show_size(MIN_MEMORY))));
     }
-    Ok(bytes)
+    Ok(Some(bytes))
+}
+
+fn untracked_max_age(text: &str) -> Result<Duration, Wrong> {
+    let length = duration(text)?;
+    if length > MAX_UNTRACKED {
+        let message =
+            format!("{text} is too long: a purge waits as long for a sidecar that is not told of it");
+        return Err(Wrong::new(message, format!("write {} or less", show_duration(MAX_UNTRACKED))));
+    }
+    Ok(length)
+}
+
+fn shed_above(text: &str) -> Result<usize, Wrong> {
+    match count(text)? {
+        0 => Err(Wrong::new("0 would refuse every miss", "write 1 or more")),
+        fetches if fetches > MAX_SHED_ABOVE => {
+            Err(Wrong::new(format!("{text} is too much"), format!("write {MAX_SHED_ABOVE} at most")))
+        }
+        fetches => Ok(fetches),
+    }
 }
 
 /// Empty (`${REDIS_URL:-}`) is none.

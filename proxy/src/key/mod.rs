@@ -149,9 +149,10 @@ impl ResourceKey {
         &self.bytes
     }
 
-    /// 128 bits of a hash of it: what it is called where its bytes are too long.
+    /// 128 bits of a hash of the key: what a resource is called where its key is too long. No two are
+    /// expected to share it, not even by intent.
     #[must_use]
-    pub fn hash(&self) -> u128 {
+    pub fn wide_hash(&self) -> u128 {
         blake3::hash(&self.bytes).as_bytes().first_chunk().map_or(0, |half| u128::from_be_bytes(*half))
     }
 

@@ -15,6 +15,7 @@ use crate::{
     purges::Begun,
     respond,
     status::Outcome,
+    store::tiers::Leave,
     stored::Stored,
     upstream::FetchError,
 };
@@ -27,6 +28,9 @@ impl Miss<'_> {
         if let Some(reply) = self.while_failing(None) {
             return reply;
         }
+        let Leave::Granted(_leave) = app.store.leave_to_fetch() else {
+            return self.failed(&FetchError::Shed);
+        };
         let right = self.right_to_learn().await;
         let begun = app.begin();
         let asking = forward::filling::<RequestBody>(request, live, cache, Conditions::Clients);

@@ -11,7 +11,10 @@ use crate::{
     app::App,
     obsolete,
     reload::status::Status,
-    store::{redis::Health as RedisHealth, tiers::Tiers},
+    store::{
+        redis::{Health as RedisHealth, TrackingCondition},
+        tiers::{Fleet, OnOutage, Tiers},
+    },
     telemetry::{log::Log, metrics::Metrics, snapshot},
 };
 
@@ -61,16 +64,32 @@ fn health(app: &App, phase: Phase) -> Health {
     }
     match &app.store {
         Tiers::Memory(_) => Health::Ready,
-        Tiers::Redis(redis) => match redis.health() {
-            RedisHealth::Up if redis.takes_writes() => Health::Ready,
-            RedisHealth::Up => {
-                Health::Degraded(vec!["nothing new is stored: Redis takes no writes (is it full?)".into()])
-            }
-            RedisHealth::Down { reason, .. } => {
-                Health::Degraded(vec![format!("nothing is cached while Redis is away: {reason}")])
-            }
+        Tiers::Redis(fleet) => match shortcomings(fleet) {
+            reasons if reasons.is_empty() => Health::Ready,
+            reasons => Health::Degraded(reasons),
         },
     }
+}
+
+/// What is missing of the fleet's cache. That Redis does not let itself be tracked is no fault of this
+/// day: it is in the log and in the metrics.
+fn shortcomings(fleet: &Fleet) -> Vec<String> {
+    let settings = fleet.settings();
+    if let RedisHealth::Down { reason, .. } = fleet.redis().health() {
+        let what = match (settings.memory, settings.on_outage) {
+            (0, _) | (_, OnOutage::Bypass) => "nothing is cached while Redis is away",
+            _ => "while Redis is away, only what is in memory is served, and purges are not heard of",
+        };
+        return vec![format!("{what}: {reason}")];
+    }
+    let mut reasons = Vec::new();
+    if !fleet.redis().takes_writes() {
+        reasons.push("nothing new is stored: Redis takes no writes (is it full?)".into());
+    }
+    if let TrackingCondition::Down { reason } = fleet.tracking().condition() {
+        reasons.push(format!("memory is not used, because Redis does not tell what changes: {reason}"));
+    }
+    reasons
 }
 
 /// Everything that is measured.
@@ -87,7 +106,15 @@ pub(super) fn metrics(app: &Arc<App>, status: &Arc<Status>, log: &Log, budget: u
     let of = Arc::clone(app);
     metrics.register(move |scrape| match &of.store {
         Tiers::Memory(store) => snapshot::memory(scrape, store.stats(), budget),
-        Tiers::Redis(store) => snapshot::redis(scrape, store.stats(), store.health() == RedisHealth::Up),
+        Tiers::Redis(fleet) => {
+            let redis = fleet.redis();
+            snapshot::memory(scrape, fleet.memory(), budget);
+            snapshot::redis(scrape, redis.stats(), redis.health() == RedisHealth::Up);
+            snapshot::tiers(scrape, fleet.stats(), redis.stats().hits);
+            let tracking = fleet.tracking();
+            let serves = [tracking.session().is_some(), tracking.is_untracked()];
+            snapshot::tracking(scrape, tracking.pushes(), serves);
+        }
     });
     metrics
 }

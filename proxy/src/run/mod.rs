@@ -143,7 +143,7 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
     let app = Arc::new(App::new(state::live(&config, None)?, stores, Clock::System));
     let status = Arc::new(Status::new(&options.config, SystemTime::now()));
     let phase = watch::Sender::new(Phase::Starting);
-    let metrics = Arc::new(admin::metrics(&app, &status, log, config.store.memory));
+    let metrics = Arc::new(admin::metrics(&app, &status, log, config.store.memory.unwrap_or_default()));
     metrics.follow(&config.rules.names());
     let telemetry = Arc::new(Telemetry(Arc::clone(&metrics)));
     let panel = Panel {

@@ -14,7 +14,7 @@ use crate::{
     store::{
         memory::MemoryStore,
         redis::{RedisStore, Settings as RedisSettings},
-        tiers::Tiers,
+        tiers::{Fleet, TierSettings, Tiers},
     },
     upstream::{Settings as UpstreamSettings, SetupError, Upstream},
 };
@@ -22,11 +22,22 @@ use crate::{
 /// The stores; Redis is connected to in the background, however long that takes.
 pub(super) fn stores(config: &StoreConfig, clock: Clock) -> Result<Tiers, RunError> {
     match &config.redis {
-        None => Ok(Tiers::Memory(MemoryStore::new(config.memory, Arc::default()))),
+        None => Ok(Tiers::Memory(MemoryStore::new(config.memory.unwrap_or_default(), Arc::default()))),
         Some(url) => {
             let prefix = config.prefix.as_deref().unwrap_or_default();
-            Ok(Tiers::Redis(RedisStore::start(RedisSettings::new(url.expose(), prefix)?, clock)))
+            let redis = RedisStore::start(RedisSettings::new(url.expose(), prefix)?, clock.clone());
+            Ok(Tiers::Redis(Box::new(Fleet::start(redis, tiers(config), clock, Vec::new()))))
         }
+    }
+}
+
+/// What the memory before Redis may do.
+fn tiers(config: &StoreConfig) -> TierSettings {
+    TierSettings {
+        memory: config.memory.unwrap_or_default(),
+        untracked_max_age: config.untracked_max_age,
+        on_outage: config.on_outage,
+        shed_above: config.shed_above,
     }
 }
 

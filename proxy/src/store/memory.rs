@@ -2,10 +2,15 @@
 //!
 //! A resource is one immutable value: a commit builds the next one and swaps it in, so that a hit
 //! takes a reference and nothing else. Commits of one resource take turns; hits never wait for them.
+//!
+//! Resources are also found by the hash of their key, which is all that Redis tells of one that has
+//! changed. That index is in parts, one for each turn: who has the turn of a hash may change what the
+//! index and the cache say of it, so the two keep in step. What the cache evicts it takes out by itself;
+//! whoever caused that takes it out of the index afterwards, unless it is back by then.
 
 use std::{
+    collections::HashMap,
     fmt,
-    hash::BuildHasher,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -31,6 +36,8 @@ use crate::{
 /// What the cache's own tables take for a resource: its slot, its place in the index, and the
 /// memory of those lately evicted.
 const SLOT: usize = 128;
+/// What it takes in the index of hashes, half of which may be empty.
+const INDEXED: usize = 2 * (size_of::<(u128, Arc<[u8]>)>() + 1);
 /// What the allocator adds to a block of memory, reference counts included.
 const BLOCK: usize = 32;
 /// A part of the cache refuses what is larger than 0.97 of it. With four, a fifth of the budget
@@ -44,37 +51,44 @@ const LARGEST_BODY: u64 = 8;
 const TYPICAL_RESOURCE: u64 = 4 * 1024;
 /// How many commits of different resources can go on at once.
 const TURNS: usize = 64;
+/// Places in a part of the index that are kept though it is empty.
+const KEPT: usize = 64;
 
 /// The in-process store.
 pub struct MemoryStore {
     purges: Arc<Purges>,
-    resources: Cache<Box<[u8]>, Arc<Resource>, Weights, RandomState, Evictions>,
-    turns: Box<[Mutex<()>]>,
-    hasher: RandomState,
+    resources: Cache<Arc<[u8]>, Arc<Resource>, Weights, RandomState, Evictions>,
+    turns: Box<[Mutex<Index>]>,
     evictions: Evictions,
     budget: u64,
 }
 
+/// The keys of resources, by their hashes.
+type Index = HashMap<u128, Arc<[u8]>>;
+
 /// All variants of a resource, and what they are selected by.
+#[derive(Clone)]
 struct Resource {
+    hash: u128,
     nominated: Box<[HeaderName]>,
     /// The oldest first.
-    variants: Vec<Held>,
+    variants: Vec<Variant>,
     /// What was fetched before then is stale.
     stale_before: Epoch,
     weight: u64,
 }
 
-/// One stored response.
-struct Held {
+/// A stored response, and when it came here.
+struct Variant {
     stored: Arc<Stored>,
+    since: Duration,
     /// As of which change of the purges it is known to be valid.
     judged: AtomicU64,
 }
 
-impl Held {
-    fn new(stored: Arc<Stored>) -> Self {
-        Self { stored, judged: AtomicU64::new(0) }
+impl Variant {
+    fn new(stored: Arc<Stored>, since: Duration) -> Self {
+        Self { stored, since, judged: AtomicU64::new(0) }
     }
 
     /// What purges leave of it. While there are none, that takes no look at any.
@@ -94,17 +108,17 @@ impl Held {
     }
 }
 
-impl Clone for Held {
+impl Clone for Variant {
     fn clone(&self) -> Self {
-        Self { stored: Arc::clone(&self.stored), judged: AtomicU64::new(self.judged.load(Ordering::Relaxed)) }
+        Self::new(Arc::clone(&self.stored), self.since)
     }
 }
 
 #[derive(Clone)]
 struct Weights;
 
-impl Weighter<Box<[u8]>, Arc<Resource>> for Weights {
-    fn weight(&self, _: &Box<[u8]>, resource: &Arc<Resource>) -> u64 {
+impl Weighter<Arc<[u8]>, Arc<Resource>> for Weights {
+    fn weight(&self, _: &Arc<[u8]>, resource: &Arc<Resource>) -> u64 {
         resource.weight
     }
 }
@@ -113,10 +127,10 @@ impl Weighter<Box<[u8]>, Arc<Resource>> for Weights {
 #[derive(Clone, Default)]
 struct Evictions(Arc<AtomicU64>);
 
-impl Lifecycle<Box<[u8]>, Arc<Resource>> for Evictions {
-    type RequestState = SmallVec<[(Box<[u8]>, Arc<Resource>); 2]>;
+impl Lifecycle<Arc<[u8]>, Arc<Resource>> for Evictions {
+    type RequestState = SmallVec<[(Arc<[u8]>, Arc<Resource>); 2]>;
 
-    fn on_evict(&self, evicted: &mut Self::RequestState, key: Box<[u8]>, resource: Arc<Resource>) {
+    fn on_evict(&self, evicted: &mut Self::RequestState, key: Arc<[u8]>, resource: Arc<Resource>) {
         self.0.fetch_add(1, Ordering::Relaxed);
         evicted.push((key, resource));
     }
@@ -152,18 +166,11 @@ impl MemoryStore {
             .estimated_items_capacity(usize::try_from(expected).unwrap_or(usize::MAX));
         let (hasher, evictions) = (RandomState::default(), Evictions::default());
         let resources = match options.build() {
-            Ok(options) => Cache::with_options(options, Weights, hasher.clone(), evictions.clone()),
+            Ok(options) => Cache::with_options(options, Weights, hasher, evictions.clone()),
             // Only for a capacity left unset.
-            Err(_) => Cache::with(1024, budget, Weights, hasher.clone(), evictions.clone()),
+            Err(_) => Cache::with(1024, budget, Weights, hasher, evictions.clone()),
         };
-        Self {
-            purges,
-            resources,
-            turns: (0..TURNS).map(|_| Mutex::new(())).collect(),
-            hasher,
-            evictions,
-            budget,
-        }
+        Self { purges, resources, turns: (0..TURNS).map(|_| Mutex::default()).collect(), evictions, budget }
     }
 
     /// What it knows of purges.
@@ -175,14 +182,20 @@ impl MemoryStore {
     /// [`Store::lookup`], which never waits here. Without selecting fields it allocates nothing.
     #[must_use]
     pub fn lookup_now(&self, key: &ResourceKey, selector: &Selector<'_>) -> Lookup {
+        self.lookup_since(Duration::ZERO, key, selector)
+    }
+
+    /// The same, of what has come here at this time or later, by the clock of [`MemoryStore::insert`].
+    #[must_use]
+    pub fn lookup_since(&self, since: Duration, key: &ResourceKey, selector: &Selector<'_>) -> Lookup {
         let Some(resource) = self.resources.get(key.as_bytes()) else { return Lookup::Nothing };
-        let variant = selector.variant(&resource.nominated);
-        let Some(held) = resource.variants.iter().find(|held| held.stored.variant == variant) else {
-            return Lookup::OtherVariants(resource.nominated.clone());
-        };
-        match held.standing(&self.purges, resource.stale_before) {
-            Standing::Valid => Lookup::Found(Arc::clone(&held.stored)),
-            Standing::Stale(since) => Lookup::Marked(Arc::clone(&held.stored), since.time()),
+        let wanted = selector.variant(&resource.nominated);
+        let mut variants = resource.variants.iter();
+        let found = variants.find(|variant| variant.stored.variant == wanted && variant.since >= since);
+        let Some(variant) = found else { return Lookup::OtherVariants(resource.nominated.clone()) };
+        match variant.standing(&self.purges, resource.stale_before) {
+            Standing::Valid => Lookup::Found(Arc::clone(&variant.stored)),
+            Standing::Stale(since) => Lookup::Marked(Arc::clone(&variant.stored), since.time()),
             Standing::Purged => Lookup::Nothing,
         }
     }
@@ -191,10 +204,11 @@ impl MemoryStore {
     #[must_use]
     pub fn tagged_now(&self, key: &ResourceKey) -> Vec<Arc<Stored>> {
         let Some(resource) = self.resources.peek(key.as_bytes()) else { return Vec::new() };
-        let standing = |held: &&Held| held.standing(&self.purges, resource.stale_before);
-        let newest = resource.variants.iter().rev().filter(|held| held.stored.facts.etag.is_some());
-        let left = newest.filter(|held| standing(held) != Standing::Purged).map(|held| &held.stored);
-        within_reach(left.map(|stored| (stored.body.len(), Arc::clone(stored)))).collect()
+        let remains =
+            |variant: &&Variant| variant.standing(&self.purges, resource.stale_before) != Standing::Purged;
+        let newest = resource.variants.iter().rev().filter(remains).map(|variant| &variant.stored);
+        let tagged = newest.filter(|stored| stored.facts.etag.is_some());
+        within_reach(tagged.map(|stored| (stored.body.len(), Arc::clone(stored)))).collect()
     }
 
     /// [`Store::commit`], which never waits for anything but another commit here.
@@ -202,17 +216,61 @@ impl MemoryStore {
     /// # Errors
     /// [`StoreError::TooLarge`] for more than a fifth of the budget. What was stored stays.
     pub fn commit_now(&self, key: &ResourceKey, entry: Arc<Stored>) -> Result<(), StoreError> {
-        let _turn = self.turn(key);
-        let before = self.resources.peek(key.as_bytes());
-        let resource = Resource::with(key, before.as_deref(), entry, self.budget / LARGEST)?;
-        self.resources.insert(key.as_bytes().into(), Arc::new(resource));
-        Ok(())
+        self.insert(key, key.wide_hash(), entry, Duration::ZERO, || true).map(|_| ())
+    }
+
+    /// The same, for a key of this hash, of what comes here at the time `since`: unless, when it has its
+    /// turn, it `may` no more. Whether it is stored.
+    ///
+    /// # Errors
+    /// As [`MemoryStore::commit_now`].
+    pub fn insert(
+        &self,
+        key: &ResourceKey,
+        hash: u128,
+        stored: Arc<Stored>,
+        since: Duration,
+        may: impl FnOnce() -> bool,
+    ) -> Result<bool, StoreError> {
+        let mut evicted = SmallVec::new();
+        {
+            let mut index = self.turn(hash);
+            if !may() {
+                return Ok(false);
+            }
+            let before = self.resources.peek(key.as_bytes());
+            let new = (hash, Variant::new(stored, since));
+            let resource = Resource::with(key, before.as_deref(), new, self.budget / LARGEST)?;
+            let known =
+                index.as_ref().and_then(|index| index.get(&hash)).filter(|known| ***known == *key.as_bytes());
+            let name: Arc<[u8]> = known.map_or_else(|| key.as_bytes().into(), Arc::clone);
+            self.resources.insert_with_lifecycle(Arc::clone(&name), Arc::new(resource), &mut evicted);
+            index.as_mut().map(|index| index.insert(hash, name));
+        }
+        self.forget(&evicted);
+        Ok(true)
     }
 
     /// [`Store::remove`] for one resource.
     pub fn remove_now(&self, key: &ResourceKey) {
-        let _turn = self.turn(key);
-        self.resources.remove(key.as_bytes());
+        self.remove_hash(key.wide_hash());
+    }
+
+    /// The same by the hash of its key. Whether anything was stored.
+    pub fn remove_hash(&self, hash: u128) -> bool {
+        let Some(mut index) = self.turn(hash) else { return false };
+        index.remove(&hash).is_some_and(|name| self.resources.remove(&*name).is_some())
+    }
+
+    /// Removes all. What is inserted meanwhile stays only if it had its turn later.
+    pub fn empty(&self) {
+        for turn in &self.turns {
+            let mut index = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            for (_, name) in index.drain() {
+                self.resources.remove(&*name);
+            }
+            index.shrink_to(KEPT);
+        }
     }
 
     /// [`Store::purge`] for one resource.
@@ -220,9 +278,12 @@ impl MemoryStore {
         if mode == Mode::Hard {
             return self.remove_now(key);
         }
-        let _turn = self.turn(key);
-        if let Some(before) = self.resources.peek(key.as_bytes()) {
-            self.resources.insert(key.as_bytes().into(), Arc::new(before.stale_before(epoch)));
+        let Some(index) = self.turn(key.wide_hash()) else { return };
+        let name = index.get(&key.wide_hash());
+        if let (Some(name), Some(before)) = (name, self.resources.peek(key.as_bytes())) {
+            let stale_before = before.stale_before.max(epoch);
+            // Of the same weight, so that nothing has to give way for it.
+            self.resources.insert(Arc::clone(name), Arc::new(Resource { stale_before, ..(*before).clone() }));
         }
     }
 
@@ -236,11 +297,24 @@ impl MemoryStore {
         }
     }
 
-    /// The right to change this resource.
-    fn turn(&self, key: &ResourceKey) -> Option<MutexGuard<'_, ()>> {
-        let place = self.hasher.hash_one(key.as_bytes()) % TURNS as u64;
-        let turn = self.turns.get(usize::try_from(place).unwrap_or_default())?;
+    /// The right to change what is stored under this hash, and where it is noted.
+    fn turn(&self, hash: u128) -> Option<MutexGuard<'_, Index>> {
+        let turn = self.turns.get(usize::try_from(hash % TURNS as u128).unwrap_or_default())?;
         Some(turn.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes what was evicted out of the index.
+    fn forget(&self, evicted: &[(Arc<[u8]>, Arc<Resource>)]) {
+        for (name, resource) in evicted {
+            let Some(mut index) = self.turn(resource.hash) else { continue };
+            if !self.resources.contains_key(&**name) {
+                index.remove(&resource.hash);
+                if index.len() < index.capacity() / 4 {
+                    let kept = (index.len() * 2).max(KEPT);
+                    index.shrink_to(kept);
+                }
+            }
+        }
     }
 }
 
@@ -249,29 +323,30 @@ impl Resource {
     fn with(
         key: &ResourceKey,
         before: Option<&Self>,
-        entry: Arc<Stored>,
+        (hash, new): (u128, Variant),
         largest: u64,
     ) -> Result<Self, StoreError> {
-        let selectable = before.filter(|before| before.nominated == entry.nominated);
+        let selectable = before.filter(|before| before.nominated == new.stored.nominated);
         let others = selectable.map(|before| before.variants.as_slice()).unwrap_or_default();
         let mut variants: Vec<_> =
-            others.iter().filter(|other| other.stored.variant != entry.variant).cloned().collect();
-        let nominated = entry.nominated.clone();
-        variants.push(Held::new(entry));
+            others.iter().filter(|other| other.stored.variant != new.stored.variant).cloned().collect();
+        let nominated = new.stored.nominated.clone();
+        variants.push(new);
 
         let own = SLOT
+            + INDEXED
             + 2 * BLOCK
             + size_of::<Self>()
             + key.as_bytes().len()
             + size_of_val(&*nominated)
-            + variants.len() * size_of::<Held>();
-        let mut weight = (own + variants.iter().map(|held| footprint(&held.stored)).sum::<usize>()) as u64;
+            + variants.len() * size_of::<Variant>();
+        let mut weight = (own + variants.iter().map(footprint).sum::<usize>()) as u64;
         let mut surplus = 0;
         for oldest in &variants {
             if variants.len() - surplus <= MAX_VARIANTS && weight <= largest {
                 break;
             }
-            weight -= footprint(&oldest.stored) as u64;
+            weight -= footprint(oldest) as u64;
             surplus += 1;
         }
         if surplus == variants.len() {
@@ -280,23 +355,13 @@ impl Resource {
         variants.drain(..surplus);
         variants.shrink_to_fit();
         let stale_before = before.map(|before| before.stale_before).unwrap_or_default();
-        Ok(Self { nominated, variants, stale_before, weight })
-    }
-
-    /// The resource once what was fetched before then is stale.
-    fn stale_before(&self, epoch: Epoch) -> Self {
-        Self {
-            nominated: self.nominated.clone(),
-            variants: self.variants.clone(),
-            stale_before: self.stale_before.max(epoch),
-            weight: self.weight,
-        }
+        Ok(Self { hash, nominated, variants, stale_before, weight })
     }
 }
 
 /// A stored response, and the blocks of memory that its parts are in.
-fn footprint(stored: &Stored) -> usize {
-    stored.footprint() + 4 * BLOCK
+fn footprint(variant: &Variant) -> usize {
+    variant.stored.footprint() + 4 * BLOCK
 }
 
 impl Store for MemoryStore {
@@ -304,7 +369,6 @@ impl Store for MemoryStore {
         Ok(self.lookup_now(key, selector))
     }
 
-    /// Nobody else writes here.
     type Lease = ();
 
     async fn claim(
@@ -408,7 +472,7 @@ mod tests {
             .resources
             .iter()
             .map(|(key, resource)| {
-                key.len() + resource.variants.iter().map(|held| held.stored.footprint()).sum::<usize>()
+                key.len() + resource.variants.iter().map(|variant| variant.stored.footprint()).sum::<usize>()
             })
             .sum();
         let stats = store.stats();
@@ -417,6 +481,56 @@ mod tests {
         assert_eq!(stats.entries as u64 + stats.evictions, 200_000);
         let tables = store.resources.memory_used().total();
         assert!(tables <= stats.entries * SLOT, "{tables} bytes of tables for {stats:?}");
+        assert_eq!(indexed(&store), stats.entries, "what is evicted leaves the index");
+        store.empty();
+        assert_eq!((store.stats().entries, store.stats().bytes, indexed(&store)), (0, 0, 0));
+    }
+
+    fn indexed(store: &MemoryStore) -> usize {
+        store.turns.iter().map(|turn| turn.lock().unwrap().len()).sum()
+    }
+
+    #[test]
+    fn the_index_keeps_in_step_under_a_crowd() {
+        let store = MemoryStore::new(1 << 20, Arc::default());
+        let keys: Vec<_> = (0..64).map(|n| key(&format!("/{n}"))).collect();
+        std::thread::scope(|scope| {
+            for thread in 0..4usize {
+                let (store, keys) = (&store, &keys);
+                scope.spawn(move || {
+                    for turn in 0..4000usize {
+                        let key = &keys[(turn * (thread + 1)) % keys.len()];
+                        match (turn + thread) % 7 {
+                            0 => store.remove_now(key),
+                            1 if turn % 500 == 1 => store.empty(),
+                            _ => store.commit_now(key, entry(key, 20_000 + turn)).unwrap(),
+                        }
+                    }
+                });
+            }
+        });
+        let held: Vec<_> = store.resources.iter().map(|(name, _)| name).collect();
+        assert!(store.stats().evictions > 0 && !held.is_empty());
+        assert_eq!(indexed(&store), held.len());
+        keys.iter().for_each(|key| store.remove_now(key));
+        assert_eq!((store.stats().entries, indexed(&store)), (0, 0), "all of it is found by its hash");
+    }
+
+    #[test]
+    fn what_came_too_early_or_may_no_more_is_not_there() {
+        let store = MemoryStore::new(1 << 20, Arc::default());
+        let (key, seconds) = (key("/"), Duration::from_secs);
+        let insert = |since, may: bool| {
+            store.insert(&key, key.wide_hash(), entry(&key, 9), seconds(since), || may).unwrap()
+        };
+        let found = |since| {
+            let selector = Selector { headers: &HeaderMap::new(), keyed: &KeyPolicy::default() };
+            matches!(store.lookup_since(seconds(since), &key, &selector), Lookup::Found(_))
+        };
+        assert!(!insert(5, false) && !found(0));
+        assert!(insert(5, true) && found(5) && !found(6));
+        assert!(insert(6, true) && found(6));
+        assert!(store.remove_hash(key.wide_hash()) && !store.remove_hash(key.wide_hash()) && !found(0));
     }
 
     #[test]
@@ -424,7 +538,8 @@ mod tests {
         let budget = 1 << 20;
         let store = MemoryStore::new(budget, Arc::default());
         let key = key("/large");
-        let fixed = Resource::with(&key, None, entry(&key, 0), budget).unwrap().weight;
+        let new = Variant::new(entry(&key, 0), Duration::ZERO);
+        let fixed = Resource::with(&key, None, (0, new), budget).unwrap().weight;
         let room = usize::try_from(budget / LARGEST - fixed).unwrap();
         store.commit_now(&key, entry(&key, room)).unwrap();
         assert!(finds(&store, &key), "the cache took it");

@@ -135,6 +135,17 @@ pub enum Claim<L> {
     Unshared(Marker),
 }
 
+impl<L> Claim<L> {
+    /// The same, with another name for the lease.
+    pub fn map<M>(self, name: impl FnOnce(L) -> M) -> Claim<M> {
+        match self {
+            Self::Granted(lease) => Claim::Granted(name(lease)),
+            Self::Held => Claim::Held,
+            Self::Unshared(marker) => Claim::Unshared(marker),
+        }
+    }
+}
+
 /// Why nobody need wait for somebody's fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marker {

@@ -1,4 +1,7 @@
-//! Which store answers: memory alone, or the Redis that all sidecars share.
+//! Which store answers: memory alone, or the Redis that all sidecars share, with memory in front.
+
+mod coherent;
+mod fleet;
 
 use std::{
     sync::Arc,
@@ -7,11 +10,14 @@ use std::{
 
 use tokio::time::Instant;
 
+pub use self::{
+    coherent::TierStats,
+    fleet::{Fleet, Leave, OnOutage, TierSettings},
+};
 pub use super::redis::Waiting;
 use super::{
-    Claim, Claimant, Lookup, Marker, Purge, Purged, Selector, Store, StoreError, Wait,
-    memory::MemoryStore,
-    redis::{self, RedisStore},
+    Claim, Claimant, Lookup, Marker, Purge, Purged, Selector, Store, StoreError, Wait, memory::MemoryStore,
+    redis,
 };
 use crate::{
     key::{ResourceKey, VariantKey},
@@ -20,14 +26,11 @@ use crate::{
 };
 
 /// The stores of this process.
-///
-/// With Redis there is no memory tier in front of it yet: a tier that another sidecar's change does
-/// not reach would serve what is obsolete.
 pub enum Tiers {
     /// Without Redis.
     Memory(MemoryStore),
     /// With it.
-    Redis(RedisStore),
+    Redis(Box<Fleet>),
 }
 
 impl Tiers {
@@ -36,7 +39,16 @@ impl Tiers {
     pub fn takes_writes(&self) -> bool {
         match self {
             Self::Memory(_) => true,
-            Self::Redis(store) => store.takes_writes(),
+            Self::Redis(fleet) => fleet.takes_writes(),
+        }
+    }
+
+    /// Whether one more fetch for a miss may begin. Only an outage of Redis that is to be shed refuses it.
+    #[must_use]
+    pub fn leave_to_fetch(&self) -> Leave {
+        match self {
+            Self::Memory(_) => Leave::Granted(None),
+            Self::Redis(fleet) => fleet.leave(),
         }
     }
 
@@ -45,7 +57,7 @@ impl Tiers {
     pub fn purges(&self) -> &Arc<Purges> {
         match self {
             Self::Memory(store) => store.purges(),
-            Self::Redis(store) => store.purges(),
+            Self::Redis(fleet) => fleet.redis().purges(),
         }
     }
 
@@ -55,7 +67,7 @@ impl Tiers {
     pub fn wait(&self, key: &ResourceKey) -> Option<Waiting> {
         match self {
             Self::Memory(_) => None,
-            Self::Redis(store) => Some(store.wait(key)),
+            Self::Redis(fleet) => Some(fleet.redis().wait(key)),
         }
     }
 
@@ -72,7 +84,7 @@ impl Tiers {
     ) -> Result<Lookup, StoreError> {
         match self {
             Self::Memory(store) => Ok(store.lookup_now(key, selector)),
-            Self::Redis(store) => store.lookup_within(within, key, selector).await,
+            Self::Redis(fleet) => fleet.ask(within, key, selector).await,
         }
     }
 
@@ -82,7 +94,7 @@ impl Tiers {
     /// As [`Store::remove`].
     pub async fn forget(&self, key: &ResourceKey, lease: Lease) -> Result<(), StoreError> {
         match (self, lease) {
-            (Self::Redis(store), Lease::Shared(lease)) => store.forget(lease).await,
+            (Self::Redis(fleet), Lease::Shared(lease)) => fleet.redis().forget(lease).await,
             _ => self.remove(std::slice::from_ref(key)).await,
         }
     }
@@ -92,14 +104,14 @@ impl Tiers {
     pub fn budget(&self) -> Duration {
         match self {
             Self::Memory(_) => Duration::MAX,
-            Self::Redis(store) => store.budget(),
+            Self::Redis(fleet) => fleet.redis().budget(),
         }
     }
 
     /// The look-ups of one request.
     #[must_use]
     pub fn visit(&self) -> Visit<'_> {
-        Visit { tiers: self, waited: Duration::ZERO }
+        Visit { tiers: self, waited: None, alone: false }
     }
 }
 
@@ -134,7 +146,9 @@ impl Lease {
 /// a request asks of it.
 pub struct Visit<'t> {
     tiers: &'t Tiers,
-    waited: Duration,
+    /// Nothing, as long as the shared store was not asked.
+    waited: Option<Duration>,
+    alone: bool,
 }
 
 impl Visit<'_> {
@@ -143,19 +157,38 @@ impl Visit<'_> {
     /// # Errors
     /// As [`Store::lookup`].
     pub async fn lookup(&mut self, key: &ResourceKey, selector: &Selector<'_>) -> Result<Lookup, StoreError> {
-        match self.tiers {
-            Tiers::Memory(store) => Ok(store.lookup_now(key, selector)),
-            Tiers::Redis(store) => {
-                let (begun, left) = (Instant::now(), self.left());
-                if left.is_zero() {
-                    return Err(StoreError::Budget);
-                }
-                // Its state is large, and every request would carry it along for the memory tier's sake.
-                let outcome = Box::pin(store.lookup_within(left, key, selector)).await;
-                self.waited += begun.elapsed();
-                outcome
-            }
+        let fleet = match self.tiers {
+            Tiers::Memory(store) => return Ok(store.lookup_now(key, selector)),
+            Tiers::Redis(fleet) => fleet,
+        };
+        if let Some(stored) = fleet.remembered(key, selector) {
+            return Ok(Lookup::Found(stored));
         }
+        match self.ask(fleet, key, selector).await {
+            Err(error) => {
+                let stored = fleet.remembered_alone(key, selector).ok_or(error)?;
+                self.alone = true;
+                Ok(Lookup::Found(stored))
+            }
+            found => found,
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        fleet: &Fleet,
+        key: &ResourceKey,
+        selector: &Selector<'_>,
+    ) -> Result<Lookup, StoreError> {
+        let (begun, left) = (Instant::now(), self.left());
+        let waited = self.waited.get_or_insert_default();
+        if left.is_zero() {
+            return Err(StoreError::Budget);
+        }
+        // Its state is large, and every request would carry it along for the memory tier's sake.
+        let outcome = Box::pin(fleet.ask(left, key, selector)).await;
+        *waited += begun.elapsed();
+        outcome
     }
 
     /// What is left of the budget.
@@ -163,25 +196,37 @@ impl Visit<'_> {
     pub fn left(&self) -> Duration {
         match self.tiers {
             Tiers::Memory(_) => Duration::MAX,
-            Tiers::Redis(store) => store.budget().saturating_sub(self.waited),
+            Tiers::Redis(fleet) => fleet.redis().budget().saturating_sub(self.waited.unwrap_or_default()),
+        }
+    }
+
+    /// Whether what was found is what memory goes on with while Redis is out of reach.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.alone
+    }
+
+    /// Whether the request may have what another one fetches.
+    #[must_use]
+    pub fn may_share(&self) -> bool {
+        match self.tiers {
+            Tiers::Memory(_) => true,
+            Tiers::Redis(fleet) => fleet.may_share(),
         }
     }
 }
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
-        if let Tiers::Redis(store) = self.tiers {
-            store.waited_for(self.waited);
+        if let (Tiers::Redis(fleet), Some(waited)) = (self.tiers, self.waited) {
+            fleet.redis().waited_for(waited);
         }
     }
 }
 
 impl Store for Tiers {
     async fn lookup(&self, key: &ResourceKey, selector: &Selector<'_>) -> Result<Lookup, StoreError> {
-        match self {
-            Self::Memory(store) => Ok(store.lookup_now(key, selector)),
-            Self::Redis(store) => store.lookup(key, selector).await,
-        }
+        self.visit().lookup(key, selector).await
     }
 
     type Lease = Lease;
@@ -195,11 +240,7 @@ impl Store for Tiers {
     ) -> Result<Claim<Lease>, StoreError> {
         match self {
             Self::Memory(_) => Ok(Claim::Granted(Lease::Own)),
-            Self::Redis(store) => Ok(match store.claim(key, variant, claimant, within).await? {
-                Claim::Granted(lease) => Claim::Granted(Lease::Shared(lease)),
-                Claim::Held => Claim::Held,
-                Claim::Unshared(marker) => Claim::Unshared(marker),
-            }),
+            Self::Redis(fleet) => fleet.claim(key, variant, claimant, within).await,
         }
     }
 
@@ -210,31 +251,33 @@ impl Store for Tiers {
         keep: Duration,
         lease: Lease,
     ) -> Result<(), StoreError> {
-        match (self, lease) {
-            (Self::Memory(store), _) => store.commit(key, entry, keep, ()).await,
-            (Self::Redis(store), Lease::Shared(lease)) => store.commit(key, entry, keep, lease).await,
-            (Self::Redis(_), Lease::Own) => Err(StoreError::LeaseLost),
+        match self {
+            Self::Memory(store) => store.commit(key, entry, keep, ()).await,
+            Self::Redis(fleet) => fleet.commit(key, entry, keep, lease).await,
         }
     }
 
     async fn tagged(&self, key: &ResourceKey, within: Duration) -> Result<Vec<Arc<Stored>>, StoreError> {
         match self {
             Self::Memory(store) => store.tagged(key, within).await,
-            Self::Redis(store) => store.tagged(key, within).await,
+            Self::Redis(fleet) => fleet.tagged(key, within).await,
         }
     }
 
     async fn purge(&self, purge: &Purge, wait: Wait, now: SystemTime) -> Result<Purged, StoreError> {
         match self {
             Self::Memory(store) => store.purge(purge, wait, now).await,
-            Self::Redis(store) => store.purge(purge, wait, now).await,
+            Self::Redis(fleet) => fleet.purge(purge, wait, now).await,
         }
     }
 
     async fn remove(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
         match self {
             Self::Memory(store) => store.remove(keys).await,
-            Self::Redis(store) => store.remove(keys).await,
+            Self::Redis(fleet) => {
+                let purge = Purge { resources: keys.to_vec(), ..Purge::default() };
+                fleet.purge(&purge, Wait::ForStore, SystemTime::UNIX_EPOCH).await.map(|_| ())
+            }
         }
     }
 }

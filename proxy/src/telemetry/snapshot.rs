@@ -7,7 +7,8 @@ use super::metrics::Scrape;
 use crate::{
     store::{
         memory::MemoryStats,
-        redis::{BreakerState, LeaseStats, Stats as RedisStats, Waits},
+        redis::{BreakerState, LeaseStats, Pushes, Stats as RedisStats, Waits},
+        tiers::TierStats,
     },
     upstream::Stats as UpstreamStats,
 };
@@ -43,7 +44,7 @@ pub fn redis(scrape: &mut Scrape<'_>, stats: RedisStats, up: bool) {
     let up_to = Waits::UP_TO.map(|micros| Duration::from_micros(micros).as_secs_f64());
     scrape.histogram(
         "sidecache_store_redis_wait_seconds",
-        "Requests by what they waited for Redis, all their look-ups together",
+        "Requests that asked Redis by what they waited for it, all their look-ups together",
         up_to.into_iter().chain([f64::INFINITY]).zip(stats.waits.requests),
         stats.waits.sum,
     );
@@ -81,6 +82,49 @@ fn leases(scrape: &mut Scrape<'_>, stats: LeaseStats) {
         ],
     );
     scrape.gauge("sidecache_store_redis_leases_held", "Rights to store that are held now", stats.held);
+}
+
+/// The memory tier over Redis.
+pub fn tiers(scrape: &mut Scrape<'_>, stats: TierStats, redis_hits: u64) {
+    scrape.counters(
+        "sidecache_store_hits",
+        "Look-ups that found the response, by where",
+        [([("tier", "memory")], stats.hits), ([("tier", "redis")], redis_hits)],
+    );
+    scrape.counters(
+        "sidecache_store_memory_insertions",
+        "Responses read from Redis, by whether memory took them; refused: they changed on their way",
+        [([("result", "inserted")], stats.inserted), ([("result", "refused")], stats.refused)],
+    );
+    scrape.counter(
+        "sidecache_store_memory_removals",
+        "URLs removed from memory because they had changed",
+        stats.removed,
+    );
+}
+
+/// How changes are heard of: whether they are now, and whether entries are served for a while without it.
+pub fn tracking(scrape: &mut Scrape<'_>, heard: Pushes, [tracked, untracked]: [bool; 2]) {
+    scrape.gauge("sidecache_store_tracked", "Whether Redis tells what changes", u64::from(tracked));
+    scrape.gauge(
+        "sidecache_store_untracked",
+        "Whether it does not let itself be tracked, and memory serves only what is young",
+        u64::from(untracked && !tracked),
+    );
+    scrape.counter(
+        "sidecache_store_tracking_sessions",
+        "Times that it has begun to tell, and memory was emptied",
+        heard.sessions,
+    );
+    scrape.counters(
+        "sidecache_store_tracking_pushes",
+        "What it has told",
+        [
+            ([("of", "resource")], heard.resources),
+            ([("of", "purge")], heard.announcements),
+            ([("of", "flush")], heard.flushes),
+        ],
+    );
 }
 
 /// What has become of refreshes.

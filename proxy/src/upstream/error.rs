@@ -18,6 +18,9 @@ pub enum FetchError {
     /// No connection became free in time.
     #[error("every connection to the origin is in use, and none became free within {0:?}")]
     QueueTimeout(Duration),
+    /// The store is out of reach, and as many misses are being fetched as may be then.
+    #[error("the store is out of reach, and as many requests are with the origin as may be then")]
+    Shed,
     /// The origin's name did not resolve, now or ever before.
     #[error("the origin's name does not resolve")]
     Dns {
@@ -116,7 +119,7 @@ impl FetchError {
     #[must_use]
     pub fn proxy_status_error(&self) -> &'static str {
         match self {
-            Self::QueueFull | Self::QueueTimeout(_) => "connection_limit_reached",
+            Self::QueueFull | Self::QueueTimeout(_) | Self::Shed => "connection_limit_reached",
             Self::Dns { .. } => "dns_error",
             Self::DnsTimeout { .. } => "dns_timeout",
             Self::Refused(_) => "connection_refused",
@@ -145,7 +148,9 @@ impl FetchError {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::QueueFull | Self::QueueTimeout(_) | Self::Unreachable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::QueueFull | Self::QueueTimeout(_) | Self::Shed | Self::Unreachable(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::DnsTimeout { .. }
             | Self::ConnectTimeout(_)
             | Self::FirstByte(_)

@@ -129,7 +129,7 @@ async fn what_is_stale_when_it_comes_answers_nobody() {
 async fn what_becomes_obsolete_before_it_is_stored_answers_nobody() {
     let story = held_back(serving("").await, &everything("10s")).await;
     range(&story, "0-4").await;
-    let latest = || story.app.purges.resource(resource().hash());
+    let latest = || story.app.purges.resource(resource().wide_hash());
     let before = latest();
     // It waits for Redis to remove what it changed.
     let mut writer = story.browser().await;

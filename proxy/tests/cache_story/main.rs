@@ -1,12 +1,12 @@
-//! The story of a request as its client sees it: miss, hit, hit. Each test runs on memory and on a
-//! real Redis, with a clock that it moves itself.
+//! The story of a request as its client sees it: miss, hit, hit. Each test runs on memory, on a
+//! real Redis, and on memory before Redis, with a clock that it moves itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 #![allow(clippy::indexing_slicing, reason = "likewise")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
-/// Runs each of these `async fn(On)` once for each store.
+/// Runs each of these `async fn(On)` once for each store, and for both together.
 macro_rules! on_both_stores {
     ($($name:ident),+ $(,)?) => {
         mod memory {
@@ -19,6 +19,12 @@ macro_rules! on_both_stores {
             $(#[tokio::test]
             async fn $name() {
                 super::$name($crate::support::story::On::Redis).await;
+            })+
+        }
+        mod tiers {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::support::story::On::Tiers).await;
             })+
         }
     };

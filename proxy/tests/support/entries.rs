@@ -9,12 +9,30 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use sidecache::{
     admit::{Scheme, Target},
+    clock::Clock,
     headers::Lines,
     key::{KeyPolicy, QueryPolicy, ResourceKey, VariantKey},
     policy::facts::ResponseFacts,
-    store::{Claim, Claimant, Lookup, Selector, Store, StoreError},
+    store::{
+        Claim, Claimant, Lookup, Selector, Store, StoreError,
+        redis::RedisStore,
+        tiers::{Fleet, OnOutage, TierSettings},
+    },
     stored::Stored,
 };
+
+/// Memory before Redis, as it is unless the file says otherwise.
+pub const TIERS: TierSettings = TierSettings {
+    memory: 64 << 20,
+    untracked_max_age: Duration::from_secs(2),
+    on_outage: OnOutage::Serve,
+    shed_above: 64,
+};
+
+/// Memory before this Redis, by the machine's clock.
+pub fn fleet(redis: RedisStore, settings: TierSettings) -> Fleet {
+    Fleet::start(redis, settings, Clock::System, Vec::new())
+}
 
 /// Long enough for any test.
 pub const KEEP: Duration = Duration::from_secs(60);

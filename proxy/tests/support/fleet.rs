@@ -17,7 +17,7 @@ use super::{
     browser::{Answer, Browser, request},
     origin::Origin,
     redis::{RedisServer, eventually},
-    story::{everything, sidecar},
+    story::{On, everything, sidecar},
 };
 
 /// So many sidecars. They end with it.
@@ -46,7 +46,7 @@ impl Fleet {
         let mut fleet = Self { origin, redis, clock, members: Vec::new() };
         for _ in 0..members {
             let (app, address, server, _) =
-                sidecar(&fleet.origin, Some(&fleet.redis), &fleet.clock, yaml).await;
+                sidecar(&fleet.origin, (On::Tiers, Some(&fleet.redis)), &fleet.clock, yaml).await;
             fleet.members.push(Member { app, address, server });
         }
         fleet
@@ -91,7 +91,7 @@ impl Fleet {
     /// What has become of one's leases.
     pub fn leases(&self, member: usize) -> LeaseStats {
         match &self.members[member].app.store {
-            Tiers::Redis(store) => store.stats().leases,
+            Tiers::Redis(store) => store.redis().stats().leases,
             Tiers::Memory(_) => LeaseStats::default(),
         }
     }

@@ -26,13 +26,27 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct RedisServer {
     folder: TempDir,
     port: u16,
+    arguments: Vec<String>,
     child: Option<Child>,
 }
 
 impl RedisServer {
     /// A place for a server that is not there yet.
     pub fn absent() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder for Redis"), port: 0, child: None }
+        Self {
+            folder: tempfile::tempdir().expect("a folder for Redis"),
+            port: 0,
+            arguments: Vec::new(),
+            child: None,
+        }
+    }
+
+    /// A running server with these arguments beside its own.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let mut server = Self::absent();
+        server.arguments = arguments.iter().map(ToString::to_string).collect();
+        server.restart_empty();
+        server
     }
 
     /// A running server on a unix socket.
@@ -82,6 +96,7 @@ impl RedisServer {
         let child = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
             .args(["--save", "", "--appendonly", "no", "--loglevel", "notice"])
+            .args(&self.arguments)
             .arg("--unixsocket")
             .arg(self.socket())
             .arg("--dir")

@@ -100,7 +100,7 @@ impl Sidecar {
     pub fn from_file(yaml: &str) -> Self {
         let config = config(yaml);
         let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
-        let store = Tiers::Memory(MemoryStore::new(config.store.memory, Arc::default()));
+        let store = Tiers::Memory(MemoryStore::new(config.store.memory.unwrap(), Arc::default()));
         let app = Arc::new(App::new(live(&config), store, Clock::Manual(clock.clone())));
         let server = Server::bind(&config.listen).unwrap();
         let address = server.addresses().first().copied();

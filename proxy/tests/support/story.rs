@@ -17,7 +17,7 @@ use sidecache::{
     store::{
         memory::MemoryStore,
         redis::{Health, RedisStore, Settings as RedisSettings},
-        tiers::Tiers,
+        tiers::{Fleet, TierSettings, Tiers},
     },
     upstream::{Settings, Upstream},
 };
@@ -25,6 +25,7 @@ use tokio::task::AbortHandle;
 
 use super::{
     browser::{Answer, Browser, request},
+    entries::{TIERS, fleet},
     origin::Origin,
     redis::{RedisServer, eventually},
 };
@@ -33,11 +34,14 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
     Memory,
+    /// Without memory in front of it: it is asked each time.
     Redis,
+    /// Memory in front of Redis.
+    Tiers,
 }
 
-/// Both stores.
-pub const STORES: [On; 2] = [On::Memory, On::Redis];
+/// All stores.
+pub const STORES: [On; 3] = [On::Memory, On::Redis, On::Tiers];
 
 /// What every story has.
 pub struct Story {
@@ -45,7 +49,8 @@ pub struct Story {
     pub app: Arc<App>,
     pub clock: ManualClock,
     pub observed: Observed,
-    /// The Redis, on that store.
+    on: On,
+    /// The Redis, on a store that has one.
     pub redis: Option<RedisServer>,
     pub address: SocketAddr,
     server: AbortHandle,
@@ -70,10 +75,10 @@ impl Observed {
 impl Story {
     /// A sidecar with these lines of configuration before that origin.
     pub async fn start(on: On, origin: Origin, yaml: &str) -> Self {
-        let redis = (on == On::Redis).then(RedisServer::start);
+        let redis = (on != On::Memory).then(RedisServer::start);
         let clock = ManualClock::new(SystemTime::now());
-        let (app, address, server, observed) = sidecar(&origin, redis.as_ref(), &clock, yaml).await;
-        Self { origin, app, clock, observed, redis, address, server }
+        let (app, address, server, observed) = sidecar(&origin, (on, redis.as_ref()), &clock, yaml).await;
+        Self { on, origin, app, clock, observed, redis, address, server }
     }
 
     /// The same with nothing but `routes`: a rule `/**` of this `cache`.
@@ -89,7 +94,7 @@ impl Story {
     /// Ends the sidecar and starts another.
     pub async fn restart(&mut self, yaml: &str) {
         self.server.abort();
-        let started = sidecar(&self.origin, self.redis.as_ref(), &self.clock, yaml).await;
+        let started = sidecar(&self.origin, (self.on, self.redis.as_ref()), &self.clock, yaml).await;
         (self.app, self.address, self.server, self.observed) = started;
     }
 
@@ -119,7 +124,7 @@ impl Story {
     pub async fn settled(&self) {
         let leases = || match &self.app.store {
             Tiers::Memory(_) => 0,
-            Tiers::Redis(redis) => redis.stats().leases.held,
+            Tiers::Redis(redis) => redis.redis().stats().leases.held,
         };
         let settled = async || self.app.flights.under_way() == 0 && leases() == 0;
         eventually("all is stored", settled).await;
@@ -183,14 +188,14 @@ fn live(config: &Config) -> Live {
 /// One sidecar before that origin, on that Redis if there is one.
 pub async fn sidecar(
     origin: &Origin,
-    redis: Option<&RedisServer>,
+    (on, redis): (On, Option<&RedisServer>),
     clock: &ManualClock,
     yaml: &str,
 ) -> (Arc<App>, SocketAddr, AbortHandle, Observed) {
     let config = config(origin, yaml);
     let store = match redis {
         None => Tiers::Memory(MemoryStore::new(64 * 1024 * 1024, Arc::default())),
-        Some(redis) => Tiers::Redis(connected(redis).await),
+        Some(redis) => Tiers::Redis(Box::new(connected(on, redis).await)),
     };
     let app = Arc::new(App::new(live(&config), store, Clock::Manual(clock.clone())));
     let server = Server::bind(&config.listen).unwrap();
@@ -203,9 +208,13 @@ pub async fn sidecar(
 
 /// A store that is connected. Its clock is the machine's, as that of Redis: only the difference of
 /// the two counts, and a moved clock would look like one.
-async fn connected(redis: &RedisServer) -> RedisStore {
+async fn connected(on: On, redis: &RedisServer) -> Fleet {
     let settings = RedisSettings::new(&redis.url(), "story").unwrap();
     let store = RedisStore::start(settings.with_budget(Duration::from_secs(5)), Clock::System);
-    eventually("Redis is connected", async || store.health() == Health::Up && store.takes_writes()).await;
-    store
+    let memory = if on == On::Tiers { 64 << 20 } else { 0 };
+    let fleet = fleet(store, TierSettings { memory, ..TIERS });
+    let connected = async || fleet.redis().health() == Health::Up && fleet.redis().takes_writes();
+    eventually("Redis is connected", connected).await;
+    eventually("and tells what changes", async || fleet.tracking().session().is_some()).await;
+    fleet
 }

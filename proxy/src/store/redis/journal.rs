@@ -19,7 +19,7 @@ use redis::{Cmd, FromRedisValue, RedisResult, aio::MultiplexedConnection, cmd};
 use tokio::{task::AbortHandle, time::Instant};
 
 use super::{
-    announcement::{Announcement, What},
+    announcement::{Announcement, Kind},
     condition::Throttle,
     layout::{self, Place},
     link::{Link, Role},
@@ -203,19 +203,21 @@ impl Act {
     }
 
     fn command(&self, prefix: &str, epoch: Epoch, wait: Wait) -> Cmd {
-        let announced = |what, mode| Announcement { what, mode, wait, epoch }.name(prefix);
+        let wait = wait == Wait::ForFleet;
+        let announced =
+            |what, kind, mode| layout::announcement(prefix, &Announcement { what, kind, mode, wait, epoch });
         let digits = |epoch: Epoch| format!("{:016x}", epoch.number());
         match self {
             Self::Purge { hash, name, mode } => {
                 let leases = layout::leases(prefix, *hash);
-                let announcement = announced(What::Resource(*hash), *mode);
+                let announcement = announced(*hash, Kind::Resource, *mode);
                 let marked = if *mode == Mode::Soft { digits(epoch) } else { String::new() };
                 let mut script = eval(include_str!("purge.lua"), &[name, &leases, &announcement]);
                 script.arg(marked).arg(ANNOUNCED);
                 script
             }
             Self::PurgeTag { tag, mode } => {
-                let announcement = announced(What::Tag(tag.bits()), *mode);
+                let announcement = announced(tag.bits(), Kind::Tag, *mode);
                 let (hard, soft) = match mode {
                     Mode::Hard => (epoch, Epoch::FIRST),
                     Mode::Soft => (Epoch::FIRST, epoch),

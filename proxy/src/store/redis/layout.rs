@@ -27,6 +27,7 @@ use std::fmt::Write;
 
 use http::HeaderName;
 
+use super::announcement::{Announcement, hex};
 use crate::{
     epoch::Epoch,
     key::{ResourceKey, VariantKey},
@@ -59,7 +60,7 @@ pub(super) struct Place {
 impl Place {
     /// Where `key` is.
     pub(super) fn of(prefix: &str, key: &ResourceKey) -> Self {
-        let hash = key.hash();
+        let hash = key.wide_hash();
         let mut name = String::with_capacity(prefix.len() + 42 + TAIL);
         name.push_str(prefix);
         // Writing to a string cannot fail.
@@ -72,6 +73,47 @@ impl Place {
 /// Where the leases are of the resource with this hash.
 pub(super) fn leases(prefix: &str, hash: u128) -> String {
     format!("{prefix}:v1:l:{{{hash:032x}}}")
+}
+
+/// What the names begin with that the fleet hears of when they change: resources, and announcements.
+pub(super) fn tracked(prefix: &str) -> [String; 2] {
+    ["r", "p"].map(|kind| format!("{prefix}:v1:{kind}:"))
+}
+
+/// The key that announces a purge.
+pub(super) fn announcement(prefix: &str, announcement: &Announcement) -> String {
+    format!("{prefix}:v1:p:{announcement}")
+}
+
+/// What a name is of that has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Changed {
+    /// The resource of this hash.
+    Resource(u128),
+    /// A purge is announced, or its announcement has expired.
+    Announcement(Announcement),
+    /// An announcement that another version may be able to read.
+    Unreadable,
+    /// Nothing of ours.
+    Nothing,
+}
+
+impl Changed {
+    /// What has changed with the key of this name.
+    pub(super) fn of(prefix: &str, name: &[u8]) -> Self {
+        let ours = name.strip_prefix(prefix.as_bytes()).and_then(|rest| rest.strip_prefix(b":v1:"));
+        match ours.and_then(|rest| rest.split_at_checked(2)) {
+            Some((b"r:", rest)) => resource(rest).map_or(Self::Nothing, Self::Resource),
+            Some((b"p:", rest)) => Announcement::parse(rest).map_or(Self::Unreadable, Self::Announcement),
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// The hash in the rest of a resource's name.
+fn resource(rest: &[u8]) -> Option<u128> {
+    let (digits, tail) = rest.strip_prefix(b"{")?.split_at_checked(32)?;
+    tail.starts_with(b"}:").then(|| hex(std::str::from_utf8(digits).ok()?, 32))?
 }
 
 /// The key that a probe reads: in our namespace, and never there.
@@ -249,7 +291,31 @@ mod tests {
         assert_eq!(Nominated::parse(b"\xff"), None);
     }
 
+    #[test]
+    fn a_name_tells_what_has_changed() {
+        let Place { hash, name } = place("/list?page=2");
+        assert_eq!(Changed::of("sidecache", name.as_bytes()), Changed::Resource(hash));
+        assert_eq!(Changed::of("other", name.as_bytes()), Changed::Nothing);
+        let text = b"{0123456789abcdef0123456789abcdef}:uhn:00000000000000ff";
+        let announced = Announcement::parse(text).unwrap();
+        let of = |name: &str| Changed::of("a", name.as_bytes());
+        assert_eq!(of(&announcement("a", &announced)), Changed::Announcement(announced));
+        assert_eq!(of("a:v1:p:{0}:new"), Changed::Unreadable);
+        let short = &name["sidecache".len()..name.len() - "}:/list%3Fpage=2".len()];
+        for other in
+            ["a", "a:v1:", "a:v1:r", "a:v1:m", "a:v1:t:{0}", "a:v1:r:{}:", &format!("a{short}"), "b:v1:r:"]
+        {
+            assert_eq!(of(other), Changed::Nothing, "{other}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_name_can_be_heard_of(raw in proptest::collection::vec(any::<u8>(), 0..80), kind in "[rpx]") {
+            let name = [format!("a:v1:{kind}:").as_bytes(), &raw].concat();
+            let _ = Changed::of("a", &name);
+        }
+
         #[test]
         fn names_are_printable_with_one_pair_of_braces(raw in proptest::collection::vec(any::<u8>(), 0..300)) {
             let mut name = String::from("p:v1:r:{0}:");

@@ -332,7 +332,7 @@ impl State {
             Ok::<_, SendError>(())
         });
         match client.get_multiplexed_async_connection_with_config(&watched).await {
-            Err(error) if error.kind() == ErrorKind::RESP3NotSupported => {
+            Err(error) if speaks_no_resp3(&error) => {
                 let info = client.get_connection_info().clone();
                 let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
                 let older = Client::open(info.set_redis_settings(redis))?;
@@ -391,8 +391,20 @@ impl State {
     }
 }
 
+/// Whether that is why it did not connect. Servers before version 6 know no `HELLO`, and each says so in
+/// its own words.
+pub(super) fn speaks_no_resp3(error: &RedisError) -> bool {
+    let unknown = |detail: &str| {
+        let detail = detail.to_ascii_lowercase();
+        detail.starts_with("unknown command") && detail.contains("hello")
+    };
+    error.kind() == ErrorKind::RESP3NotSupported
+        || error.code() == Some("NOPROTO")
+        || error.detail().is_some_and(unknown)
+}
+
 /// Between a half and the whole, so that a fleet does not come back all at once.
-fn jittered(pause: Duration) -> Duration {
+pub(super) fn jittered(pause: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish() % 512;
     pause.mul_f64(0.5 + f64::from(u16::try_from(random).unwrap_or_default()) / 1024.0)
 }

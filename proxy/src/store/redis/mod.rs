@@ -16,30 +16,38 @@
 //! | `lease`, `claim.lua`, `renew.lua`, `release.lua` | who may write |
 //! | `wakes` | who waits for a change |
 //! | `counters` | what came of it |
+//! | `tracking`, `pushes`, `heard` | hearing of what changes; `trust` is for how long that may be believed |
+//! | `membership`, `announcement` | what the fleet tells itself |
 //!
-//! The least that a Redis user must be allowed, for a prefix `app`: `~app:* +hello +time +hmget`
-//! to read, and `+eval +evalsha +script|load +type +hkeys +hlen +hget +hset +hdel +pttl +pexpire +unlink` to write. One who may only read serves hits.
+//! The least that a Redis user must be allowed, for a prefix `app`: `~app:* +hello +time +hmget +get +pttl`
+//! to read, `+eval +evalsha +script|load +type +hkeys +hlen +hget +hset +hdel +pexpire +unlink +set +hgetall
+//! +hincrby` to write, and `+client|tracking` to hear of changes. One who may only read serves hits.
 
 mod announcement;
 mod breaker;
 mod condition;
 mod counters;
+mod echoes;
+mod heard;
 mod journal;
 mod layout;
 mod lease;
 mod link;
 mod lookup;
+mod membership;
 mod nominations;
 mod probe;
 mod purging;
+mod pushes;
 mod records;
 mod settings;
 mod tagged;
+mod tracking;
+mod trust;
 mod wakes;
 mod write;
 
 use std::{
-    hash::{BuildHasher, Hasher, RandomState},
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -49,20 +57,27 @@ use tokio::sync::Semaphore;
 
 pub use self::write::LARGEST_BODY;
 pub use self::{
+    announcement::{Announcement, Kind},
     condition::Health,
     counters::{BreakerState, Stats, Waits},
+    heard::Heard,
     lease::{Lease, LeaseStats, Waiting},
+    membership::Member,
+    pushes::Pushes,
     settings::{Settings, SettingsError, install_crypto_provider},
+    tracking::{Condition as TrackingCondition, Tracking},
+    trust::{BOUND, Session},
 };
 use self::{
     condition::Throttle,
     counters::Counters,
+    echoes::Echoes,
     journal::Journal,
-    layout::Place,
     lease::Leases,
     link::{Link, Role},
     nominations::Nominations,
     records::Records,
+    trust::Trust,
 };
 use super::{Claim, Claimant, Lookup, Purge, Purged, Selector, Store, StoreError, Wait};
 use crate::{
@@ -84,7 +99,10 @@ struct Inner {
     journal: Journal,
     records: Records,
     /// What the other members call this one.
-    member: String,
+    member: Member,
+    /// For how long what was heard may be believed.
+    trust: Trust,
+    echoes: Echoes,
     leases: Arc<Leases>,
     nominations: Nominations,
     purges: Arc<Purges>,
@@ -98,8 +116,8 @@ struct Inner {
 
 impl Inner {
     /// The session in which every purge is heard of.
-    fn session(&self) -> Option<u64> {
-        None
+    fn session(&self) -> Option<Session> {
+        self.trust.session()
     }
 }
 
@@ -118,7 +136,9 @@ impl RedisStore {
             writes: Link::start(Role::Writes, settings.clone(), clock.clone()),
             journal: Journal::start(&settings, clock.clone(), Arc::clone(&purges)),
             records: Records::new(),
-            member: member(),
+            member: Member::new(),
+            trust: Trust::new(clock.clone()),
+            echoes: Echoes::default(),
             leases: Leases::start(&settings, clock),
             settings,
             nominations: Nominations::new(),
@@ -202,7 +222,13 @@ impl RedisStore {
         outcome
     }
 
-    /// Whether a claim, a commit and a removal would be tried now.
+    /// Whether a look-up would be tried now.
+    #[must_use]
+    pub fn takes_reads(&self) -> bool {
+        self.0.reads.is_ready()
+    }
+
+    /// Whether a claim, a commit and a purge would be tried now.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
         let inner = &self.0;
@@ -257,10 +283,4 @@ impl Store for RedisStore {
         self.0.tell(&outcome);
         outcome
     }
-}
-
-/// A name that no other process has.
-fn member() -> String {
-    let random = || RandomState::new().build_hasher().finish();
-    format!("{:016x}{:016x}", random(), random())
 }

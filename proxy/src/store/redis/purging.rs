@@ -1,19 +1,21 @@
 //! Purges that mean it: Redis has them, and everybody who shares it has applied them.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use redis::{aio::MultiplexedConnection, cmd};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Inner,
-    announcement::{Announcement, What},
+    Inner, RedisStore,
+    announcement::{Announcement, Kind},
+    heard::Heard,
     journal::{Act, eval},
     layout::{self, Place},
 };
 use crate::{
     epoch::Epoch,
     store::{Purge, Purged, StoreError, Wait},
+    tags::Tag,
 };
 
 /// For an answer of Redis that an operator waits for.
@@ -63,7 +65,7 @@ impl Inner {
     async fn applied_by_all(&self, epoch: Epoch, count: usize) -> Result<usize, StoreError> {
         let since = Instant::now();
         let mut missing = self.members().await?;
-        missing.remove(&self.member);
+        missing.remove(&self.member.to_string());
         let (mut applied, mut pause) = (1, PAUSES.0);
         loop {
             match self.acknowledged(epoch).await {
@@ -119,26 +121,46 @@ impl Inner {
         }
     }
 
-    /// What another one announced is so here too. Not asynchronous: it is done before Redis' next word
-    /// is heard.
-    pub(super) fn heard(&self, told: &Announcement) {
-        match told.what {
-            What::Resource(hash) => self.purges.purge_resource(hash, told.epoch),
-            What::Tag(bits) => {
-                self.purges.purge_tag(crate::tags::Tag::from_bits(bits), told.mode, told.epoch)
-            }
-        }
-    }
-
     /// Tells the one who waits for it that a purge is applied here.
     pub(super) async fn acknowledge(&self, epoch: Epoch) {
         let name = layout::acknowledgements(&self.settings.prefix, epoch);
         let tell = async |mut connection: MultiplexedConnection| {
             let mut script = eval(include_str!("acknowledge.lua"), &[&name]);
-            script.arg(&self.member).arg(ACKNOWLEDGED).query_async::<()>(&mut connection).await
+            script.arg(self.member.to_string()).arg(ACKNOWLEDGED).query_async::<()>(&mut connection).await
         };
         if let Err(error) = self.journal.link().run(LIMIT, tell).await {
             tracing::debug!(%error, "a purge was not acknowledged");
         }
+    }
+}
+
+/// What is heard of the fleet acts here once memory has obeyed it, and is acknowledged then.
+impl Heard for RedisStore {
+    fn changed(&self, hash: u128) {
+        self.0.leases.wakes().wake(hash);
+    }
+
+    fn announced(&self, told: Announcement) {
+        let inner = &self.0;
+        if !inner.echoes.is_new(told) {
+            return;
+        }
+        match told.kind {
+            Kind::Resource => inner.purges.purge_resource(told.what, told.epoch),
+            Kind::Tag => inner.purges.purge_tag(Tag::from_bits(told.what), told.mode, told.epoch),
+        }
+        inner.leases.wakes().wake(told.what);
+        if told.wait {
+            let store = Arc::clone(inner);
+            tokio::spawn(async move { store.acknowledge(told.epoch).await });
+        }
+    }
+
+    fn emptied(&self) {
+        self.0.leases.wakes().wake_all();
+    }
+
+    fn renewed(&self, epoch: Option<Epoch>) {
+        epoch.into_iter().for_each(|epoch| self.0.purges.catch_up(epoch));
     }
 }

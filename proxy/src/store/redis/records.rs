@@ -18,6 +18,7 @@ use super::{
     Inner,
     journal::{UNUSED_RECORD, all, epoch, eval},
     layout,
+    trust::Session,
 };
 use crate::{
     epoch::Epoch,
@@ -39,7 +40,7 @@ pub(super) struct Records(Cache<Tag, Record, UnitWeighter, RandomState>);
 struct Record {
     mark: Mark,
     /// In which session it was read: what has been purged since then was heard of.
-    session: u64,
+    session: Session,
     /// Until when it lasts at least.
     until: Instant,
 }
@@ -50,11 +51,11 @@ impl Records {
         Self(Cache::with(REMEMBERED, REMEMBERED as u64, UnitWeighter, hasher, cycle))
     }
 
-    fn get(&self, tag: Tag, session: Option<u64>) -> Option<Record> {
+    fn get(&self, tag: Tag, session: Option<Session>) -> Option<Record> {
         self.0.get(&tag).filter(|record| Some(record.session) == session)
     }
 
-    fn remember(&self, tag: Tag, mark: Mark, session: Option<u64>, lasts: Duration) {
+    fn remember(&self, tag: Tag, mark: Mark, session: Option<Session>, lasts: Duration) {
         let until = Instant::now() + lasts.min(LONGEST);
         if let Some(session) = session {
             self.0.insert(tag, Record { mark, session, until });
@@ -74,7 +75,7 @@ impl Inner {
     pub(super) async fn standing(
         &self,
         stored: &Stored,
-        session: Option<u64>,
+        session: Option<Session>,
         within: Duration,
     ) -> Result<Standing, StoreError> {
         let known = self.purges.judge(&stored.tags, stored.epoch);
@@ -125,7 +126,7 @@ impl Inner {
         &self,
         stored: &Stored,
         keep: Duration,
-        session: Option<u64>,
+        session: Option<Session>,
         within: Duration,
     ) -> Result<bool, StoreError> {
         let until = Instant::now() + keep.min(LONGEST);
@@ -153,7 +154,7 @@ impl Inner {
         tags: &[Tag],
         keep: Duration,
         anew: Option<Epoch>,
-        session: Option<u64>,
+        session: Option<Session>,
         within: Duration,
     ) -> Result<Vec<Tag>, StoreError> {
         let needed = u64::try_from(keep.min(LONGEST).as_millis()).unwrap_or(u64::MAX);

@@ -10,6 +10,10 @@ use super::layout::is_prefix;
 /// What a request waits for Redis in all, unless told otherwise.
 const BUDGET: Duration = Duration::from_millis(50);
 
+/// How long bytes may stay unacknowledged on a connection before it is given up.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+
 /// Which Redis to use, and how.
 #[derive(Clone)]
 pub struct Settings {
@@ -44,6 +48,9 @@ impl Settings {
         let given = url.into_connection_info().map_err(|_| SettingsError::Url)?;
         let redis = given.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let tcp = TcpSettings::default().set_nodelay(true);
+        // What the other end does not acknowledge for so long is lost, and the connection with it.
+        #[cfg(target_os = "linux")]
+        let tcp = tcp.set_user_timeout(UNACKNOWLEDGED);
         let info = given.set_redis_settings(redis).set_tcp_settings(tcp);
         let client = Client::open(info).map_err(|_| SettingsError::Url)?;
         Ok(Self { client, prefix: prefix.to_owned(), budget: BUDGET })

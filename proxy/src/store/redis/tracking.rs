@@ -1,0 +1,375 @@
+//! The connection on which Redis tells what changes, and on which this sidecar renews its membership.
+//!
+//! It is an own one, kept by a task of its own: a client library that reconnects by itself would go on
+//! without tracking, and say nothing. A connection that is half open says nothing either, so what counts
+//! is that renewals are answered on it: an answer comes after all that was told before.
+//!
+//! Where there is no such connection to be had (no RESP3, a proxy between, an ACL), the membership is
+//! renewed on the connection for writes, and says for how long entries are served at most.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, ErrorKind, PushInfo, RedisError, RedisResult, ServerErrorKind,
+    aio::{MultiplexedConnection, SendError},
+};
+use tokio::{
+    sync::Notify,
+    task::AbortHandle,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{
+    Inner, RedisStore,
+    condition::{Failure, Throttle},
+    heard::Heard,
+    layout,
+    link::{jittered, speaks_no_resp3},
+    membership::{self, Answer, Member},
+    pushes::{Ear, Pushes, Told},
+    trust::{Session, Trust},
+};
+use crate::clock::Clock;
+
+/// To connect, to authenticate, and to be answered for the first time.
+const CONNECT: Duration = Duration::from_millis(500);
+/// Between two renewals.
+const RENEWAL: Duration = Duration::from_millis(500);
+/// For the answer to a renewal; a later one does not count.
+const ANSWER: Duration = Duration::from_millis(500);
+/// Between attempts to connect: the first pause, doubled up to the last.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// Where Redis does not let itself be tracked, it is asked again after so many renewals.
+const RETRY: u32 = 20;
+
+/// A supervised tracking connection. The supervision ends when it is dropped.
+#[derive(Debug)]
+pub struct Tracking {
+    state: Arc<State>,
+    supervisor: AbortHandle,
+}
+
+/// How the tracking connection fares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Redis tells of changes.
+    Tracked,
+    /// It does not let itself be tracked.
+    Untracked {
+        /// What it said.
+        reason: String,
+    },
+    /// There is no connection.
+    Down {
+        /// How the last one ended.
+        reason: String,
+    },
+}
+
+struct State {
+    store: Arc<Inner>,
+    /// The membership of a sidecar that is not told of changes.
+    untracked: Trust,
+    /// For how long that serves an entry.
+    max_age: Duration,
+    ear: Ear,
+    /// Rouses the supervisor: the connection is gone, or the membership has to be renewed at once.
+    roused: Notify,
+    condition: Mutex<(Condition, Throttle)>,
+}
+
+/// Why a connection is of no use.
+enum Why {
+    /// It may be better next time.
+    Lost(Failure),
+    /// Redis does not want to be tracked.
+    Denied(Failure),
+}
+
+/// A connection, and whether it is gone.
+struct Connection {
+    commands: MultiplexedConnection,
+    gone: Arc<AtomicBool>,
+}
+
+impl Drop for Tracking {
+    fn drop(&mut self) {
+        self.supervisor.abort();
+    }
+}
+
+impl Tracking {
+    /// Starts to connect, on the current runtime, and tells `heard` what it hears. Trust is measured by
+    /// `clock`; where there is none, entries are served for `max_age`.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn start(store: &RedisStore, clock: Clock, max_age: Duration, heard: Arc<dyn Heard>) -> Self {
+        let down = Condition::Down { reason: "not connected yet".to_owned() };
+        let state = Arc::new(State {
+            store: Arc::clone(&store.0),
+            untracked: Trust::new(clock),
+            max_age,
+            ear: Ear::new(&store.0.settings.prefix, heard),
+            roused: Notify::new(),
+            condition: Mutex::new((down, Throttle::new())),
+        });
+        let supervisor = tokio::spawn(Arc::clone(&state).supervise()).abort_handle();
+        Self { state, supervisor }
+    }
+
+    /// The session, while what was heard in it may be believed. To be asked on each use.
+    #[must_use]
+    pub fn session(&self) -> Option<Session> {
+        self.state.store.trust.session()
+    }
+
+    /// Whether there is none, nor one about to begin; the last one will not go on either.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.state.store.trust.is_over()
+    }
+
+    /// Whether entries may be served until they have a certain age, without being told of changes.
+    #[must_use]
+    pub fn is_untracked(&self) -> bool {
+        self.state.untracked.session().is_some()
+    }
+
+    /// By the clock that trust and ages are measured by.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.state.store.trust.now()
+    }
+
+    /// This sidecar's number in the fleet.
+    #[must_use]
+    pub fn member(&self) -> Member {
+        self.state.store.member
+    }
+
+    /// How it fares.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.state.lock().0.clone()
+    }
+
+    /// What has been heard.
+    #[must_use]
+    pub fn pushes(&self) -> Pushes {
+        self.state.ear.pushes(self.state.store.trust.sessions())
+    }
+}
+
+impl Why {
+    fn lost(error: &RedisError) -> Self {
+        Self::Lost(error.into())
+    }
+
+    fn denied(error: &RedisError) -> Self {
+        Self::Denied(error.into())
+    }
+}
+
+/// Whether Redis says that the user may not.
+fn is_forbidden(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+}
+
+/// Whether it says that it cannot, or will not: so it will the next time.
+fn is_denial(error: &RedisError) -> bool {
+    is_forbidden(error) || matches!(error.code(), Some("ERR" | "NOPROTO"))
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("member", &self.store.member)
+            .field("trust", &self.store.trust)
+            .finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Connects and stays connected, for ever.
+    async fn supervise(self: Arc<Self>) {
+        let mut pause = PAUSES.0;
+        loop {
+            let begun = Instant::now();
+            let why = self.hold().await;
+            self.store.trust.end();
+            // One that did not last is no reason to come back sooner.
+            if begun.elapsed() > 2 * CONNECT {
+                pause = PAUSES.0;
+            }
+            match why {
+                Why::Lost(failure) => {
+                    tracing::debug!(reason = failure.text(), "the tracking connection is gone");
+                    self.is_now(Condition::Down { reason: failure.text().to_owned() });
+                    sleep(jittered(pause)).await;
+                    pause = (pause * 2).min(PAUSES.1);
+                }
+                Why::Denied(failure) => {
+                    self.is_now(Condition::Untracked { reason: failure.text().to_owned() });
+                    self.go_untracked().await;
+                }
+            }
+        }
+    }
+
+    /// One connection, to its end.
+    async fn hold(self: &Arc<Self>) -> Why {
+        let opened = timeout(CONNECT, self.open()).await;
+        let (mut connection, sent) = match opened {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(why)) => return why,
+            Err(_) => return Why::Lost("no answer in time".into()),
+        };
+        self.untracked.end();
+        self.store.trust.open();
+        self.ear.heard().emptied();
+        let session = self.store.trust.begin(sent);
+        self.is_now(Condition::Tracked);
+        self.keep(&mut connection, session).await
+    }
+
+    /// A connection that is tracked and on which the membership was renewed, and when that was sent.
+    async fn open(self: &Arc<Self>) -> Result<(Connection, Duration), Why> {
+        let mut connection = self.connect().await?;
+        let prefix = &self.store.settings.prefix;
+        let mut track = redis::cmd("CLIENT");
+        track.arg("TRACKING").arg("ON").arg("BCAST");
+        layout::tracked(prefix).iter().for_each(|name| {
+            track.arg("PREFIX").arg(name);
+        });
+        let tracked: RedisResult<()> = track.query_async(&mut connection.commands).await;
+        tracked.map_err(|error| if is_denial(&error) { Why::denied(&error) } else { Why::lost(&error) })?;
+        let sent = self.store.trust.now();
+        self.renew(&mut connection).await?;
+        Ok((connection, sent))
+    }
+
+    async fn connect(self: &Arc<Self>) -> Result<Connection, Why> {
+        let gone = Arc::new(AtomicBool::new(false));
+        let (state, marked) = (Arc::downgrade(self), Arc::clone(&gone));
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(None)
+            .set_push_sender(move |push: PushInfo| {
+                let Some(state) = state.upgrade() else { return Ok::<_, SendError>(()) };
+                match state.ear.hear(&push) {
+                    Told::Changes => {}
+                    Told::All => state.roused.notify_one(),
+                    Told::End => {
+                        marked.store(true, Ordering::SeqCst);
+                        state.roused.notify_one();
+                    }
+                }
+                Ok(())
+            });
+        let client = &self.store.settings.client;
+        match client.get_multiplexed_async_connection_with_config(&config).await {
+            Ok(commands) => Ok(Connection { commands, gone }),
+            Err(error) if speaks_no_resp3(&error) => Err(Why::denied(&error)),
+            Err(error) => Err(Why::lost(&error)),
+        }
+    }
+
+    /// Renews the membership for as long as the session lasts.
+    async fn keep(&self, connection: &mut Connection, session: Session) -> Why {
+        loop {
+            let next = Instant::now() + RENEWAL;
+            let sent = self.store.trust.now();
+            match timeout(ANSWER, self.renew(connection)).await {
+                Ok(Ok(())) if self.store.trust.renew(session, sent) => {}
+                Ok(Ok(())) => return Why::Lost("a renewal was answered too late".into()),
+                Ok(Err(why)) => return why,
+                Err(_) if self.store.trust.session() == Some(session) => {}
+                Err(_) => return Why::Lost("no renewal was answered in time".into()),
+            }
+            tokio::select! {
+                () = sleep_until(next) => {}
+                () = self.roused.notified() => {}
+            }
+            if connection.gone.load(Ordering::SeqCst) {
+                return Why::Lost("the connection was lost".into());
+            }
+        }
+    }
+
+    async fn renew(&self, connection: &mut Connection) -> Result<(), Why> {
+        let renewal = self.store.member.renewal(&self.store.settings.prefix, super::BOUND);
+        let answer: RedisResult<Answer> = renewal.query_async(&mut connection.commands).await;
+        match answer.and_then(membership::read) {
+            Ok(epoch) => {
+                self.ear.heard().renewed(epoch);
+                Ok(())
+            }
+            Err(error) if is_forbidden(&error) => Err(Why::denied(&error)),
+            Err(error) => Err(Why::lost(&error)),
+        }
+    }
+
+    /// Renews the membership without being told of changes, for a while.
+    async fn go_untracked(&self) {
+        for _ in 0..RETRY {
+            let next = Instant::now() + RENEWAL;
+            if !self.max_age.is_zero() {
+                self.renew_untracked().await;
+            }
+            sleep_until(next).await;
+        }
+    }
+
+    async fn renew_untracked(&self) {
+        let renewal = self.store.member.renewal(&self.store.settings.prefix, self.max_age);
+        let sent = self.untracked.now();
+        let writes = &self.store.writes;
+        // What Redis refuses of it is no failure of the connection: others write over it too.
+        let ask = async |mut connection| renewal.query_async::<Answer>(&mut connection).await;
+        match writes.run(ANSWER, ask).await.map(membership::read) {
+            Ok(Ok(epoch)) => {
+                self.untracked.begin(sent);
+                self.ear.heard().renewed(epoch);
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "the membership was refused"),
+            Err(error) => tracing::debug!(%error, "the membership was not renewed"),
+        }
+    }
+
+    /// The log is told when tracking is denied, and when that is over.
+    fn is_now(&self, condition: Condition) {
+        let mut known = self.lock();
+        if known.0 == condition {
+            return;
+        }
+        let was_denied = matches!(known.0, Condition::Untracked { .. });
+        match &condition {
+            Condition::Untracked { reason } if known.1.allows() => {
+                let max_age = self.max_age;
+                tracing::warn!(
+                    reason,
+                    ?max_age,
+                    "Redis does not tell what changes: memory serves only what is that young"
+                );
+            }
+            Condition::Tracked if was_denied && known.1.allows() => {
+                tracing::info!("Redis tells what changes");
+            }
+            _ => {}
+        }
+        known.0 = condition;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Condition, Throttle)> {
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,297 @@
+//! Redis, which the fleet shares, and memory in front of it.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    Lease,
+    coherent::{Coherent, TierStats},
+};
+use crate::{
+    clock::Clock,
+    key::{ResourceKey, VariantKey},
+    store::{
+        Claim, Claimant, Lookup, Purge, Purged, Selector, Store, StoreError, Wait,
+        memory::MemoryStats,
+        redis::{Heard, RedisStore, Tracking},
+    },
+    stored::Stored,
+};
+
+/// What the memory tier may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TierSettings {
+    /// Bytes that it may take; zero: there is none.
+    pub memory: u64,
+    /// For how long it serves an entry where Redis does not tell what changes; zero: not at all.
+    pub untracked_max_age: Duration,
+    /// What is done while Redis cannot be reached.
+    pub on_outage: OnOutage,
+    /// Fetches at once beyond which an outage sheds requests.
+    pub shed_above: usize,
+}
+
+/// What is done while Redis cannot be reached, and so nobody tells what changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnOutage {
+    /// Memory goes on, and takes what is fetched. It is emptied when Redis is back.
+    #[default]
+    Serve,
+    /// Nothing is served from memory and nothing stored, and each request has a fetch of its own.
+    Bypass,
+    /// As [`OnOutage::Serve`]; but only so many fetches go on at once, and requests that would need
+    /// one more are refused.
+    Shed,
+}
+
+/// As the file has it.
+impl fmt::Display for OnOutage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Serve => "serve",
+            Self::Bypass => "bypass",
+            Self::Shed => "shed",
+        })
+    }
+}
+
+/// Whether a fetch may begin.
+#[derive(Debug)]
+pub enum Leave {
+    /// It may, for as long as this is held.
+    Granted(Option<OwnedSemaphorePermit>),
+    /// It may not: enough go on already.
+    Refused,
+}
+
+/// The two tiers.
+pub struct Fleet {
+    redis: RedisStore,
+    tier: Arc<Coherent>,
+    tracking: Tracking,
+    settings: TierSettings,
+    fetches: Arc<Semaphore>,
+}
+
+impl Fleet {
+    /// Starts to connect, on the current tokio runtime. `others` hear what the tiers hear, after they
+    /// have obeyed.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn start(
+        redis: RedisStore,
+        settings: TierSettings,
+        clock: Clock,
+        mut others: Vec<Arc<dyn Heard>>,
+    ) -> Self {
+        others.insert(0, Arc::new(redis.clone()));
+        let tier = Arc::new(Coherent::new(settings.memory, Arc::clone(redis.purges()), others));
+        let heard: Arc<dyn Heard> = Arc::clone(&tier) as _;
+        let tracking = Tracking::start(&redis, clock, settings.untracked_max_age, heard);
+        let fetches = Arc::new(Semaphore::new(settings.shed_above.min(Semaphore::MAX_PERMITS)));
+        Self { redis, tier, tracking, settings, fetches }
+    }
+
+    /// The Redis tier.
+    #[must_use]
+    pub fn redis(&self) -> &RedisStore {
+        &self.redis
+    }
+
+    /// How the fleet is heard of.
+    #[must_use]
+    pub fn tracking(&self) -> &Tracking {
+        &self.tracking
+    }
+
+    /// What it may do.
+    #[must_use]
+    pub fn settings(&self) -> TierSettings {
+        self.settings
+    }
+
+    /// What the memory tier holds.
+    #[must_use]
+    pub fn memory(&self) -> MemoryStats {
+        self.tier.memory.stats()
+    }
+
+    /// What has come of it.
+    #[must_use]
+    pub fn stats(&self) -> TierStats {
+        self.tier.stats()
+    }
+
+    /// What memory has for this request, as far as it may be believed now. Neither waits nor allocates.
+    pub(super) fn remembered(&self, key: &ResourceKey, selector: &Selector<'_>) -> Option<Arc<Stored>> {
+        let since = if self.tracking.session().is_some() {
+            Duration::ZERO
+        } else if self.tracking.is_untracked() {
+            self.tracking.now().saturating_sub(self.settings.untracked_max_age)
+        } else {
+            return None;
+        };
+        self.in_memory(since, key, selector)
+    }
+
+    /// What it has while Redis cannot be reached.
+    pub(super) fn remembered_alone(&self, key: &ResourceKey, selector: &Selector<'_>) -> Option<Arc<Stored>> {
+        let alone = self.serves_alone() && self.tracking.is_over();
+        alone.then(|| self.in_memory(Duration::ZERO, key, selector)).flatten()
+    }
+
+    fn in_memory(&self, since: Duration, key: &ResourceKey, selector: &Selector<'_>) -> Option<Arc<Stored>> {
+        match self.tier.memory.lookup_since(since, key, selector) {
+            Lookup::Found(stored) => {
+                self.tier.counters.hits.fetch_add(1, Ordering::Relaxed);
+                Some(stored)
+            }
+            // What a purge has marked is looked for in Redis, where it may have been renewed.
+            Lookup::Nothing | Lookup::OtherVariants(_) | Lookup::Marked(..) => None,
+        }
+    }
+
+    /// What Redis has, which memory then has too.
+    pub(super) async fn ask(
+        &self,
+        budget: Duration,
+        key: &ResourceKey,
+        selector: &Selector<'_>,
+    ) -> Result<Lookup, StoreError> {
+        let hash = key.wide_hash();
+        // All of it before the question is sent.
+        let (session, mark, asked) = (self.tracking.session(), self.tier.mark(hash), self.tracking.now());
+        let lookup = self.redis.lookup_within(budget, key, selector).await?;
+        if matches!(lookup, Lookup::Nothing) && self.is_cut_off() {
+            // It was not asked: a removal that it has yet to hear of answers for it.
+            return Err(StoreError::Unavailable);
+        }
+        if let Lookup::Found(stored) = &lookup
+            && (session.is_some() || self.tracking.is_untracked())
+        {
+            let goes_on = || self.tracking.session() == session;
+            self.tier.insert(key, (hash, mark), Arc::clone(stored), asked, goes_on);
+        }
+        Ok(lookup)
+    }
+
+    /// Whether an answer could be stored now.
+    pub(super) fn takes_writes(&self) -> bool {
+        match self.is_cut_off() {
+            true => self.serves_alone(),
+            false => self.redis.takes_writes(),
+        }
+    }
+
+    /// Whether requests may have what others have fetched. Under [`OnOutage::Bypass`] not while nobody
+    /// tells what is purged: that may have been begun before a purge.
+    pub(super) fn may_share(&self) -> bool {
+        self.settings.on_outage != OnOutage::Bypass || self.tracking.session().is_some()
+    }
+
+    /// Whether one more fetch may begin.
+    pub(super) fn leave(&self) -> Leave {
+        if self.settings.on_outage != OnOutage::Shed || !self.is_cut_off() {
+            return Leave::Granted(None);
+        }
+        match Arc::clone(&self.fetches).try_acquire_owned() {
+            Ok(permit) => Leave::Granted(Some(permit)),
+            Err(_) => Leave::Refused,
+        }
+    }
+
+    /// Whether Redis cannot be reached, neither to ask nor to hear what changes.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        !self.redis.takes_reads() && self.tracking.is_over()
+    }
+
+    fn serves_alone(&self) -> bool {
+        self.settings.memory > 0 && self.settings.on_outage != OnOutage::Bypass
+    }
+
+    /// The right to store in Redis; without it, in this process alone.
+    pub(super) async fn claim(
+        &self,
+        key: &ResourceKey,
+        variant: &VariantKey,
+        claimant: Claimant,
+        within: Duration,
+    ) -> Result<Claim<Lease>, StoreError> {
+        let claimed = match self.is_cut_off() {
+            true => Err(StoreError::Unavailable),
+            false => self.redis.claim(key, variant, claimant, within).await,
+        };
+        match claimed {
+            Ok(claim) => Ok(claim.map(Lease::Shared)),
+            Err(_) if self.serves_alone() && self.is_cut_off() => Ok(Claim::Granted(Lease::Own)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes obsolete what a purge covers: here before Redis is told, so that nobody finds it meanwhile;
+    /// and after it, because what was read before it obeyed may have come since.
+    pub(super) async fn purge(
+        &self,
+        purge: &Purge,
+        wait: Wait,
+        now: SystemTime,
+    ) -> Result<Purged, StoreError> {
+        let let_go = || purge.resources.iter().for_each(|key| self.tier.let_go(key.wide_hash()));
+        let_go();
+        let outcome = self.redis.purge(purge, wait, now).await;
+        let_go();
+        outcome
+    }
+
+    /// Stores in Redis; without it, for this process alone. Does not insert into memory otherwise: Redis
+    /// will tell that the resource has changed, and that would undo it.
+    pub(super) async fn commit(
+        &self,
+        key: &ResourceKey,
+        entry: Arc<Stored>,
+        keep: Duration,
+        lease: Lease,
+    ) -> Result<(), StoreError> {
+        let Lease::Shared(lease) = lease else { return self.commit_alone(key, entry) };
+        let outcome = self.redis.commit(key, Arc::clone(&entry), keep, lease).await;
+        if outcome.is_ok() || matches!(outcome, Err(StoreError::Budget)) {
+            // What this process has written it must not overlook, though Redis may be slow to tell.
+            self.tier.let_go(key.wide_hash());
+        }
+        match outcome {
+            Err(StoreError::Unavailable | StoreError::Budget) if self.is_cut_off() => {
+                self.commit_alone(key, entry)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Stores for this process alone, for as long as Redis is out of reach.
+    fn commit_alone(&self, key: &ResourceKey, entry: Arc<Stored>) -> Result<(), StoreError> {
+        let hash = key.wide_hash();
+        let (mark, now) = (self.tier.mark(hash), self.tracking.now());
+        let inserted =
+            self.serves_alone() && self.tier.insert(key, (hash, mark), entry, now, || self.is_cut_off());
+        inserted.then_some(()).ok_or(StoreError::Unavailable)
+    }
+
+    /// The variants with an entity tag.
+    pub(super) async fn tagged(
+        &self,
+        key: &ResourceKey,
+        within: Duration,
+    ) -> Result<Vec<Arc<Stored>>, StoreError> {
+        match self.serves_alone() && self.is_cut_off() {
+            true => Ok(self.tier.memory.tagged_now(key)),
+            false => self.redis.tagged(key, within).await,
+        }
+    }
+}
