@@ -116,7 +116,7 @@ impl Fill {
         let app = Arc::clone(&self.app);
         let sought = tokio::select! {
             biased;
-            sought = self.seek() => sought,
+            sought = self.seek_right() => sought,
             () = app.flights.unwanted(&flight) => return,
         };
         match sought {

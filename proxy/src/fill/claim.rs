@@ -108,7 +108,7 @@ pub fn longest_wait(first_byte: Duration) -> Duration {
 impl Fill {
     /// Seeks the right to store what it will fetch. Waits while another sidecar fetches it, within
     /// limits, and then is told by the store what has come of that.
-    pub(super) async fn seek(&mut self) -> Sought {
+    pub(super) async fn seek_right(&mut self) -> Sought {
         let claimant = match self.flight.can_be_joined() {
             true => Claimant::Flight,
             false => Claimant::Alone,
@@ -117,11 +117,11 @@ impl Fill {
         let mut waiting: Option<Waiting> = None;
         loop {
             match self.claimed(claimant).await {
-                Ok(Claim::Granted(lease)) => {
-                    if let Some(sought) = self.granted(lease, claimant).await {
-                        return sought;
-                    }
-                }
+                Ok(Claim::Granted(lease)) => match self.granted(lease, claimant).await {
+                    Some(sought) => return sought,
+                    None if Instant::now() >= latest => return self.without(Detail::LeaseTimeout),
+                    None => {}
+                },
                 Ok(Claim::Held) if claimant == Claimant::Flight => match waiting.as_mut() {
                     // What happened before anybody listened is seen by asking once more.
                     None => waiting = self.app.store.wait(&self.key),
@@ -129,13 +129,14 @@ impl Fill {
                         waiting.into_iter().for_each(Waiting::is_over);
                         return self.without(Detail::LeaseTimeout);
                     }
-                    Some(other) => match self.stored().await {
-                        Stored::Elsewhere => return Sought::Elsewhere,
-                        Stored::Reselects => {}
-                        Stored::AsFound => {
+                    Some(other) => match self.meanwhile().await {
+                        Ok(Meanwhile::Elsewhere) => return Sought::Elsewhere,
+                        Ok(Meanwhile::Reselects) => {}
+                        Ok(Meanwhile::AsFound) => {
                             other.for_a_change().await;
                             self.seek.left = self.app.store.budget();
                         }
+                        Err(error) => return self.without(cause(&error)),
                     },
                 },
                 // Those who come now wait for nobody either.
@@ -153,10 +154,10 @@ impl Fill {
     /// it is the lease of another variant.
     async fn granted(&mut self, mut lease: Lease, claimant: Claimant) -> Option<Sought> {
         if matches!(lease, Lease::Shared(_)) && claimant == Claimant::Flight {
-            let stored = self.stored().await;
-            if stored != Stored::AsFound {
+            let stored = self.meanwhile().await.unwrap_or(Meanwhile::AsFound);
+            if stored != Meanwhile::AsFound {
                 lease.ends_with(None);
-                return Some(Sought::Elsewhere).filter(|_| stored == Stored::Elsewhere);
+                return Some(Sought::Elsewhere).filter(|_| stored == Meanwhile::Elsewhere);
             }
         }
         if lease.met() == Some(Marker::Unshared) {
@@ -180,35 +181,35 @@ impl Fill {
     }
 
     /// What is stored now for this variant, beside what the request found.
-    async fn stored(&mut self) -> Stored {
+    async fn meanwhile(&mut self) -> Result<Meanwhile, StoreError> {
         if self.seek.purpose == Purpose::AnswerAnyhow {
-            return Stored::AsFound;
+            return Ok(Meanwhile::AsFound);
         }
         let begun = Instant::now();
         let selector = Selector { headers: &self.asked, keyed: &self.rule.key };
         let stored = self.app.store.lookup_shared(&self.key, &selector, self.seek.left).await;
         self.seek.left = self.seek.left.saturating_sub(begun.elapsed());
-        match stored {
-            Ok(Lookup::Found(stored) | Lookup::Marked(stored, _)) => match self.seek.found {
-                Some(found) if !differ(found, stored.request_time) => Stored::AsFound,
-                _ => Stored::Elsewhere,
+        Ok(match stored? {
+            Lookup::Nothing => Meanwhile::AsFound,
+            Lookup::Found(stored) | Lookup::Marked(stored, _) => match self.seek.found {
+                Some(found) if !differ(found, stored.request_time) => Meanwhile::AsFound,
+                _ => Meanwhile::Elsewhere,
             },
-            Ok(Lookup::OtherVariants(nominated)) => {
+            Lookup::OtherVariants(nominated) => {
                 let known = mem::replace(&mut self.seek.variant, selector.variant(&nominated));
                 match self.seek.variant == known {
-                    true => Stored::AsFound,
-                    false => Stored::Reselects,
+                    true => Meanwhile::AsFound,
+                    false => Meanwhile::Reselects,
                 }
             }
-            Ok(Lookup::Nothing) | Err(_) => Stored::AsFound,
-        }
+        })
     }
 }
 
 /// What is stored by the time that a fill may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stored {
-    /// What the request found.
+enum Meanwhile {
+    /// What the request found, or less.
     AsFound,
     /// Another response, which may be what it wants.
     Elsewhere,
