@@ -24,6 +24,7 @@ test: redis-server
 # SIDECACHE_SEED repeats a run.
 consistency: redis-server
 	SIDECACHE_SCALE=full cargo test --locked -p sidecache --test fleet -- --nocapture consistency::
+	cargo test --locked -p sidecache --features sabotage --test fleet -- --nocapture without_a_guard
 
 # Three sidecars: one fetch for an expiry, how soon a purge is seen, and what it costs. Minutes.
 fleet: redis-server

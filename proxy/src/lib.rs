@@ -57,6 +57,7 @@ pub mod reload;
 pub mod respond;
 pub mod routes;
 pub mod run;
+pub mod sabotage;
 pub mod server;
 pub mod siblings;
 pub mod spool;

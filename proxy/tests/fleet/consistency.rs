@@ -62,12 +62,17 @@ const FULL: Size = Size {
     limit: Duration::from_secs(900),
 };
 
-async fn run(size: &Size, on_outage: &str, seed: u64) -> History {
+async fn run(
+    size: &Size,
+    environment: Vec<(&'static str, &'static str)>,
+    on_outage: &str,
+    seed: u64,
+) -> History {
     let mut random = Random::new(seed);
     let catalogue = Catalogue::new();
     let origin = catalogue.open(seed).await;
     let upstream = format!("upstream: http://{}\n{ROUTES}", origin.address);
-    let fleet = Fleet::start(on_outage, |_| upstream.clone()).await;
+    let fleet = Fleet::start_in(environment, on_outage, |_| upstream.clone()).await;
     let (watch, progress) = (Watch::start(), Arc::<Progress>::default());
 
     let mut readers = JoinSet::new();
@@ -103,7 +108,7 @@ async fn holds(on_outage: &str, promise: Promise) {
     let size = Scale::asked_for().pick(SHORT, FULL);
     let seed = Random::seed();
     println!("on_outage: {on_outage}, SIDECACHE_SEED={seed}");
-    let history = run(&size, on_outage, seed).await;
+    let history = run(&size, Vec::new(), on_outage, seed).await;
     let verdict = Verdict::of(&history, promise);
     println!("{verdict}");
     let shortcomings = verdict.shortcomings(&size.demands);
@@ -116,5 +121,30 @@ async fn a_promised_purge_is_obeyed_whatever_happens() {
     holds(BYPASS, Promise::Always).await;
     if Scale::asked_for() == Scale::Full {
         holds(SERVE, Promise::UnlessCutOff).await;
+    }
+}
+
+/// Rounds in which what is left out has to show.
+#[cfg(feature = "sabotage")]
+const ROUNDS: usize = 12;
+
+/// Each of the guards is needed: without it, this check fails.
+#[cfg(feature = "sabotage")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_guard_the_promise_is_broken() {
+    use sidecache::sabotage::{Omission, VARIABLE};
+
+    for omission in Omission::ALL {
+        let mut broken = 0;
+        for round in 1..=ROUNDS {
+            let history = run(&SHORT, vec![(VARIABLE, omission.name())], BYPASS, Random::seed()).await;
+            let verdict = Verdict::of(&history, Promise::Always);
+            broken = verdict.violations.len();
+            println!("without the {}: {broken} violations in round {round}", omission.name());
+            if broken > 0 {
+                break;
+            }
+        }
+        assert!(broken > 0, "nothing shows that the {} is needed", omission.name());
     }
 }

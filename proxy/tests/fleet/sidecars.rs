@@ -41,6 +41,8 @@ pub(crate) type Whereabouts = watch::Receiver<Option<Place>>;
 pub(crate) struct Fleet {
     redis: Mutex<RedisServer>,
     members: Vec<Member>,
+    /// In the environment of each process.
+    environment: Vec<(&'static str, &'static str)>,
 }
 
 /// One sidecar.
@@ -54,6 +56,15 @@ struct Member {
 impl Fleet {
     /// Starts it; each sidecar has these lines in its file beside those for the store.
     pub(crate) async fn start(on_outage: &str, rest: impl Fn(Sidecar) -> String) -> Self {
+        Self::start_in(Vec::new(), on_outage, rest).await
+    }
+
+    /// The same with these in the environment of each.
+    pub(crate) async fn start_in(
+        environment: Vec<(&'static str, &'static str)>,
+        on_outage: &str,
+        rest: impl Fn(Sidecar) -> String,
+    ) -> Self {
         let redis = block_in_place(RedisServer::start);
         let mut members = Vec::new();
         for sidecar in 0..SIDECARS {
@@ -64,7 +75,7 @@ impl Fleet {
             let (place, process) = (watch::Sender::new(None), Mutex::default());
             members.push(Member { relay, file, place, process });
         }
-        let fleet = Self { redis: Mutex::new(redis), members };
+        let fleet = Self { redis: Mutex::new(redis), members, environment };
         for sidecar in 0..SIDECARS {
             fleet.start_sidecar(sidecar).await;
         }
@@ -104,7 +115,7 @@ impl Fleet {
     /// Starts a process in this role.
     pub(crate) async fn start_sidecar(&self, sidecar: Sidecar) {
         let member = &self.members[sidecar];
-        let spawned = Spawned::start(&member.file).await;
+        let spawned = Spawned::start_in(&member.file, &self.environment).await;
         let place = Place { data: spawned.address, admin: spawned.file().with_file_name("admin.sock") };
         *member.process() = Some(spawned);
         member.place.send_replace(Some(place));

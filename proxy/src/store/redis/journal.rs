@@ -29,6 +29,7 @@ use crate::{
     clock::Clock,
     epoch::{Epoch, Mode},
     purges::Purges,
+    sabotage::Omission,
     store::{StoreError, Wait},
     tags::Tag,
 };
@@ -209,7 +210,10 @@ impl Act {
         let digits = |epoch: Epoch| format!("{:016x}", epoch.number());
         match self {
             Self::Purge { hash, name, mode } => {
-                let leases = layout::leases(prefix, *hash);
+                let leases = match Omission::LeaseBreak.is_made() {
+                    true => layout::leases(prefix, 0),
+                    false => layout::leases(prefix, *hash),
+                };
                 let announcement = announced(*hash, Kind::Resource, *mode);
                 let marked = if *mode == Mode::Soft { digits(epoch) } else { String::new() };
                 let mut script = eval(include_str!("purge.lua"), &[name, &leases, &announcement]);

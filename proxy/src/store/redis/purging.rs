@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     epoch::Epoch,
+    sabotage::Omission,
     store::{Purge, Purged, StoreError, Wait},
     tags::Tag,
 };
@@ -45,6 +46,7 @@ impl Inner {
         let epoch = self.journal.enter(acts, wait, limit).await?;
         let applied = match wait {
             Wait::ForStore => 1,
+            Wait::ForFleet if Omission::Acknowledgement.is_made() => 1,
             Wait::ForFleet => self.applied_by_all(epoch, count).await?,
         };
         Ok(Purged { epoch, applied })

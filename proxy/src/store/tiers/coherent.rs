@@ -18,6 +18,7 @@ use crate::{
     epoch::Epoch,
     key::ResourceKey,
     purges::Purges,
+    sabotage::Omission,
     store::{
         memory::MemoryStore,
         redis::{Announcement, Heard, Kind},
@@ -95,7 +96,8 @@ impl Coherent {
         since: Duration,
         may: impl FnOnce() -> bool,
     ) -> bool {
-        let unchanged = || self.mark(hash) == mark && may();
+        let unguarded = Omission::InsertionGuard.is_made();
+        let unchanged = || unguarded || self.mark(hash) == mark && may();
         let outcome = self.memory.insert(key, hash, stored, since, unchanged);
         match outcome {
             Ok(true) => self.counters.inserted.fetch_add(1, Ordering::Relaxed),
