@@ -659,3 +659,24 @@ async fn what_is_larger_than_we_write_is_not_served() {
     assert_eq!(store.stats().corrupt, 1);
     eventually("it is deleted", async || server.keys().is_empty()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_evicts_nothing_is_not_filled_to_the_brim() {
+    let (server, store, key) = with_one_entry().await;
+    let used = |server: &RedisServer| {
+        let info: String = redis::from_redis_value(server.command(&["INFO", "memory"])).unwrap();
+        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().to_owned();
+        used.parse::<u64>().unwrap()
+    };
+    // Room for half a megabyte beyond what there is, which is less than a tenth of it all.
+    server.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    server.command(&["SET", "somebody-else", &"x".repeat(16 << 20)]);
+    server.command(&["CONFIG", "SET", "maxmemory", &(used(&server) + (1 << 19)).to_string()]);
+    eventually("it is nearly full", async || !store.takes_writes()).await;
+    let refused = commit(&store, &resource("/more")).await;
+    assert!(matches!(&refused, Err(StoreError::Refused(why)) if why.contains("nearly full")), "{refused:?}");
+    assert!(is_hit(&store, &key).await);
+    server.command(&["SET", "somebody-else", "goes on"]);
+    eventually("there is room again", async || store.takes_writes()).await;
+    commit(&store, &resource("/more")).await.unwrap();
+}

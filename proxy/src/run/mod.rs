@@ -165,7 +165,8 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
     let reloading = Reloading { app: Arc::clone(&app), metrics, status, config, started };
     tokio::spawn(async move { reloading.run(reloader, &file).await });
     let (drained, deadline) =
-        serving::serve(server, app, telemetry, &phase, &mut child, &mut signals).await?;
+        serving::serve(server, Arc::clone(&app), telemetry, &phase, &mut child, &mut signals).await?;
+    app.store.depart().await;
     Ok(child.finish(drained, deadline, &mut signals).await)
 }
 

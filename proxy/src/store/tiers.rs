@@ -43,6 +43,13 @@ impl Tiers {
         }
     }
 
+    /// This process ends: others need not wait for it.
+    pub async fn depart(&self) {
+        if let Self::Redis(fleet) = self {
+            fleet.depart().await;
+        }
+    }
+
     /// Whether one more fetch for a miss may begin. Only an outage of Redis that is to be shed refuses it.
     #[must_use]
     pub fn leave_to_fetch(&self) -> Leave {

@@ -9,6 +9,7 @@ mod support;
 mod coherence;
 mod outage;
 mod relay;
+mod roll;
 mod untracked;
 
 use std::{sync::Arc, time::Duration};

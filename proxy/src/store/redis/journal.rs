@@ -84,7 +84,7 @@ impl Journal {
         wait: Wait,
         limit: Duration,
     ) -> Result<Epoch, StoreError> {
-        let entries = self.shared.noted.note(acts, self.shared.link.now());
+        let entries = self.shared.noted.note(acts);
         self.shared.send(&entries, wait, limit).await
     }
 
@@ -274,9 +274,10 @@ impl Noted {
         Self { purges, entries: Mutex::new(latest), any: AtomicBool::new(false) }
     }
 
-    /// Notes them, by Redis' time `now`. What they make obsolete is so here from now on.
-    fn note(&self, acts: Vec<Act>, now: SystemTime) -> Vec<Entry> {
-        let epoch = self.purges.next(now);
+    /// Notes them. What they make obsolete is so here from now on, in an epoch that is earlier than any
+    /// that Redis may give yet.
+    fn note(&self, acts: Vec<Act>) -> Vec<Entry> {
+        let epoch = self.purges.next(SystemTime::UNIX_EPOCH);
         acts.iter().for_each(|act| act.apply(&self.purges, epoch));
         let mut latest = self.lock();
         self.any.store(true, Ordering::Release);
@@ -366,8 +367,6 @@ impl Latest {
 mod tests {
     use super::*;
 
-    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
-
     fn purge(hash: usize, mode: Mode) -> Act {
         Act::Purge { hash: hash as u128, name: hash.to_string().into(), mode }
     }
@@ -375,8 +374,8 @@ mod tests {
     #[test]
     fn an_earlier_answer_does_not_acknowledge_a_later_purge() {
         let noted = Noted::new(Arc::default());
-        let earlier = noted.note(vec![purge(1, Mode::Hard), purge(2, Mode::Hard)], NOW);
-        let later = noted.note(vec![purge(1, Mode::Hard)], NOW);
+        let earlier = noted.note(vec![purge(1, Mode::Hard), purge(2, Mode::Hard)]);
+        let later = noted.note(vec![purge(1, Mode::Hard)]);
         noted.acknowledged(&earlier, Epoch::FIRST);
         assert!(noted.holds(1) && !noted.holds(2));
         noted.acknowledged(&later, Epoch::FIRST);
@@ -386,7 +385,7 @@ mod tests {
     #[test]
     fn what_redis_may_have_lost_is_noted_again() {
         let noted = Noted::new(Arc::default());
-        let sent = noted.note(vec![purge(1, Mode::Hard)], NOW);
+        let sent = noted.note(vec![purge(1, Mode::Hard)]);
         noted.acknowledged(&sent, Epoch::FIRST);
         assert!(!noted.holds(1));
         noted.note_again();
@@ -401,7 +400,7 @@ mod tests {
             [(purge(1, Mode::Hard), purge(1, Mode::Soft)), (purge(1, Mode::Soft), purge(1, Mode::Hard))]
         {
             let noted = Noted::new(Arc::default());
-            noted.note(vec![earlier, later], NOW);
+            noted.note(vec![earlier, later]);
             let all = noted.all();
             assert!(matches!(all[0].act, Act::Purge { mode: Mode::Hard, .. }), "{all:?}");
         }
@@ -411,12 +410,12 @@ mod tests {
     fn with_one_too_many_everything_is_purged() {
         let purges = Arc::new(Purges::default());
         let noted = Noted::new(Arc::clone(&purges));
-        noted.note((0..MOST).map(|n| purge(n, Mode::Hard)).collect(), NOW);
+        noted.note((0..MOST).map(|n| purge(n, Mode::Hard)).collect());
         let before = purges.epoch();
-        noted.note(vec![purge(0, Mode::Hard)], NOW);
+        noted.note(vec![purge(0, Mode::Hard)]);
         assert_eq!(purges.judge(&[], before), crate::purges::Standing::Valid);
         let before = purges.epoch();
-        noted.note(vec![purge(MOST, Mode::Hard)], NOW);
+        noted.note(vec![purge(MOST, Mode::Hard)]);
         assert_eq!(purges.judge(&[], before), crate::purges::Standing::Purged);
         assert!(noted.holds(MOST as u128) && noted.all().len() == 2);
     }
@@ -425,7 +424,7 @@ mod tests {
     fn only_so_many_are_remembered() {
         let noted = Noted::new(Arc::default());
         for n in 0..2 * RECENT.0 {
-            let sent = noted.note(vec![purge(n, Mode::Hard)], NOW);
+            let sent = noted.note(vec![purge(n, Mode::Hard)]);
             noted.acknowledged(&sent, Epoch::FIRST);
         }
         noted.note_again();

@@ -1,7 +1,6 @@
 //! Who belongs to the fleet, for those who wait until all have heard of a purge.
 //!
-//! `prefix:v1:m` is a hash: a field for each sidecar, whose value is for how many milliseconds after
-//! the last renewal it may serve what it has not heard to be obsolete.
+//! `prefix:v1:m` is a hash: a field for each sidecar, which it writes with each renewal. See [`Renewal`].
 
 use std::{
     fmt,
@@ -32,15 +31,47 @@ impl Member {
         Self(half() << 64 | half())
     }
 
-    /// Renews the membership, which holds for `bound`, and asks for the last epoch; see [`read`].
-    pub(super) fn renewal(self, prefix: &str, bound: Duration) -> Pipeline {
+    /// Renews the membership, and asks for the last epoch; see [`read`].
+    pub(super) fn renewal(self, prefix: &str, renewal: Renewal) -> Pipeline {
         let mut commands = redis::pipe();
         commands.cmd("EVAL").arg(WRITE).arg(1).arg(layout::members(prefix)).arg(self.to_string());
-        commands.arg(u64::try_from(bound.as_millis()).unwrap_or(u64::MAX));
+        commands.arg(renewal.to_string());
         commands.arg(u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX));
         commands.cmd("GET").arg(layout::epoch(prefix));
         commands.ignore_errors();
         commands
+    }
+}
+
+/// What a member says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Renewal {
+    /// For how long after it the member may serve what it has not heard to be obsolete.
+    pub(super) bound: Duration,
+    /// Which renewal it is: one that stays the same is a member that has fallen silent.
+    pub(super) count: u64,
+    /// What Redis calls the connection on which it is told of changes, if it may know that.
+    pub(super) client: Option<u64>,
+}
+
+impl Renewal {
+    /// Reads what is written so; nothing for anything else.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let bound = Duration::from_millis(words.next()?.parse().ok()?);
+        let (count, client) = (words.next()?.parse().ok()?, words.next()?);
+        let client = (client != "-").then(|| client.parse()).transpose().ok()?;
+        words.next().is_none().then_some(Self { bound, count, client })
+    }
+}
+
+impl fmt::Display for Renewal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ", self.bound.as_millis(), self.count)?;
+        match self.client {
+            Some(client) => write!(f, "{client}"),
+            None => f.write_str("-"),
+        }
     }
 }
 
@@ -62,4 +93,24 @@ pub(super) fn read(answer: Answer) -> RedisResult<Option<Epoch>> {
     let mut answers = answer.into_iter();
     let renewed = answers.next().unwrap_or_else(|| Err((ErrorKind::Parse, "no answer to a renewal").into()));
     renewed.map(|_| Epoch::from_number(from_redis_value(answers.next()?.ok()?).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_a_member_writes_is_read(millis: u64, count: u64, client: Option<u64>) {
+            let renewal = Renewal { bound: Duration::from_millis(millis), count, client };
+            prop_assert_eq!(Renewal::read(&renewal.to_string()), Some(renewal));
+        }
+
+        #[test]
+        fn reading_never_fails_hard(text in "[0-9 -]{0,20}|.{0,20}") {
+            let _ = Renewal::read(&text);
+        }
+    }
 }

@@ -15,9 +15,10 @@
 //! | `records` | what has been purged by tag |
 //! | `lease`, `claim.lua`, `renew.lua`, `release.lua` | who may write |
 //! | `wakes` | who waits for a change |
+//! | `manners` | how much of a Redis that is shared we take |
 //! | `counters` | what came of it |
 //! | `tracking`, `pushes`, `heard` | hearing of what changes; `trust` is for how long that may be believed |
-//! | `membership`, `announcement` | what the fleet tells itself |
+//! | `membership`, `roll`, `announcement` | what the fleet tells itself |
 //!
 //! The least that a Redis user must be allowed, for a prefix `app`: `~app:* +hello +time +hmget +get +pttl`
 //! to read, `+eval +evalsha +script|load +type +hkeys +hlen +hget +hset +hdel +pexpire +unlink +set +hgetall
@@ -34,12 +35,14 @@ mod layout;
 mod lease;
 mod link;
 mod lookup;
+mod manners;
 mod membership;
 mod nominations;
 mod probe;
 mod purging;
 mod pushes;
 mod records;
+mod roll;
 mod settings;
 mod tagged;
 mod tracking;
@@ -75,6 +78,7 @@ use self::{
     journal::Journal,
     lease::Leases,
     link::{Link, Role},
+    manners::Manners,
     nominations::Nominations,
     records::Records,
     trust::Trust,
@@ -103,6 +107,7 @@ struct Inner {
     /// For how long what was heard may be believed.
     trust: Trust,
     echoes: Echoes,
+    manners: Manners,
     leases: Arc<Leases>,
     nominations: Nominations,
     purges: Arc<Purges>,
@@ -131,7 +136,7 @@ impl RedisStore {
     pub fn start(settings: Settings, clock: Clock) -> Self {
         install_crypto_provider();
         let purges = Arc::<Purges>::default();
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             reads: Link::start(Role::Reads, settings.clone(), clock.clone()),
             writes: Link::start(Role::Writes, settings.clone(), clock.clone()),
             journal: Journal::start(&settings, clock.clone(), Arc::clone(&purges)),
@@ -139,6 +144,7 @@ impl RedisStore {
             member: Member::new(),
             trust: Trust::new(clock.clone()),
             echoes: Echoes::default(),
+            manners: Manners::default(),
             leases: Leases::start(&settings, clock),
             settings,
             nominations: Nominations::new(),
@@ -148,7 +154,9 @@ impl RedisStore {
             discard_script: Script::new(include_str!("discard.lua")),
             room: Semaphore::new(write::ROOM),
             write_lines: Mutex::new(Throttle::new()),
-        }))
+        });
+        tokio::spawn(manners::watch(Arc::downgrade(&inner)));
+        Self(inner)
     }
 
     /// Whether look-ups are served. That writes are refused does not show here, but in the log and
@@ -232,7 +240,10 @@ impl RedisStore {
     #[must_use]
     pub fn takes_writes(&self) -> bool {
         let inner = &self.0;
-        inner.writes.is_ready() && inner.journal.link().is_ready() && inner.leases.is_ready()
+        !inner.manners.hold_back()
+            && inner.writes.is_ready()
+            && inner.journal.link().is_ready()
+            && inner.leases.is_ready()
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     heard::Heard,
     journal::{Act, eval},
     layout::{self, Place},
+    membership::Renewal,
 };
 use crate::{
     epoch::Epoch,
@@ -29,12 +30,6 @@ const MARGIN: Duration = Duration::from_millis(100);
 const LONGEST_TRUST: Duration = Duration::from_secs(60);
 /// Milliseconds to keep acknowledgements.
 const ACKNOWLEDGED: u64 = 70_000;
-/// Members that are read.
-const MEMBERS: usize = 10_000;
-
-/// A process that shares this Redis, and for how long it trusts its memory without a word from Redis.
-type Members = HashMap<String, Duration>;
-
 impl Inner {
     pub(super) async fn purge(&self, purge: &Purge, wait: Wait) -> Result<Purged, StoreError> {
         let acts = self.acts(purge);
@@ -66,7 +61,7 @@ impl Inner {
     /// hears of a purge before of any later answer to what lets it trust it. How many have applied them.
     async fn applied_by_all(&self, epoch: Epoch, count: usize) -> Result<usize, StoreError> {
         let since = Instant::now();
-        let mut missing = self.members().await?;
+        let mut missing = self.roll().await?;
         missing.remove(&self.member.to_string());
         let (mut applied, mut pause) = (1, PAUSES.0);
         loop {
@@ -79,24 +74,14 @@ impl Inner {
                 // They lapse all the same.
                 Err(error) => tracing::debug!(%error, "cannot see who has applied a purge"),
             }
-            let lapsed = |trust: &Duration| since.elapsed() > trust.saturating_add(MARGIN);
-            if missing.values().all(lapsed) {
-                self.forget(missing).await;
+            if missing.values().all(|written| since.elapsed() > trust(written).saturating_add(MARGIN)) {
+                // Those who have gone without a word are not waited for again.
+                self.dismiss_silent(&missing, &missing).await;
                 return Ok(applied);
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
-    }
-
-    async fn members(&self) -> Result<Members, StoreError> {
-        let name = layout::members(&self.settings.prefix);
-        let read = async |mut connection: MultiplexedConnection| {
-            cmd("HGETALL").arg(&name).query_async::<Vec<(String, u64)>>(&mut connection).await
-        };
-        let members = self.journal.link().run(LIMIT, read).await?;
-        let bound = |millis| Duration::from_millis(millis).min(LONGEST_TRUST);
-        Ok(members.into_iter().take(MEMBERS).map(|(member, millis)| (member, bound(millis))).collect())
     }
 
     async fn acknowledged(&self, epoch: Epoch) -> Result<HashMap<String, usize>, StoreError> {
@@ -105,22 +90,6 @@ impl Inner {
             cmd("HGETALL").arg(&name).query_async::<HashMap<String, usize>>(&mut connection).await
         };
         self.journal.link().run(LIMIT, read).await
-    }
-
-    /// Those who have gone without a word are not waited for again. One that comes back says so.
-    async fn forget(&self, lapsed: Members) {
-        if lapsed.is_empty() {
-            return;
-        }
-        let members: Vec<_> = lapsed.into_keys().collect();
-        tracing::info!(members = %members.join(" "), "did not acknowledge a purge: gone, or cut off from Redis");
-        let name = layout::members(&self.settings.prefix);
-        let forget = async |mut connection: MultiplexedConnection| {
-            cmd("HDEL").arg(&name).arg(&members).query_async::<()>(&mut connection).await
-        };
-        if let Err(error) = self.journal.link().run(LIMIT, forget).await {
-            tracing::debug!(%error, "members that have gone were not forgotten");
-        }
     }
 
     /// Tells the one who waits for it that a purge is applied here.
@@ -134,6 +103,11 @@ impl Inner {
             tracing::debug!(%error, "a purge was not acknowledged");
         }
     }
+}
+
+/// For how long a member trusts its memory without a word from Redis.
+fn trust(written: &str) -> Duration {
+    Renewal::read(written).map_or(LONGEST_TRUST, |renewal| renewal.bound.min(LONGEST_TRUST))
 }
 
 /// What is heard of the fleet acts here once memory has obeyed it, and is acknowledged then.

@@ -7,17 +7,19 @@
 //! Where there is no such connection to be had (no RESP3, a proxy between, an ACL), the membership is
 //! renewed on the connection for writes, and says for how long entries are served at most.
 
+mod why;
+
 use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use redis::{
-    AsyncConnectionConfig, ErrorKind, PushInfo, RedisError, RedisResult, ServerErrorKind,
+    AsyncConnectionConfig, Pipeline, PushInfo, RedisResult,
     aio::{MultiplexedConnection, SendError},
 };
 use tokio::{
@@ -26,14 +28,16 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
+use self::why::{Why, is_denial, is_forbidden};
 use super::{
     Inner, RedisStore,
-    condition::{Failure, Throttle},
+    condition::Throttle,
     heard::Heard,
     layout,
     link::{jittered, speaks_no_resp3},
-    membership::{self, Answer, Member},
+    membership::{self, Answer, Member, Renewal},
     pushes::{Ear, Pushes, Told},
+    roll,
     trust::{Session, Trust},
 };
 use crate::clock::Clock;
@@ -54,6 +58,7 @@ const RETRY: u32 = 20;
 pub struct Tracking {
     state: Arc<State>,
     supervisor: AbortHandle,
+    watch: AbortHandle,
 }
 
 /// How the tracking connection fares.
@@ -75,6 +80,8 @@ pub enum Condition {
 
 struct State {
     store: Arc<Inner>,
+    /// How often the membership was renewed.
+    renewals: AtomicU64,
     /// The membership of a sidecar that is not told of changes.
     untracked: Trust,
     /// For how long that serves an entry.
@@ -85,23 +92,17 @@ struct State {
     condition: Mutex<(Condition, Throttle)>,
 }
 
-/// Why a connection is of no use.
-enum Why {
-    /// It may be better next time.
-    Lost(Failure),
-    /// Redis does not want to be tracked.
-    Denied(Failure),
-}
-
 /// A connection, and whether it is gone.
 struct Connection {
     commands: MultiplexedConnection,
+    /// What Redis calls it.
+    client: Option<u64>,
     gone: Arc<AtomicBool>,
 }
 
 impl Drop for Tracking {
     fn drop(&mut self) {
-        self.supervisor.abort();
+        self.end();
     }
 }
 
@@ -116,6 +117,7 @@ impl Tracking {
         let down = Condition::Down { reason: "not connected yet".to_owned() };
         let state = Arc::new(State {
             store: Arc::clone(&store.0),
+            renewals: AtomicU64::new(0),
             untracked: Trust::new(clock),
             max_age,
             ear: Ear::new(&store.0.settings.prefix, heard),
@@ -123,7 +125,23 @@ impl Tracking {
             condition: Mutex::new((down, Throttle::new())),
         });
         let supervisor = tokio::spawn(Arc::clone(&state).supervise()).abort_handle();
-        Self { state, supervisor }
+        let watch = tokio::spawn(roll::watch(Arc::downgrade(&state.store))).abort_handle();
+        Self { state, supervisor, watch }
+    }
+
+    /// Leaves the fleet: memory is not believed any more, and no purge waits for this sidecar.
+    pub async fn leave(&self) {
+        self.end();
+        if let Err(error) = self.state.store.leave().await {
+            tracing::debug!(%error, "Redis was not told that this sidecar ends");
+        }
+    }
+
+    fn end(&self) {
+        self.supervisor.abort();
+        self.watch.abort();
+        self.state.store.trust.end();
+        self.state.untracked.end();
     }
 
     /// The session, while what was heard in it may be believed. To be asked on each use.
@@ -167,26 +185,6 @@ impl Tracking {
     pub fn pushes(&self) -> Pushes {
         self.state.ear.pushes(self.state.store.trust.sessions())
     }
-}
-
-impl Why {
-    fn lost(error: &RedisError) -> Self {
-        Self::Lost(error.into())
-    }
-
-    fn denied(error: &RedisError) -> Self {
-        Self::Denied(error.into())
-    }
-}
-
-/// Whether Redis says that the user may not.
-fn is_forbidden(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
-}
-
-/// Whether it says that it cannot, or will not: so it will the next time.
-fn is_denial(error: &RedisError) -> bool {
-    is_forbidden(error) || matches!(error.code(), Some("ERR" | "NOPROTO"))
 }
 
 impl fmt::Debug for State {
@@ -252,9 +250,18 @@ impl State {
         });
         let tracked: RedisResult<()> = track.query_async(&mut connection.commands).await;
         tracked.map_err(|error| if is_denial(&error) { Why::denied(&error) } else { Why::lost(&error) })?;
+        connection.client = self.introduce(&mut connection.commands).await.ok();
         let sent = self.store.trust.now();
         self.renew(&mut connection).await?;
         Ok((connection, sent))
+    }
+
+    /// Names the connection, so that others can close it should this process freeze; and asks what Redis
+    /// calls it. Not all users may.
+    async fn introduce(&self, connection: &mut MultiplexedConnection) -> RedisResult<u64> {
+        let name = roll::connection_name(&self.store.member.to_string());
+        redis::cmd("CLIENT").arg("SETNAME").arg(name).query_async::<()>(connection).await?;
+        redis::cmd("CLIENT").arg("ID").query_async(connection).await
     }
 
     async fn connect(self: &Arc<Self>) -> Result<Connection, Why> {
@@ -277,7 +284,7 @@ impl State {
             });
         let client = &self.store.settings.client;
         match client.get_multiplexed_async_connection_with_config(&config).await {
-            Ok(commands) => Ok(Connection { commands, gone }),
+            Ok(commands) => Ok(Connection { commands, client: None, gone }),
             Err(error) if speaks_no_resp3(&error) => Err(Why::denied(&error)),
             Err(error) => Err(Why::lost(&error)),
         }
@@ -306,7 +313,7 @@ impl State {
     }
 
     async fn renew(&self, connection: &mut Connection) -> Result<(), Why> {
-        let renewal = self.store.member.renewal(&self.store.settings.prefix, super::BOUND);
+        let renewal = self.renewal(super::BOUND, connection.client);
         let answer: RedisResult<Answer> = renewal.query_async(&mut connection.commands).await;
         match answer.and_then(membership::read) {
             Ok(epoch) => {
@@ -316,6 +323,11 @@ impl State {
             Err(error) if is_forbidden(&error) => Err(Why::denied(&error)),
             Err(error) => Err(Why::lost(&error)),
         }
+    }
+
+    fn renewal(&self, bound: Duration, client: Option<u64>) -> Pipeline {
+        let count = self.renewals.fetch_add(1, Ordering::Relaxed);
+        self.store.member.renewal(&self.store.settings.prefix, Renewal { bound, count, client })
     }
 
     /// Renews the membership without being told of changes, for a while.
@@ -330,7 +342,7 @@ impl State {
     }
 
     async fn renew_untracked(&self) {
-        let renewal = self.store.member.renewal(&self.store.settings.prefix, self.max_age);
+        let renewal = self.renewal(self.max_age, None);
         let sent = self.untracked.now();
         let writes = &self.store.writes;
         // What Redis refuses of it is no failure of the connection: others write over it too.

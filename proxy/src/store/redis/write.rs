@@ -42,6 +42,9 @@ impl Inner {
         if entry.footprint() > MAX_ENTRY || !nominated.fits() {
             return Err(StoreError::TooLarge);
         }
+        if self.manners.hold_back() {
+            return Err(StoreError::Refused("Redis is nearly full, and evicts nothing".to_owned()));
+        }
         if !self.writes.is_ready() {
             return Err(StoreError::Unavailable);
         }

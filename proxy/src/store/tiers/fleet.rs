@@ -99,6 +99,11 @@ impl Fleet {
         Self { redis, tier, tracking, settings, fetches }
     }
 
+    /// Leaves the fleet, at the end of this process.
+    pub async fn depart(&self) {
+        self.tracking.leave().await;
+    }
+
     /// The Redis tier.
     #[must_use]
     pub fn redis(&self) -> &RedisStore {

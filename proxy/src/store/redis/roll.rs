@@ -1,0 +1,114 @@
+//! The roll of the fleet's members, and those who have fallen silent.
+//!
+//! A member that is frozen still has its tracking connection, on which Redis piles up what it would
+//! tell: without a limit, for a client of that kind has none. So whoever has not renewed its membership
+//! for a while is struck off, and its connection closed. Should it come back, it connects anew.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use redis::{RedisResult, aio::MultiplexedConnection, cmd};
+use tokio::time::sleep;
+
+use super::{Inner, journal::eval, layout, link::jittered, membership::Renewal};
+use crate::store::StoreError;
+
+/// For each question.
+const LIMIT: Duration = Duration::from_secs(1);
+/// Between two looks: each member looks twice in twice this time, at least.
+const LOOK: Duration = Duration::from_secs(10);
+/// Members that are read.
+const MOST: usize = 10_000;
+
+/// The members, by what each wrote last.
+pub(super) type Roll = HashMap<String, String>;
+
+/// Looks now and then who has fallen silent, for as long as the store lives.
+pub(super) async fn watch(store: Weak<Inner>) {
+    let mut before = Roll::new();
+    loop {
+        sleep(jittered(LOOK)).await;
+        let Some(store) = store.upgrade() else { return };
+        match store.roll().await {
+            Ok(now) => {
+                store.dismiss_silent(&before, &now).await;
+                before = now;
+            }
+            Err(error) => tracing::debug!(%error, "the members could not be read"),
+        }
+    }
+}
+
+/// What a member calls its tracking connection.
+pub(super) fn connection_name(member: &str) -> String {
+    format!("sidecache-{member}")
+}
+
+/// Closes a member's connection: that of its name, since a Redis that has begun anew counts anew.
+async fn close(mut connection: MultiplexedConnection, member: &str, client: u64) -> RedisResult<()> {
+    let mut list = cmd("CLIENT");
+    list.arg("LIST").arg("ID").arg(client);
+    let line: String = list.query_async(&mut connection).await?;
+    let name = format!("name={}", connection_name(member));
+    if line.split_ascii_whitespace().any(|word| word == name) {
+        let mut kill = cmd("CLIENT");
+        kill.arg("KILL").arg("ID").arg(client).query_async::<u64>(&mut connection).await?;
+    }
+    Ok(())
+}
+
+impl Inner {
+    /// All members.
+    pub(super) async fn roll(&self) -> Result<Roll, StoreError> {
+        let name = layout::members(&self.settings.prefix);
+        let read = async |mut connection: MultiplexedConnection| {
+            cmd("HGETALL").arg(&name).query_async::<Vec<(String, String)>>(&mut connection).await
+        };
+        Ok(self.journal.link().run(LIMIT, read).await?.into_iter().take(MOST).collect())
+    }
+
+    /// Strikes off those who have not renewed since, and closes their connections.
+    pub(super) async fn dismiss_silent(&self, before: &Roll, now: &Roll) {
+        for (member, written) in now {
+            if before.get(member) == Some(written)
+                && *member != self.member.to_string()
+                && let Err(error) = self.dismiss(member, written).await
+            {
+                tracing::debug!(%error, "a silent member was not dismissed");
+            }
+        }
+    }
+
+    /// Strikes a member off, if that is still what it wrote last, and closes its connection.
+    pub(super) async fn dismiss(&self, member: &str, written: &str) -> Result<(), StoreError> {
+        let name = layout::members(&self.settings.prefix);
+        let strike = async |mut connection: MultiplexedConnection| {
+            let mut script = eval(include_str!("dismiss.lua"), &[&name]);
+            script.arg(member).arg(written).query_async::<u64>(&mut connection).await
+        };
+        if self.journal.link().run(LIMIT, strike).await? == 0 {
+            return Ok(());
+        }
+        tracing::info!(member, "a sidecar has left the fleet without a word, or is cut off from Redis");
+        let Some(client) = Renewal::read(written).and_then(|renewal| renewal.client) else { return Ok(()) };
+        let close = async |connection| Ok(close(connection, member, client).await);
+        match self.journal.link().run(LIMIT, close).await? {
+            Ok(()) => {}
+            // Not all users may.
+            Err(error) => tracing::debug!(%error, "the connection of a silent member was not closed"),
+        }
+        Ok(())
+    }
+
+    /// This member leaves: nobody waits for it any more.
+    pub(super) async fn leave(self: &Arc<Self>) -> Result<(), StoreError> {
+        let (name, member) = (layout::members(&self.settings.prefix), self.member.to_string());
+        let leave = async |mut connection: MultiplexedConnection| {
+            cmd("HDEL").arg(&name).arg(&member).query_async::<()>(&mut connection).await
+        };
+        self.journal.link().run(self.settings.budget, leave).await
+    }
+}
