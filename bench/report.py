@@ -5,12 +5,15 @@ from pathlib import Path
 
 import hit
 import origin
+import redis_tier as redis
 import servers
 import tools
 from classic import PATHS, ROUTES
 
 # The most that a hit may cost, in nginx's CPU for the same.
 CPU_GOALS = {"1k": 0.75, "4k": 0.75, "64k": 1.15}
+# The same for a hit that Redis answers, in that of nginx with its Lua client for Redis.
+REDIS_GOAL = 1.0
 # The least that a cached list serves, in requests of the uncached one.
 CACHED_GOAL = 20
 
@@ -43,6 +46,22 @@ def hits(results, logged):
     return "\n".join(rows)
 
 
+def redis_tier(results):
+    """The table of hits that Redis answers."""
+    rows = [
+        "| body | server | requests/s | CPU µs a request | sidecache ÷ it | added to a bare round trip |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for size in origin.SIZES:
+        for name in redis.NAMES:
+            sample = results.median(size, name)
+            ours = name == "sidecache"
+            ratio = "" if ours else "{:.2f} ({:.2f}–{:.2f})".format(*results.ratio(size))
+            added = f"{results.added(size):.0f} µs" if ours else ""
+            rows.append(f"| {_size(size)} | {name} | {sample.rate:,.0f} | {sample.cpu:.2f} | {ratio} | {added} |")
+    return "\n".join(rows)
+
+
 def classic(rows, seconds):
     table = [
         f"| path | route | `-n 100 -k` req/s | mean ms | `-c 50 -t {seconds} -k` req/s | mean ms | wrk, 50 connections, req/s |",
@@ -63,13 +82,17 @@ def instructions(first, second):
     return "\n".join(rows)
 
 
-def goals(quiet, rows):
+def goals(quiet, rows, shared):
     """Each figure that was promised, and whether it was reached."""
     table = ["| goal | measured | |", "|---|--:|---|"]
     for other in servers.NGINX:
         for size, most in CPU_GOALS.items():
             ratio, _, _ = quiet.ratio(size, other)
             table.append(_goal(f"CPU for a hit of {_size(size)}: at most {most} × {other}'s", ratio, ratio <= most))
+    for size in origin.SIZES:
+        ratio, _, _ = shared.ratio(size)
+        goal = f"CPU for a hit of {_size(size)} from Redis: at most {REDIS_GOAL} × that of nginx with Lua"
+        table.append(_goal(goal, ratio, ratio <= REDIS_GOAL))
     through = {row.path: row for row in rows if row.route == ROUTES[1]}
     uncached, cached = (through[path] for path in PATHS)
     for client, ratio in (("loadtest", cached.fifty[0] / uncached.fifty[0]), ("wrk", cached.wrk / uncached.wrk)):

@@ -142,10 +142,10 @@ http {{
 """)
     command = ["taskset", "-c", core, "nginx", "-p", folder, "-e", folder / "nginx.error", "-c", config]
     with running(command, port, folder / "nginx.output") as master:
-        yield Server(name, port, _worker(master.pid), log)
+        yield Server(name, port, worker(master.pid), log)
 
 
-def _worker(master):
+def worker(master):
     children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
     [worker] = [pid for pid in children if b"worker process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     return int(worker)

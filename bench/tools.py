@@ -19,16 +19,25 @@ PACKAGES = {
     "valgrind": "valgrind",
     "npm": "npm",
     "taskset": "util-linux",
+    "redis-server": "redis-server",
+    "redis-benchmark": "redis-tools",
 }
-SERVICES = {"nginx", "haproxy"}  # Debian starts these when it installs them
+# Of nginx, for its client for Redis.
+LUA = {
+    "/usr/lib/nginx/modules/ngx_http_lua_module.so": "libnginx-mod-http-lua",
+    "/usr/share/lua/5.1/resty/redis.lua": "lua-nginx-redis",
+}
+SERVICES = {"nginx", "haproxy", "redis-server"}  # Debian starts these when it installs them
 
 
 def need(*programs):
     """Installs what is missing, or says what to install."""
     missing = [program for program in programs if not shutil.which(program)]
-    if not missing:
+    files = [file for file in LUA if not Path(file).exists()]
+    if not missing and not files:
         return
-    packages = [PACKAGES[program] for program in missing]
+    packages = [PACKAGES[program] for program in missing] + [LUA[file] for file in files]
+    missing += files
     if not shutil.which("apt-get") or os.geteuid() != 0:
         sys.exit(f"missing: {', '.join(missing)} (on Debian: apt-get install {' '.join(packages)})")
     print(f"installing {' '.join(packages)}", flush=True)
