@@ -10,6 +10,8 @@
     reason = "a test may end here"
 )]
 
+mod support;
+
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use sidecache::{
@@ -18,6 +20,8 @@ use sidecache::{
     policy::rule::CacheRule,
     status::Outcome,
 };
+
+use crate::support::users::Rights;
 
 fn read(path: &str) -> String {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -193,6 +197,42 @@ fn the_metrics_named_exist() {
         let registered = name.trim_end_matches("_total");
         assert!(sources.contains(&format!("\"{registered}\"")), "{name}");
     }
+}
+
+/// What stands before the next quotation mark, in all places after this text.
+fn names(source: &str, before: &str, mark: char) -> BTreeSet<String> {
+    let rests = source.split(before).skip(1);
+    rests.map(|rest| rest.split(mark).next().unwrap().to_ascii_lowercase()).collect()
+}
+
+/// The commands that the Redis tier sends, and those of its scripts.
+fn commands_sent() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/redis");
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = entries.filter(|path| path.is_file()).collect();
+    assert!(files.len() > 20, "{files:?}");
+    let sources: String = files.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let mut commands = names(&sources, "cmd(\"", '"');
+    commands.extend(names(&sources, "redis.call('", '\''));
+    assert!(commands.remove("client") && sources.contains("arg(\"TRACKING\")"));
+    // The last three are the client library's: to connect, and for a script that is known by its hash.
+    commands.extend(set(["client|tracking", "hello", "evalsha", "script|load"]));
+    commands
+}
+
+#[test]
+fn a_redis_user_needs_what_is_listed_and_no_more() {
+    let words = |words: &[&str]| set(words.iter().map(|word| word.trim_start_matches('+')));
+    assert_eq!(words(Rights::documented().words()), commands_sent());
+    let reads = words(Rights::reading().words());
+    assert!(reads.is_subset(&commands_sent()), "{reads:?}");
+
+    let source = read("proxy/src/store/redis/mod.rs");
+    let paragraph = source.split("The least that a Redis user").nth(1).unwrap().split("\n\n").next().unwrap();
+    let listed = |text: &str| set(quoted(&text.replace("\n//!", "")).iter().flat_map(|list| list.split(' ')));
+    let told: BTreeSet<String> =
+        listed(paragraph).iter().filter_map(|word| word.strip_prefix('+')).map(str::to_owned).collect();
+    assert_eq!(told, commands_sent(), "in the source's own words");
 }
 
 #[test]

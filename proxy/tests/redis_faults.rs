@@ -27,6 +27,7 @@ use sidecache::{
 use support::{
     entries::{CLAIM, KEEP, TIERS, body, commit as commit_entry, entry, fleet, request, resource},
     redis::{NarrowLine, PATIENCE, RedisServer, eventually},
+    users::Rights,
 };
 
 /// What a look-up may take: the budget of 50 ms, and as much again thrice for a busy machine.
@@ -354,9 +355,7 @@ async fn a_password_set_while_it_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_may_only_read_gets_hits() {
     let (server, _writer, key) = with_one_entry().await;
-    server
-        .command(&["ACL", "SETUSER", "reader", "on", ">pw", "~test:*", "+hmget", "+get", "+pttl", "+hello"]);
-    let store = start(&server.url_as("reader", "pw"));
+    let store = start(&Rights::reading().granted(&server));
     is_up(&store).await;
     assert!(is_hit(&store, &key).await);
     let refused = commit(&store, &key).await;
@@ -368,11 +367,7 @@ async fn a_user_who_may_only_read_gets_hits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_least_that_is_documented_is_enough() {
     let server = RedisServer::start();
-    let mut create = "ACL SETUSER app on >pw ~test:* +hello +time +hmget +get +pttl".to_owned();
-    create.push_str(" +eval +evalsha +script|load +type +hkeys +hlen +hget +hset +hdel +pexpire +unlink");
-    create.push_str(" +set +hgetall +hincrby");
-    server.command(&create.split(' ').collect::<Vec<_>>());
-    let store = start(&server.url_as("app", "pw"));
+    let store = start(&Rights::documented().granted(&server));
     is_up(&store).await;
     let key = resource("/least");
     commit(&store, &key).await.unwrap();

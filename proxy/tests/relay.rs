@@ -8,7 +8,7 @@ use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 
 use support::{
     redis::{RedisServer, eventually},
-    relay::{Class, Ending, Flow, Relay, Seen, Target, Way, Which},
+    relay::{Class, Ending, Flow, Relay, SEARCHED, Seen, Target, Way, Which},
     wire::soon,
 };
 use tokio::{
@@ -125,9 +125,28 @@ async fn a_class_suffers_alone() {
 }
 
 #[tokio::test]
+async fn what_writes_is_for_data_too() {
+    let relay = rig().await;
+    let mut client = connect(&relay).await;
+    echoes(&mut client, "GET a -- makes obsolete what is stored of a resource, and says so to all.").await;
+    assert_eq!(relay.connections()[0].class, Class::Writing);
+    for (class, passes) in [(Class::Tracking, true), (Class::Writing, false), (Class::Data, false)] {
+        relay.set(Which::Each(class), Way::Asks, Flow::Held);
+        client.write_all(b"x").await.unwrap();
+        let came = async || relay.connections()[0].asks.0 > relay.connections()[0].answers.0;
+        if !passes {
+            eventually("it came", came).await;
+            assert_eq!(connection(&relay, Class::Writing).asks.1, relay.connections()[0].answers.0);
+            relay.set(Which::Each(class), Way::Asks, Flow::Free);
+        }
+        comes(&mut client, "x").await;
+    }
+}
+
+#[tokio::test]
 async fn what_tracks_says_so_at_its_beginning_in_pieces_and_in_any_case() {
     let relay = rig().await;
-    let late = format!("{} TRACKING", "x".repeat(4096));
+    let late = format!("{} TRACKING", "x".repeat(SEARCHED));
     for (pieces, class) in [
         (&["HELLO 3 client trac", "king on"][..], Class::Tracking),
         (&["GET a ", "TRACKIN", " G"], Class::Data),

@@ -8,6 +8,8 @@
 //! index and the cache say of it, so the two keep in step. What the cache evicts it takes out by itself;
 //! whoever caused that takes it out of the index afterwards, unless it is back by then.
 
+mod resource;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -19,13 +21,11 @@ use std::{
 };
 
 use foldhash::quality::RandomState;
-use http::HeaderName;
-use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache};
+use quick_cache::{Lifecycle, OptionsBuilder, sync::Cache};
 use smallvec::SmallVec;
 
-use super::{
-    Claim, Claimant, Lookup, MAX_VARIANTS, Purge, Purged, Selector, Store, StoreError, Wait, within_reach,
-};
+use self::resource::{Resource, Variant, Weights};
+use super::{Claim, Claimant, Lookup, Purge, Purged, Selector, Store, StoreError, Wait, within_reach};
 use crate::{
     epoch::{Epoch, Mode},
     key::{ResourceKey, VariantKey},
@@ -33,13 +33,6 @@ use crate::{
     stored::Stored,
 };
 
-/// What the cache's own tables take for a resource: its slot, its place in the index, and the
-/// memory of those lately evicted.
-const SLOT: usize = 128;
-/// What it takes in the index of hashes, half of which may be empty.
-const INDEXED: usize = 2 * (size_of::<(u128, Arc<[u8]>)>() + 1);
-/// What the allocator adds to a block of memory, reference counts included.
-const BLOCK: usize = 32;
 /// A part of the cache refuses what is larger than 0.97 of it. With four, a fifth of the budget
 /// always fits.
 const SHARDS: usize = 4;
@@ -65,63 +58,6 @@ pub struct MemoryStore {
 
 /// The keys of resources, by their hashes.
 type Index = HashMap<u128, Arc<[u8]>>;
-
-/// All variants of a resource, and what they are selected by.
-#[derive(Clone)]
-struct Resource {
-    hash: u128,
-    nominated: Box<[HeaderName]>,
-    /// The oldest first.
-    variants: Vec<Variant>,
-    /// What was fetched before then is stale.
-    stale_before: Epoch,
-    weight: u64,
-}
-
-/// A stored response, and when it came here.
-struct Variant {
-    stored: Arc<Stored>,
-    since: Duration,
-    /// As of which change of the purges it is known to be valid.
-    judged: AtomicU64,
-}
-
-impl Variant {
-    fn new(stored: Arc<Stored>, since: Duration) -> Self {
-        Self { stored, since, judged: AtomicU64::new(0) }
-    }
-
-    /// What purges leave of it. While there are none, that takes no look at any.
-    fn standing(&self, purges: &Purges, stale_before: Epoch) -> Standing {
-        if self.stored.epoch < stale_before {
-            return Standing::Stale(stale_before);
-        }
-        let changes = purges.changes();
-        if self.judged.load(Ordering::Relaxed) == changes {
-            return Standing::Valid;
-        }
-        let standing = purges.judge(&self.stored.tags, self.stored.epoch);
-        if standing == Standing::Valid {
-            self.judged.store(changes, Ordering::Relaxed);
-        }
-        standing
-    }
-}
-
-impl Clone for Variant {
-    fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.stored), self.since)
-    }
-}
-
-#[derive(Clone)]
-struct Weights;
-
-impl Weighter<Arc<[u8]>, Arc<Resource>> for Weights {
-    fn weight(&self, _: &Arc<[u8]>, resource: &Arc<Resource>) -> u64 {
-        resource.weight
-    }
-}
 
 /// Counts what gives way, and frees it only after the cache has let go of its lock.
 #[derive(Clone, Default)]
@@ -318,52 +254,6 @@ impl MemoryStore {
     }
 }
 
-impl Resource {
-    /// The resource once `entry` is in it. The oldest variants go, until it is small enough.
-    fn with(
-        key: &ResourceKey,
-        before: Option<&Self>,
-        (hash, new): (u128, Variant),
-        largest: u64,
-    ) -> Result<Self, StoreError> {
-        let selectable = before.filter(|before| before.nominated == new.stored.nominated);
-        let others = selectable.map(|before| before.variants.as_slice()).unwrap_or_default();
-        let mut variants: Vec<_> =
-            others.iter().filter(|other| other.stored.variant != new.stored.variant).cloned().collect();
-        let nominated = new.stored.nominated.clone();
-        variants.push(new);
-
-        let own = SLOT
-            + INDEXED
-            + 2 * BLOCK
-            + size_of::<Self>()
-            + key.as_bytes().len()
-            + size_of_val(&*nominated)
-            + variants.len() * size_of::<Variant>();
-        let mut weight = (own + variants.iter().map(footprint).sum::<usize>()) as u64;
-        let mut surplus = 0;
-        for oldest in &variants {
-            if variants.len() - surplus <= MAX_VARIANTS && weight <= largest {
-                break;
-            }
-            weight -= footprint(oldest) as u64;
-            surplus += 1;
-        }
-        if surplus == variants.len() {
-            return Err(StoreError::TooLarge);
-        }
-        variants.drain(..surplus);
-        variants.shrink_to_fit();
-        let stale_before = before.map(|before| before.stale_before).unwrap_or_default();
-        Ok(Self { hash, nominated, variants, stale_before, weight })
-    }
-}
-
-/// A stored response, and the blocks of memory that its parts are in.
-fn footprint(variant: &Variant) -> usize {
-    variant.stored.footprint() + 4 * BLOCK
-}
-
 impl Store for MemoryStore {
     async fn lookup(&self, key: &ResourceKey, selector: &Selector<'_>) -> Result<Lookup, StoreError> {
         Ok(self.lookup_now(key, selector))
@@ -421,7 +311,7 @@ mod tests {
     use bytes::Bytes;
     use http::{HeaderMap, StatusCode};
 
-    use super::*;
+    use super::{resource::SLOT, *};
     use crate::{
         admit::{Scheme, Target},
         headers::Lines,

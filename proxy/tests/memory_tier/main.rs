@@ -46,7 +46,7 @@ impl Sidecar {
         sidecar
     }
 
-    /// Connected; trust and ages by this clock. What is tried here is not speed: the budget is large.
+    /// Connected; ages by this clock. What is tried here is not speed: the budget is large.
     pub(crate) async fn start(
         url: &str,
         settings: TierSettings,

@@ -1,14 +1,19 @@
 //! Where Redis does not tell what changes, memory serves an entry for a while and no longer.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
 use redis::Value;
 use sidecache::{
     clock::{Clock, ManualClock},
     store::{
+        Purge, Store, Wait,
         redis::{BreakerState, TrackingCondition},
         tiers::TierSettings,
     },
+    tags::Tag,
 };
 
 use crate::{
@@ -16,17 +21,16 @@ use crate::{
     support::{
         entries::{TIERS, resource},
         redis::{RedisServer, eventually},
+        users::Rights,
     },
 };
 
 const MAX_AGE: Duration = Duration::from_secs(1);
 const SETTINGS: TierSettings = TierSettings { untracked_max_age: MAX_AGE, ..TIERS };
-/// All that a Redis user needs, but to be told of changes.
-const UNTRACKED: &str = "ACL SETUSER app on >pw ~test:* +hello +time +hmget +eval +evalsha +script|load +type \
-                         +hkeys +hget +hset +hdel +pexpire +unlink +get";
 
-fn tell(server: &RedisServer, line: &str) {
-    server.command(&line.split_whitespace().collect::<Vec<_>>());
+/// All that a Redis user needs, but to be told of changes.
+fn untracked() -> Rights {
+    Rights::documented().without("+client|tracking")
 }
 
 async fn serves_for_a_while(server: &RedisServer, url: &str, reason: &str) {
@@ -60,8 +64,7 @@ async fn serves_for_a_while(server: &RedisServer, url: &str, reason: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_may_not_track() {
     let server = RedisServer::start();
-    tell(&server, UNTRACKED);
-    serves_for_a_while(&server, &server.url_as("app", "pw"), "NOPERM").await;
+    serves_for_a_while(&server, &untracked().granted(&server), "NOPERM").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,25 +76,39 @@ async fn a_server_that_does_not_speak_resp3() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_user_that_is_documented_is_told() {
     let server = RedisServer::start();
-    tell(&server, &format!("{UNTRACKED} +client|tracking"));
-    let sidecar = Sidecar::at(&server.url_as("app", "pw"), TIERS).await;
+    let url = Rights::documented().granted(&server);
+    let (sidecar, other) = (Sidecar::at(&url, TIERS).await, Sidecar::at(&url, TIERS).await);
     let key = resource("/one");
     sidecar.keep(&key, "one").await;
     server.command(&["DEL", &server.keys().remove(0)]);
     eventually("it goes", async || sidecar.holds() == 0).await;
+    let everything = Purge { tags: vec![Tag::everything()], ..Purge::default() };
+    let purged = other.0.purge(&everything, Wait::ForFleet, SystemTime::now()).await.unwrap();
+    assert_eq!(purged.applied, 2, "the purge is acknowledged");
 }
 
-/// As it was documented before there was memory in front.
+/// Others write over the same connection.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_may_neither_track_nor_ask_for_the_epoch_writes_on() {
+async fn a_membership_that_is_refused_holds_back_no_writes() {
     let server = RedisServer::start();
-    tell(&server, &UNTRACKED.replace(" +get", ""));
-    let settings = TierSettings { untracked_max_age: MAX_AGE, ..TIERS };
-    let sidecar = Sidecar::start(&server.url_as("app", "pw"), settings, Clock::System, Vec::new()).await;
-    eventually("it is not to be tracked", async || sidecar.fleet().tracking().is_untracked()).await;
-    let writes = sidecar.fleet().redis().stats().write_breaker;
-    assert_eq!(writes, BreakerState::Closed);
-    sidecar.keep(&resource("/one"), "one").await;
+    let keys = ["r", "l", "t", "p", "e"].map(|kind| format!("test:v1:{kind}*"));
+    let url = untracked().granted_for(&server, &keys.each_ref().map(String::as_str));
+    let sidecar = Sidecar::start(&url, SETTINGS, Clock::System, Vec::new()).await;
+    // More often than the connection may fail.
+    eventually("it is refused", async || denials(&server, "test:v1:m") > 3).await;
+    assert_eq!(sidecar.fleet().redis().stats().write_breaker, BreakerState::Closed);
+    let key = resource("/one");
+    sidecar.commit(&key, "one").await.unwrap();
+    assert!(!sidecar.fleet().tracking().is_untracked());
+    assert_eq!(sidecar.finds(&key).await, ("one".to_owned(), false), "nobody would wait for it");
+}
+
+/// How often a user was refused this key.
+fn denials(server: &RedisServer, key: &str) -> u64 {
+    let log: Vec<HashMap<String, Value>> = redis::from_redis_value(server.command(&["ACL", "LOG"])).unwrap();
+    let object = Value::BulkString(key.as_bytes().to_vec());
+    let about = log.iter().filter(|entry| entry["object"] == object);
+    about.map(|entry| redis::from_redis_value::<u64>(entry["count"].clone()).unwrap()).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,8 +117,8 @@ async fn one_who_may_only_read_has_no_memory() {
     let writer = Sidecar::on(&server).await;
     let key = resource("/one");
     writer.commit(&key, "one").await.unwrap();
-    tell(&server, "ACL SETUSER reader on >pw ~test:* +hmget +hello +time +client|tracking");
-    let reader = Sidecar::start(&server.url_as("reader", "pw"), SETTINGS, Clock::System, Vec::new()).await;
+    let url = Rights::reading().with("+client|tracking").granted(&server);
+    let reader = Sidecar::start(&url, SETTINGS, Clock::System, Vec::new()).await;
     let denied =
         async || matches!(reader.fleet().tracking().condition(), TrackingCondition::Untracked { .. });
     eventually("it is denied", denied).await;
@@ -113,9 +130,9 @@ async fn one_who_may_only_read_has_no_memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_age_is_no_memory() {
     let server = RedisServer::start();
-    tell(&server, UNTRACKED);
     let settings = TierSettings { untracked_max_age: Duration::ZERO, ..TIERS };
-    let sidecar = Sidecar::start(&server.url_as("app", "pw"), settings, Clock::System, Vec::new()).await;
+    let url = untracked().granted(&server);
+    let sidecar = Sidecar::start(&url, settings, Clock::System, Vec::new()).await;
     let denied =
         async || matches!(sidecar.fleet().tracking().condition(), TrackingCondition::Untracked { .. });
     eventually("it is denied", denied).await;

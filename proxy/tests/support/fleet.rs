@@ -46,7 +46,7 @@ impl Fleet {
         let mut fleet = Self { origin, redis, clock, members: Vec::new() };
         for _ in 0..members {
             let (app, address, server, _) =
-                sidecar(&fleet.origin, (On::Tiers, Some(&fleet.redis)), &fleet.clock, yaml).await;
+                sidecar(&fleet.origin, (On::Tiers, Some(fleet.redis.url())), &fleet.clock, yaml).await;
             fleet.members.push(Member { app, address, server });
         }
         fleet

@@ -22,4 +22,5 @@ pub mod rig;
 pub mod sidecar;
 pub mod spawned;
 pub mod story;
+pub mod users;
 pub mod wire;

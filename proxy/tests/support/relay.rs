@@ -1,15 +1,15 @@
 //! A line between a sidecar and its Redis on which a test makes the faults of a network: delay, a
 //! hold that lasts until the test ends it, silence, a cut, no new connections.
 //!
-//! The tracking connection and those that carry data can be told apart, so that one may suffer alone:
-//! what has sent the word `TRACKING` within its first bytes is the former. A client pipelines other
-//! commands before it, so until then a connection counts as one for data.
+//! The tracking connection and those that carry data can be told apart, so that one may suffer alone,
+//! and of the latter those that carry commits and purges. A connection is known by a word within its
+//! first bytes. A client pipelines other commands before it, so until then it counts as one for data.
 
 use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, Weak,
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -31,9 +31,19 @@ const MOST: usize = 256;
 const PIECE: usize = 16 * 1024;
 /// Pieces on their way in one direction of a connection; the sender waits for room.
 const QUEUE: usize = 64;
-/// How much of what a client sends is searched for the word that makes it a tracking connection.
-const SEARCHED: usize = 4 * 1024;
-const WORD: &[u8] = b"TRACKING";
+/// How much of what a client sends is searched for a word that tells what the connection is for. The
+/// first commit comes after scripts for the records of its tags.
+pub const SEARCHED: usize = 32 * 1024;
+/// These words. A commit is asked for by the hash of its script, a purge by the script itself.
+static WORDS: LazyLock<[(Class, String); 3]> = LazyLock::new(|| {
+    let commit = redis::Script::new(include_str!("../../src/store/redis/commit.lua"));
+    let purge = include_str!("../../src/store/redis/purge.lua").lines().next();
+    [
+        (Class::Tracking, "TRACKING".to_owned()),
+        (Class::Writing, commit.get_hash().to_owned()),
+        (Class::Writing, purge.expect("what it does").to_owned()),
+    ]
+});
 
 /// Where a relay leads.
 #[derive(Clone, Debug)]
@@ -49,6 +59,8 @@ pub enum Class {
     Tracking,
     /// Has not.
     Data,
+    /// One for data too, which has asked for a commit or for the purge of a resource.
+    Writing,
 }
 
 /// Connections that a fault is for. But for [`Self::One`], those to come are meant too.
@@ -115,6 +127,7 @@ pub struct Seen {
 struct Board {
     tracking: Orders,
     data: Orders,
+    writing: Orders,
     lines: Vec<Weak<Line>>,
     count: usize,
 }
@@ -130,7 +143,8 @@ struct Orders {
 struct Line {
     number: usize,
     orders: watch::Sender<Orders>,
-    tracking: AtomicBool,
+    /// Nothing, until a word has told.
+    class: OnceLock<Class>,
     /// Some bytes went nowhere: what follows them makes no sense to the peer.
     lossy: AtomicBool,
     asks: Counts,
@@ -207,6 +221,18 @@ impl Relay {
     }
 }
 
+impl Class {
+    /// Whether connections of this class are meant, be they there or to come.
+    fn is(self, which: Which) -> bool {
+        match which {
+            Which::All => true,
+            Which::Each(Self::Data) => self != Self::Tracking,
+            Which::Each(class) => self == class,
+            Which::One(_) => false,
+        }
+    }
+}
+
 impl Board {
     fn open(&self) -> Vec<Arc<Line>> {
         self.lines.iter().filter_map(Weak::upgrade).collect()
@@ -216,16 +242,20 @@ impl Board {
         match class {
             Class::Tracking => self.tracking,
             Class::Data => self.data,
+            Class::Writing => self.writing,
         }
     }
 
     /// Changes the orders of the connections that are meant, and of those to come.
     fn order(&mut self, which: Which, change: impl Fn(&mut Orders)) {
-        if matches!(which, Which::All | Which::Each(Class::Tracking)) {
-            change(&mut self.tracking);
-        }
-        if matches!(which, Which::All | Which::Each(Class::Data)) {
-            change(&mut self.data);
+        for (class, orders) in [
+            (Class::Tracking, &mut self.tracking),
+            (Class::Data, &mut self.data),
+            (Class::Writing, &mut self.writing),
+        ] {
+            if class.is(which) {
+                change(orders);
+            }
         }
         for line in self.open().iter().filter(|line| line.is(which)) {
             line.orders.send_modify(|orders| {
@@ -249,7 +279,7 @@ impl Board {
         let line = Arc::new(Line {
             number: self.count,
             orders: watch::Sender::new(self.data),
-            tracking: AtomicBool::default(),
+            class: OnceLock::new(),
             lossy: AtomicBool::default(),
             asks: Counts::default(),
             answers: Counts::default(),
@@ -261,15 +291,11 @@ impl Board {
 
 impl Line {
     fn class(&self) -> Class {
-        if self.tracking.load(Ordering::Relaxed) { Class::Tracking } else { Class::Data }
+        self.class.get().copied().unwrap_or(Class::Data)
     }
 
     fn is(&self, which: Which) -> bool {
-        match which {
-            Which::All => true,
-            Which::Each(class) => self.class() == class,
-            Which::One(number) => self.number == number,
-        }
+        which == Which::One(self.number) || self.class().is(which)
     }
 
     fn counts(&self, way: Way) -> &Counts {
@@ -290,11 +316,10 @@ impl Line {
         }
     }
 
-    /// From here on it is a tracking connection, and obeys what those have to.
-    fn reclassify(&self, board: &Mutex<Board>) {
+    /// From here on it is of this class, and obeys what that has to.
+    fn reclassify(&self, class: Class, board: &Mutex<Board>) {
         let board = lock(board);
-        self.tracking.store(true, Ordering::Relaxed);
-        let orders = board.of(Class::Tracking);
+        let orders = board.of(*self.class.get_or_init(|| class));
         self.orders.send_modify(|now| *now = Orders { ending: now.ending.or(orders.ending), ..orders });
     }
 
@@ -410,8 +435,8 @@ async fn take(
         let count = from.read(&mut bytes).await?;
         bytes.truncate(count);
         // Before it passes, so that no byte of it escapes what is ordered for its class.
-        if tells_tracking(&mut begun, &bytes) {
-            line.reclassify(board);
+        if let Some(class) = told(&mut begun, &bytes) {
+            line.reclassify(class, board);
         }
         line.counts(way).came.fetch_add(count as u64, Ordering::Relaxed);
         let piece = Piece { came: Instant::now(), bytes };
@@ -441,13 +466,14 @@ async fn give(
     Ok(())
 }
 
-/// Whether the word has come, which may be in two pieces. Looks at the beginning of a stream alone,
-/// and no further than to the first such word.
-fn tells_tracking(begun: &mut Option<Vec<u8>>, bytes: &[u8]) -> bool {
-    let Some(text) = begun else { return false };
+/// What a word that has come tells, which may be in two pieces. Looks at the beginning of a stream
+/// alone, and no further than to the first such word.
+fn told(begun: &mut Option<Vec<u8>>, bytes: &[u8]) -> Option<Class> {
+    let text = begun.as_mut()?;
     text.extend(bytes.iter().take(SEARCHED.saturating_sub(text.len())));
-    let found = text.windows(WORD.len()).any(|word| word.eq_ignore_ascii_case(WORD));
-    if found || text.len() >= SEARCHED {
+    let has = |word: &str| text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()));
+    let found = WORDS.iter().find(|(_, word)| has(word)).map(|(class, _)| *class);
+    if found.is_some() || text.len() >= SEARCHED {
         *begun = None;
     }
     found

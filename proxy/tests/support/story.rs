@@ -28,6 +28,7 @@ use super::{
     entries::{TIERS, fleet},
     origin::Origin,
     redis::{RedisServer, eventually},
+    relay::{Relay, Target},
 };
 
 /// Where a story keeps what it stores.
@@ -52,6 +53,8 @@ pub struct Story {
     on: On,
     /// The Redis, on a store that has one.
     pub redis: Option<RedisServer>,
+    /// What is before that, in a story that has asked for it.
+    pub relay: Option<Relay>,
     pub address: SocketAddr,
     server: AbortHandle,
 }
@@ -76,9 +79,26 @@ impl Story {
     /// A sidecar with these lines of configuration before that origin.
     pub async fn start(on: On, origin: Origin, yaml: &str) -> Self {
         let redis = (on != On::Memory).then(RedisServer::start);
+        Self::with(on, origin, (redis, None), yaml).await
+    }
+
+    /// The same on a Redis behind a relay.
+    pub async fn relayed(origin: Origin, yaml: &str) -> Self {
+        let redis = RedisServer::start();
+        let relay = Relay::to(Target::Unix(redis.socket())).await;
+        Self::with(On::Redis, origin, (Some(redis), Some(relay)), yaml).await
+    }
+
+    async fn with(
+        on: On,
+        origin: Origin,
+        (redis, relay): (Option<RedisServer>, Option<Relay>),
+        yaml: &str,
+    ) -> Self {
         let clock = ManualClock::new(SystemTime::now());
-        let (app, address, server, observed) = sidecar(&origin, (on, redis.as_ref()), &clock, yaml).await;
-        Self { on, origin, app, clock, observed, redis, address, server }
+        let url = url(redis.as_ref(), relay.as_ref());
+        let (app, address, server, observed) = sidecar(&origin, (on, url), &clock, yaml).await;
+        Self { on, origin, app, clock, observed, redis, relay, address, server }
     }
 
     /// The same with nothing but `routes`: a rule `/**` of this `cache`.
@@ -94,7 +114,8 @@ impl Story {
     /// Ends the sidecar and starts another.
     pub async fn restart(&mut self, yaml: &str) {
         self.server.abort();
-        let started = sidecar(&self.origin, (self.on, self.redis.as_ref()), &self.clock, yaml).await;
+        let url = url(self.redis.as_ref(), self.relay.as_ref());
+        let started = sidecar(&self.origin, (self.on, url), &self.clock, yaml).await;
         (self.app, self.address, self.server, self.observed) = started;
     }
 
@@ -166,6 +187,11 @@ pub fn everything(cache: &str) -> String {
     format!("routes:\n  - match: /**\n    cache: {cache}\n")
 }
 
+/// Where a sidecar finds its Redis, if there is one.
+fn url(redis: Option<&RedisServer>, relay: Option<&Relay>) -> Option<String> {
+    relay.map(Relay::url).or_else(|| redis.map(RedisServer::url))
+}
+
 fn config(origin: &Origin, yaml: &str) -> Config {
     let text = format!("listen: 127.0.0.1:0\nupstream: http://{}\n{yaml}", origin.address);
     Config::parse(&text, "config.yaml", &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
@@ -185,17 +211,17 @@ fn live(config: &Config) -> Live {
     }
 }
 
-/// One sidecar before that origin, on that Redis if there is one.
+/// One sidecar before that origin, on the Redis at that URL if there is one.
 pub async fn sidecar(
     origin: &Origin,
-    (on, redis): (On, Option<&RedisServer>),
+    (on, redis): (On, Option<String>),
     clock: &ManualClock,
     yaml: &str,
 ) -> (Arc<App>, SocketAddr, AbortHandle, Observed) {
     let config = config(origin, yaml);
     let store = match redis {
         None => Tiers::Memory(MemoryStore::new(64 * 1024 * 1024, Arc::default())),
-        Some(redis) => Tiers::Redis(Box::new(connected(on, redis).await)),
+        Some(redis) => Tiers::Redis(Box::new(connected(on, &redis).await)),
     };
     let app = Arc::new(App::new(live(&config), store, Clock::Manual(clock.clone())));
     let server = Server::bind(&config.listen).unwrap();
@@ -208,8 +234,8 @@ pub async fn sidecar(
 
 /// A store that is connected. Its clock is the machine's, as that of Redis: only the difference of
 /// the two counts, and a moved clock would look like one.
-async fn connected(on: On, redis: &RedisServer) -> Fleet {
-    let settings = RedisSettings::new(&redis.url(), "story").unwrap();
+async fn connected(on: On, url: &str) -> Fleet {
+    let settings = RedisSettings::new(url, "story").unwrap();
     let store = RedisStore::start(settings.with_budget(Duration::from_secs(5)), Clock::System);
     let memory = if on == On::Tiers { 64 << 20 } else { 0 };
     let fleet = fleet(store, TierSettings { memory, ..TIERS });

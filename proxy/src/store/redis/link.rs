@@ -1,12 +1,14 @@
 //! One connection to Redis, kept by a task of its own: connects, beats, and connects again. Requests
 //! only ever find it there or not; none waits for a connection.
 
+mod session;
+
 use std::{
     future::Future,
     hash::{BuildHasher, Hasher, RandomState},
     sync::{
         Arc, Once,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -18,11 +20,12 @@ use redis::{
     aio::{MultiplexedConnection, SendError},
 };
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::Notify,
     task::AbortHandle,
     time::{Instant, sleep, timeout},
 };
 
+use self::session::{Session, Ticket};
 use super::{
     breaker::Breaker,
     condition::{Condition, Failure},
@@ -99,44 +102,6 @@ struct State {
     condition: Condition,
 }
 
-/// One connection while it lasts.
-#[derive(Debug)]
-struct Session {
-    connection: MultiplexedConnection,
-    gone: Arc<AtomicBool>,
-    room: Arc<Semaphore>,
-    /// Commands that nobody waits for any more, but that Redis has not answered: they keep their
-    /// room until a later beat is answered, and with it all that was sent before.
-    abandoned: AtomicUsize,
-}
-
-impl Session {
-    fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
-    }
-}
-
-/// The right to one command at a time. Dropped before the answer, it leaves the command abandoned.
-struct Ticket {
-    session: Arc<Session>,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Ticket {
-    fn answered(mut self) {
-        self.permit.take();
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if let Some(permit) = self.permit.take() {
-            permit.forget();
-            self.session.abandoned.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
 impl Drop for Link {
     fn drop(&mut self) {
         self.supervisor.abort();
@@ -201,9 +166,7 @@ impl Link {
             return Err(StoreError::Unavailable);
         }
         let session = self.state.session.load_full().filter(|session| !session.is_gone());
-        let session = session.ok_or(StoreError::Unavailable)?;
-        let room = Arc::clone(&session.room).try_acquire_owned();
-        Ok(Ticket { permit: Some(room.map_err(|_| StoreError::Overload)?), session })
+        session.ok_or(StoreError::Unavailable)?.admit()
     }
 
     /// How far Redis' clock is from ours.
@@ -266,7 +229,7 @@ impl State {
 
     /// This connection is of no use any more.
     fn give_up(&self, session: &Session) {
-        session.gone.store(true, Ordering::Relaxed);
+        session.give_up();
         self.lost.notify_waiters();
     }
 
@@ -309,8 +272,7 @@ impl State {
     async fn open(&self) -> Result<Arc<Session>, Failure> {
         let gone = Arc::new(AtomicBool::new(false));
         let connection = self.connect(&gone).await.map_err(|error| Failure::from(&error))?;
-        let room = Arc::new(Semaphore::new(self.role.in_flight()));
-        let session = Session { connection, gone, room, abandoned: AtomicUsize::new(0) };
+        let session = Session::new(connection, gone, self.role.in_flight());
         self.beat(&session).await?;
         Ok(Arc::new(session))
     }
@@ -358,15 +320,14 @@ impl State {
 
     /// One beat. After a good one, what was held back may go again.
     async fn beat(&self, session: &Session) -> Result<(), Failure> {
-        let abandoned = session.abandoned.load(Ordering::Relaxed);
+        let abandoned = session.abandoned();
         let key = layout::probe(&self.settings.prefix);
         let sent = Instant::now();
         let sample = match timeout(BEAT_ANSWER, probe(&session.connection, &key, &self.clock)).await {
             Ok(answer) => answer.map_err(|error| Failure::from(&error))?,
             Err(_) => return Err("no answer to a probe".into()),
         };
-        session.abandoned.fetch_sub(abandoned, Ordering::Relaxed);
-        session.room.add_permits(abandoned);
+        session.regain(abandoned);
         self.learn(sample);
         // One that answers later than a request waits would only be held back again.
         if self.role != Role::Reads || sent.elapsed() <= self.settings.budget {

@@ -107,8 +107,8 @@ impl Drop for Tracking {
 }
 
 impl Tracking {
-    /// Starts to connect, on the current runtime, and tells `heard` what it hears. Trust is measured by
-    /// `clock`; where there is none, entries are served for `max_age`.
+    /// Starts to connect, on the current runtime, and tells `heard` what it hears. Where Redis does not
+    /// tell, entries are served for `max_age` by `clock`.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -162,10 +162,10 @@ impl Tracking {
         self.state.untracked.session().is_some()
     }
 
-    /// By the clock that trust and ages are measured by.
+    /// By the clock that ages are measured by.
     #[must_use]
     pub fn now(&self) -> Duration {
-        self.state.store.trust.now()
+        self.state.untracked.now()
     }
 
     /// This sidecar's number in the fleet.

@@ -79,7 +79,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts to connect, on the current tokio runtime. `others` hear what the tiers hear, after they
+    /// Starts to connect, on the current tokio runtime. Ages are measured by `clock`. `others` hear what the tiers hear, after they
     /// have obeyed.
     ///
     /// # Panics

@@ -1,0 +1,76 @@
+//! One connection while it lasts, and who may send on it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use redis::aio::MultiplexedConnection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::store::StoreError;
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) connection: MultiplexedConnection,
+    gone: Arc<AtomicBool>,
+    room: Arc<Semaphore>,
+    /// Commands that nobody waits for any more, but that Redis has not answered: they keep their
+    /// room until a later beat is answered, and with it all that was sent before.
+    abandoned: AtomicUsize,
+}
+
+impl Session {
+    /// With room for so many commands at once. `gone` is set by whoever sees that it is.
+    pub(super) fn new(connection: MultiplexedConnection, gone: Arc<AtomicBool>, room: usize) -> Self {
+        let room = Arc::new(Semaphore::new(room));
+        Self { connection, gone, room, abandoned: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// It is of no use any more.
+    pub(super) fn give_up(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+
+    /// The right to send a command, if there is room for one.
+    pub(super) fn admit(self: Arc<Self>) -> Result<Ticket, StoreError> {
+        let room = Arc::clone(&self.room).try_acquire_owned();
+        Ok(Ticket { permit: Some(room.map_err(|_| StoreError::Overload)?), session: self })
+    }
+
+    /// How many commands are abandoned.
+    pub(super) fn abandoned(&self) -> usize {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// So many of those have been answered.
+    pub(super) fn regain(&self, answered: usize) {
+        self.abandoned.fetch_sub(answered, Ordering::Relaxed);
+        self.room.add_permits(answered);
+    }
+}
+
+/// The right to one command at a time. Dropped before the answer, it leaves the command abandoned.
+pub(super) struct Ticket {
+    pub(super) session: Arc<Session>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Ticket {
+    pub(super) fn answered(mut self) {
+        self.permit.take();
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            permit.forget();
+            self.session.abandoned.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
