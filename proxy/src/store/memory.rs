@@ -29,7 +29,7 @@ use super::{
 use crate::{
     epoch::{Epoch, Mode},
     key::{ResourceKey, VariantKey},
-    purges::{Purges, Standing},
+    purges::{Mark, Purges, Standing},
     stored::Stored,
 };
 
@@ -93,18 +93,16 @@ impl Variant {
 
     /// What purges leave of it. While there are none, that takes no look at any.
     fn standing(&self, purges: &Purges, stale_before: Epoch) -> Standing {
-        if self.stored.epoch < stale_before {
-            return Standing::Stale(stale_before);
-        }
+        let marked = Mark { hard: Epoch::FIRST, soft: stale_before }.leaves(self.stored.epoch);
         let changes = purges.changes();
         if self.judged.load(Ordering::Relaxed) == changes {
-            return Standing::Valid;
+            return marked;
         }
         let standing = purges.judge(&self.stored.tags, self.stored.epoch);
         if standing == Standing::Valid {
             self.judged.store(changes, Ordering::Relaxed);
         }
-        standing
+        standing.and(marked)
     }
 }
 
