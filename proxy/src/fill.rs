@@ -8,7 +8,7 @@ mod claim;
 mod judge;
 mod part;
 
-use std::{mem, slice, sync::Arc, time::Duration};
+use std::{mem, pin::pin, slice, sync::Arc, time::Duration};
 
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
@@ -126,11 +126,7 @@ impl Fill {
         self.before.siblings = self.before.siblings.map(|_| self.seek.left);
         let begun = self.app.begin();
         let request = mem::take(&mut self.request);
-        let fetched = tokio::select! {
-            biased;
-            fetched = self.fetch(request, begun) => fetched,
-            () = self.app.flights.unwanted(&self.flight) => return,
-        };
+        let Some(fetched) = self.fetched(request, begun).await else { return };
         let failed = fetched.as_ref().map_or(true, |got| is_server_error(got.answer.head.status));
         if self.is_common() {
             self.app.flights.note_failure(&self.key, self.fingerprint, failed);
@@ -145,6 +141,31 @@ impl Fill {
                 self.settle(got.answer, got.completed_by, begun, leader).await;
             }
         }
+    }
+
+    /// What the origin answers. A purge meanwhile that covers it, by the tags that it will have in any
+    /// case, lets others fetch it anew at once. Nothing, where nobody waits for it any more.
+    async fn fetched(
+        &mut self,
+        request: http::Request<RequestBody>,
+        begun: Begun,
+    ) -> Option<Result<Got, FetchError>> {
+        let (mut right, tags) = (mem::take(&mut self.right), self.own_tags());
+        let fetched = {
+            let mut fetch = pin!(self.fetch(request, begun));
+            let mut unwanted = pin!(self.app.flights.unwanted(&self.flight));
+            let mut covered = pin!(self.app.purges.covered(begun, &tags));
+            loop {
+                tokio::select! {
+                    biased;
+                    fetched = &mut fetch => break Some(fetched),
+                    () = &mut unwanted => break None,
+                    () = &mut covered, if right.lacking().is_none() => right.give_up(),
+                }
+            }
+        };
+        self.right = right;
+        fetched
     }
 
     /// Stores an answer that is here already.
@@ -187,6 +208,9 @@ impl Fill {
         }
         match admitted {
             Ok((mut shared, Storable { keep, .. })) => {
+                if self.app.purges.cover(self.key.wide_hash(), begun, &shared.tags) {
+                    self.right.give_up();
+                }
                 (shared.renewed_by, shared.unstored) = (renewed_by, self.right.lacking());
                 self.relay(Storing { shared: Arc::new(shared), begun, keep }, answer.body).await;
             }
@@ -232,10 +256,20 @@ impl Fill {
         let spool = SpoolWriter::new(&shared.body);
         let app = Arc::clone(&self.app);
         let expected = app.arrivals.expect(&self.key, self.fingerprint, begun, Arc::clone(&shared));
-        self.flight.tell(Phase::Shared(shared));
+        let mut covered = pin!(app.purges.covered(begun, &shared.tags));
+        self.flight.tell(Phase::Shared(Arc::clone(&shared)));
         let mut trailers = HeaderMap::new();
         let started = Instant::now();
-        while let Some(frame) = body.frame().await {
+        loop {
+            let frame = tokio::select! {
+                biased;
+                () = &mut covered, if self.right.lacking().is_none() => {
+                    self.right.give_up();
+                    continue;
+                }
+                frame = body.frame() => frame,
+            };
+            let Some(frame) = frame else { break };
             let bytes = match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(data)) => spool.push(data),
                 Ok(Err(other)) => {

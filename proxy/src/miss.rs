@@ -38,6 +38,8 @@ pub struct Miss<'r> {
     validate: bool,
     /// What was found, though it does not answer.
     found: Option<Arc<Stored>>,
+    /// Since when a purge has it stale, if one has.
+    marked: Option<SystemTime>,
     /// Whether something is stored that other requests select.
     siblings: bool,
     /// By which fields, as far as the store knows, the variants of the resource are selected.
@@ -84,6 +86,10 @@ impl<'r> Miss<'r> {
     pub fn new(ask: Ask<'r>, fetch: Fetch, lookup: Option<Lookup>, asked: SystemTime, look: Look) -> Self {
         let Fetch { forward, collapse, validate } = fetch;
         let siblings = matches!(lookup, Some(Lookup::OtherVariants(_)));
+        let marked = match &lookup {
+            Some(Lookup::Marked(_, since)) => Some(*since),
+            _ => None,
+        };
         let (found, nominated) = match lookup {
             Some(Lookup::Found(stored) | Lookup::Marked(stored, _)) => {
                 (Some(Arc::clone(&stored)), stored.nominated.clone())
@@ -91,7 +97,7 @@ impl<'r> Miss<'r> {
             Some(Lookup::OtherVariants(nominated)) => (None, nominated),
             Some(Lookup::Nothing) | None => (None, Box::default()),
         };
-        Self { ask, forward, collapse, validate, found, siblings, nominated, asked, look }
+        Self { ask, forward, collapse, validate, found, marked, siblings, nominated, asked, look }
     }
 
     /// Waits for somebody's fetch or starts one. Nothing: the answer may be stored by now.
@@ -223,7 +229,7 @@ impl<'r> Miss<'r> {
         let Ask { app, rule, cache, admission, .. } = self.ask;
         let stored = self.found.as_ref()?;
         let now = app.clock.now();
-        Some((stored, instead_of_error(stored, admission, cache, rule.fingerprint, now)?))
+        Some((stored, instead_of_error(stored, self.marked, admission, cache, rule.fingerprint, now)?))
     }
 
     /// The answer when the origin failed.

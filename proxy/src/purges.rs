@@ -3,12 +3,15 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
+    pin::pin,
     sync::{
         PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::SystemTime,
 };
+
+use tokio::sync::Notify;
 
 use crate::{
     epoch::{Epoch, Mode},
@@ -27,6 +30,8 @@ pub struct Purges {
     resources: Box<[Moment]>,
     tags: RwLock<Marks>,
     changes: AtomicU64,
+    /// Of those changes.
+    news: Notify,
 }
 
 /// When a fetch began.
@@ -96,6 +101,7 @@ impl Default for Purges {
             resources: (0..PLACES).map(|_| Moment::default()).collect(),
             tags: RwLock::default(),
             changes: AtomicU64::new(0),
+            news: Notify::new(),
         }
     }
 }
@@ -112,6 +118,19 @@ impl Purges {
     pub fn cover(&self, hash: u128, begun: Begun, tags: &[Tag]) -> bool {
         let latest = self.resource(hash);
         latest > begun.epoch && Some(latest) != begun.own || self.judge(tags, begun.epoch) != Standing::Valid
+    }
+
+    /// Returns when a purge by tag, rule or of everything covers what is fetched since a fetch began.
+    pub async fn covered(&self, begun: Begun, tags: &[Tag]) {
+        loop {
+            let mut news = pin!(self.news.notified());
+            // From here on: what comes between the look and the wait is news too.
+            news.as_mut().enable();
+            if self.judge(tags, begun.epoch) != Standing::Valid {
+                return;
+            }
+            news.await;
+        }
     }
 
     /// The latest epoch that is known: what a fetch notes when it begins.
@@ -166,6 +185,7 @@ impl Purges {
         self.last_of_tags.raise(epoch);
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.observe(epoch);
+        self.news.notify_waiters();
     }
 
     /// Whether what has been fetched of a resource since then may be obsolete, whatever tags it has.

@@ -147,6 +147,8 @@ pub enum Detail {
     LeaseHeld,
     /// Another sidecar's fetch of the same took too long.
     LeaseTimeout,
+    /// Purged while it was being fetched.
+    Purged,
     /// Served stale, while it is refreshed (RFC 5861 §3).
     StaleWhileRevalidate,
     /// Served stale, because the origin failed (RFC 5861 §4).
@@ -197,6 +199,7 @@ impl Detail {
             Self::StoreRefused => "store-refused",
             Self::LeaseHeld => "lease-held",
             Self::LeaseTimeout => "lease-timeout",
+            Self::Purged => "purged",
             Self::StaleWhileRevalidate => "stale-while-revalidate",
             Self::StaleIfError => "stale-if-error",
             Self::StaleNotAllowed => "stale-not-allowed",

@@ -91,6 +91,14 @@ impl Right {
         }
     }
 
+    /// Others need not wait for what will not be stored: a purge covers it.
+    pub(super) fn give_up(&mut self) {
+        self.ends_with(None);
+        if matches!(self, Self::Lease(_)) {
+            *self = Self::Without(Detail::Purged);
+        }
+    }
+
     /// What others are told when it ends, if anything.
     pub(super) fn ends_with(&mut self, marker: Option<Marker>) {
         if let Self::Lease(lease) = self {

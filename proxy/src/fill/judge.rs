@@ -61,8 +61,7 @@ impl Fill {
         let nominated = self.selecting(vary::nominated(&headers)?);
         let storable = storable::check(&self.admission, &facts, exchange, &self.rule)?;
         let length = provable_length(answer.ends, self.rule.max_body)?;
-        let rule_tags = self.rule.tags.iter().map(|name| Tag::named(name.as_bytes()));
-        let named = tags_of(&headers, rule_tags, self.key.origin())?;
+        let named = tags_of(&headers, self.tags_of_rule(), self.key.origin())?;
         let tags = [&*named, &[self.rule_tag]].concat().into();
         headers.remove(CONTENT_LENGTH); // Stated anew with each answer, as is the age.
         headers.remove(AGE);
@@ -93,6 +92,15 @@ impl Fill {
             body,
         };
         Ok((shared, storable))
+    }
+
+    /// The tags that whatever comes will have.
+    pub(super) fn own_tags(&self) -> Box<[Tag]> {
+        self.tags_of_rule().chain([self.rule_tag]).collect()
+    }
+
+    fn tags_of_rule(&self) -> impl Iterator<Item = Tag> {
+        self.rule.tags.iter().map(|name| Tag::named(name.as_bytes()))
     }
 
     /// The nominated fields that the origin was sent. Credentials that the rule keeps from it select

@@ -88,7 +88,9 @@ impl Fill {
     /// Nothing where what is stored is of more use.
     pub(super) async fn grown(&self, new: Arc<Stored>) -> Option<Arc<Stored>> {
         let selector = Selector { headers: &self.asked, keyed: &self.rule.key };
-        let held = match self.app.store.lookup(&self.key, &selector).await.ok()? {
+        let found = self.app.store.lookup(&self.key, &selector).await.ok()?;
+        let is_marked = matches!(found, Lookup::Marked(..));
+        let held = match found {
             Lookup::Found(held) | Lookup::Marked(held, _) if held.fingerprint == self.fingerprint => held,
             _ => return Some(new),
         };
@@ -96,7 +98,7 @@ impl Fill {
             // A whole stays, though stale: it may be renewed yet, or stand in for errors.
             return Some(new).filter(|_| held.part.is_some());
         }
-        if self.is_fresh(&held) && !is_worth_growing(&held, &new) {
+        if !is_marked && self.is_fresh(&held) && !is_worth_growing(&held, &new) {
             return None;
         }
         combined(&held, &new, self.rule.max_body).map(Arc::new)

@@ -173,11 +173,8 @@ fn offer_marked(
     rule: &CacheRule,
     now: SystemTime,
 ) -> Result<Freshness, Forward> {
-    let (mut freshness, source) = standing(facts, exchange, asked, rule, now)?;
-    if let Some(since) = marked {
-        freshness.left = Duration::ZERO;
-        freshness.stale = freshness.stale.max(now.duration_since(since).unwrap_or_default());
-    }
+    let (freshness, source) = standing(facts, exchange, asked, rule, now)?;
+    let mut freshness = marked.map_or(freshness, |since| freshness.marked(since, now));
     if freshness.stale.is_zero() && !freshness.left.is_zero() {
         return Ok(freshness);
     }
@@ -223,11 +220,12 @@ fn allowed_stale(
     by_client.is_some_and(|window| freshness.stale < window).then_some(Detail::MaxStale)
 }
 
-/// RFC 5861 §4: whether what was found may answer because the origin failed. A stored failure may not
-/// answer for another one.
+/// RFC 5861 §4: whether what was found, and may have been `marked` stale since then, may answer because
+/// the origin failed. A stored failure may not answer for another one.
 #[must_use]
 pub fn instead_of_error(
     stored: &Stored,
+    marked: Option<SystemTime>,
     asked: &Admission,
     rule: &CacheRule,
     fingerprint: u64,
@@ -238,12 +236,19 @@ pub fn instead_of_error(
         return None;
     }
     let (freshness, source) = standing(&stored.facts, stored.exchange(), asked, rule, now).ok()?;
+    let freshness = marked.map_or(freshness, |since| freshness.marked(since, now));
     let window = stale::if_error(&stored.facts, source, asked.control.as_ref(), rule);
     let allowed = Some(Detail::StaleIfError);
     (freshness.stale < window).then_some(Freshness { allowed, ..freshness })
 }
 
 impl Freshness {
+    /// The same of what is stale since then, if not for longer.
+    fn marked(self, since: SystemTime, now: SystemTime) -> Self {
+        let stale = now.duration_since(since).unwrap_or_default().max(self.stale);
+        Self { left: Duration::ZERO, stale, ..self }
+    }
+
     /// §5.2.1.1, §5.2.1.3, §5.2.1.4.
     fn satisfies(self, wanted: &CacheControl) -> bool {
         !wanted.no_cache

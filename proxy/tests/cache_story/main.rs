@@ -42,6 +42,7 @@ mod invalidation;
 mod keys;
 mod learnt;
 mod parts;
+mod purges;
 mod ranges;
 mod rules;
 mod siblings;

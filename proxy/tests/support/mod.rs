@@ -16,6 +16,7 @@ pub mod fleet;
 pub mod load;
 pub mod origin;
 pub mod process;
+pub mod purges;
 pub mod redis;
 pub mod relay;
 pub mod rig;

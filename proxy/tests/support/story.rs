@@ -12,6 +12,8 @@ use sidecache::{
     clock::{Clock, ManualClock},
     config::Config,
     observe::{Exchange, Observer},
+    obsolete,
+    purge::{PurgeReport, PurgeRequest, Reached},
     server::Server,
     status::Outcome,
     store::{
@@ -164,6 +166,13 @@ impl Story {
         let mut browser = self.browser().await;
         browser.send(&request(line, &[], body)).await;
         browser.answer(line).await
+    }
+
+    /// Does what an operator asks for, everywhere.
+    pub async fn purge(&self, request: PurgeRequest) -> PurgeReport {
+        let report = obsolete::purge(Arc::clone(&self.app), request).await;
+        assert_eq!(report.reached, Reached::Fleet);
+        report
     }
 
     pub async fn browser(&self) -> Browser {

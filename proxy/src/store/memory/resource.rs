@@ -14,7 +14,7 @@ use quick_cache::Weighter;
 use crate::{
     epoch::Epoch,
     key::ResourceKey,
-    purges::{Purges, Standing},
+    purges::{Mark, Purges, Standing},
     store::{MAX_VARIANTS, StoreError},
     stored::Stored,
 };
@@ -54,18 +54,16 @@ impl Variant {
 
     /// What purges leave of it. While there are none, that takes no look at any.
     pub(super) fn standing(&self, purges: &Purges, stale_before: Epoch) -> Standing {
-        if self.stored.epoch < stale_before {
-            return Standing::Stale(stale_before);
-        }
+        let marked = Mark { hard: Epoch::FIRST, soft: stale_before }.leaves(self.stored.epoch);
         let changes = purges.changes();
         if self.judged.load(Ordering::Relaxed) == changes {
-            return Standing::Valid;
+            return marked;
         }
         let standing = purges.judge(&self.stored.tags, self.stored.epoch);
         if standing == Standing::Valid {
             self.judged.store(changes, Ordering::Relaxed);
         }
-        standing
+        standing.and(marked)
     }
 }
 

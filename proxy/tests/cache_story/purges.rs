@@ -1,0 +1,514 @@
+//! What an operator purges, or a write that `purge_on` or the app names: nothing of it is served again,
+//! or only as far as a stale response may be.
+
+use sidecache::purge::PurgeRequest;
+
+use crate::support::{
+    browser::Answer,
+    origin::{Asked, Gate, Origin, Step, answer, ok, send},
+    purges::{all, rules, softly, tags, urls},
+    story::{On, Story, everything},
+};
+
+on_both_stores![
+    a_url_goes_with_all_its_variants_under_every_query_policy,
+    a_tag_goes_wherever_it_was_said,
+    a_rule_goes_and_no_other,
+    everything_goes,
+    what_is_stored_after_a_purge_is_not_covered_by_it,
+    a_soft_purge_lets_stale_be_served_while_it_is_refreshed_once,
+    a_soft_purge_without_a_window_has_it_validated_first,
+    a_window_counts_from_the_soft_purge,
+    what_was_purged_softly_stands_in_for_an_app_that_fails,
+    a_soft_purge_of_a_url_is_of_all_its_variants,
+    what_was_purged_softly_can_be_purged_for_good,
+    what_is_being_fetched_is_covered,
+    what_has_not_answered_yet_is_covered,
+    a_renewal_under_way_is_covered,
+    writes_purge_what_the_file_names,
+    only_writes_that_succeed_purge,
+    section_3_a_write_invalidates_the_groups_of_its_own_origin,
+];
+
+const SHOP: &str = "http://shop";
+
+fn shop(targets: &[&str]) -> PurgeRequest {
+    let all: Vec<_> = targets.iter().map(|target| format!("{SHOP}{target}")).collect();
+    urls(&all.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Each way to name the same response, which is of the rule `pages` and tagged `t`.
+fn ways(target: &str) -> [PurgeRequest; 4] {
+    [shop(&[target]), tags(&["t"]), rules(&["pages"]), all()]
+}
+
+fn pages(cache: &str) -> String {
+    format!("routes:\n  - {{ match: /**, name: pages, cache: {cache} }}\n")
+}
+
+async fn hits(story: &Story, requests: &[(&str, &[(&str, &str)])]) -> Vec<bool> {
+    let mut hits = Vec::new();
+    for (target, fields) in requests {
+        hits.push(story.get_with(target, fields).await.is_hit());
+    }
+    hits
+}
+
+async fn a_url_goes_with_all_its_variants_under_every_query_policy(on: On) {
+    let yaml = "routes:
+  - { match: /a, headers: { x-none: present }, cache: { ttl: 10s, key: { query: none } } }
+  - { match: /a, headers: { x-page: present }, cache: { ttl: 10s, key: { query: [page], headers: [x-page] } } }
+  - { match: /**, cache: { ttl: 10s, key: { query: { except: [utm_*] } } } }
+";
+    let story = Story::start(on, Origin::saying("Vary: accept\r\n").await, yaml).await;
+    let requests: [(&str, &[(&str, &str)]); 9] = [
+        ("/a?page=1&x=3&utm_x=2", &[("x-none", "1")]),
+        ("/a?page=1&x=3&utm_x=2", &[("x-page", "1")]),
+        ("/a?page=1&x=3&utm_x=2", &[("x-page", "2")]),
+        ("/a?page=1&x=3&utm_x=2", &[("accept", "a")]),
+        ("/a?page=1&x=3&utm_x=2", &[("accept", "b")]),
+        ("/a?page=2&x=3", &[("x-page", "1")]),
+        ("/a?page=1&x=4", &[]),
+        ("/a/", &[]),
+        ("/a?page=1&x=3", &[("host", "other")]),
+    ];
+    assert_eq!(hits(&story, &requests).await, [false; 9]);
+    assert_eq!(hits(&story, &requests).await, [true; 9]);
+    story.purge(shop(&["/a?page=1&x=3&utm_y=5"])).await;
+    let left = [false, false, false, false, false, true, true, true, true];
+    assert_eq!(hits(&story, &requests).await, left);
+    assert_eq!(hits(&story, &requests).await, [true; 9]);
+}
+
+/// Says what the target says.
+fn tagged(asked: &Asked) -> Vec<Step> {
+    let fields = match asked.target.as_str() {
+        "/cache-tag" => "Cache-Tag: s, t\r\n",
+        "/surrogate-key" => "Surrogate-Key: s t\r\n",
+        "/group" => "Cache-Groups: \"t\"\r\n",
+        "/near" => "Cache-Tag: T, tt, t t\r\nSurrogate-Key: t,\r\n",
+        _ => "",
+    };
+    ok(fields, &format!("answer {}", asked.number))
+}
+
+async fn a_tag_goes_wherever_it_was_said(on: On) {
+    let yaml = "routes:
+  - { match: /rule, cache: { ttl: 10s, tags: [s, t] } }
+  - { match: /**, name: t, cache: 10s }
+";
+    let story = Story::start(on, Origin::start(tagged).await, yaml).await;
+    let elsewhere: &[(&str, &str)] = &[("host", "other")];
+    let requests: [(&str, &[(&str, &str)]); 7] = [
+        ("/cache-tag", &[]),
+        ("/surrogate-key", &[]),
+        ("/rule", &[]),
+        ("/cache-tag", elsewhere),
+        ("/group", &[]),
+        ("/near", &[]),
+        ("/t", &[]),
+    ];
+    hits(&story, &requests).await;
+    assert_eq!(hits(&story, &requests).await, [true; 7]);
+    story.purge(tags(&["t"])).await;
+    assert_eq!(hits(&story, &requests).await, [false, false, false, false, true, true, true]);
+    assert_eq!(hits(&story, &requests).await, [true; 7]);
+    story.purge(tags(&["unheard of", "s"])).await;
+    assert_eq!(hits(&story, &requests).await, [false, false, false, false, true, true, true]);
+}
+
+async fn a_rule_goes_and_no_other(on: On) {
+    let yaml = "routes:
+  - { match: /a, name: one, cache: 10s }
+  - { match: /b, name: two, cache: { ttl: 10s, tags: [one] } }
+  - { match: /**, cache: 10s }
+";
+    let story = Story::start(on, Origin::saying("").await, yaml).await;
+    let requests: [(&str, &[(&str, &str)]); 4] =
+        [("/a", &[]), ("/a", &[("host", "other")]), ("/b", &[]), ("/c", &[])];
+    hits(&story, &requests).await;
+    story.purge(rules(&["one"])).await;
+    assert_eq!(hits(&story, &requests).await, [false, false, true, true]);
+    story.purge(rules(&["/**", "two"])).await;
+    assert_eq!(hits(&story, &requests).await, [true, true, false, false]);
+}
+
+async fn everything_goes(on: On) {
+    let story = Story::cached(on, Origin::start(tagged).await, "10s").await;
+    let requests: [(&str, &[(&str, &str)]); 3] =
+        [("/cache-tag", &[]), ("/a", &[]), ("/a", &[("host", "other")])];
+    hits(&story, &requests).await;
+    story.purge(all()).await;
+    assert_eq!(hits(&story, &requests).await, [false; 3]);
+    assert_eq!(hits(&story, &requests).await, [true; 3]);
+}
+
+async fn what_is_stored_after_a_purge_is_not_covered_by_it(on: On) {
+    let story = Story::start(on, Origin::saying("Cache-Tag: t\r\n").await, &pages("10s")).await;
+    for soft in [false, true] {
+        for request in ways("/a") {
+            let named = format!("{request:?}");
+            story.get("/a").await;
+            story.purge(if soft { softly(request) } else { request }).await;
+            let missed = story.get("/a").await;
+            assert_eq!(
+                missed.fine(),
+                if soft { "fwd=stale; stored" } else { "fwd=uri-miss; stored" },
+                "{named}"
+            );
+            let hit = story.get("/a").await;
+            assert_eq!((hit.is_hit(), hit.body), (true, missed.body), "{named}");
+        }
+    }
+}
+
+/// Tagged, with a validator that changes on demand.
+fn validated(asked: &Asked) -> Vec<Step> {
+    match asked.field("if-none-match") {
+        Some(_) => answer("304 Not Modified", "ETag: \"x\"\r\nCache-Tag: t\r\nX-Renewed: 1\r\n", ""),
+        None => ok("ETag: \"x\"\r\nCache-Tag: t\r\n", &format!("answer {}", asked.number)),
+    }
+}
+
+async fn a_soft_purge_lets_stale_be_served_while_it_is_refreshed_once(on: On) {
+    let gate = Gate::shut();
+    let behind = gate.clone();
+    let script = move |asked: &Asked| match asked.number {
+        1..=4 => validated(asked),
+        _ => [vec![Step::Wait(behind.clone())], validated(asked)].concat(),
+    };
+    let cache = "{ ttl: 10s, stale_while_revalidate: 300s }";
+    let story = Story::start(on, Origin::start(script).await, &pages(cache)).await;
+    let targets = ["/0", "/1", "/2", "/3"];
+    // The last two cover all.
+    for target in targets {
+        story.get(target).await;
+    }
+    story.purge(softly(shop(&["/0", "/1"]))).await;
+    for _ in 0..5 {
+        for target in ["/0", "/1"] {
+            let stale = story.browser().await.ask(&format!("GET {target}"), &[]).await;
+            assert!(stale.fine().starts_with("hit; ttl="), "{stale:?}");
+            assert!(stale.says().ends_with("; detail=stale-while-revalidate"), "{stale:?}");
+        }
+    }
+    story.asked(6).await;
+    gate.open();
+    story.settled().await;
+    for target in ["/0", "/1", "/2", "/3"] {
+        let hit = story.get(target).await;
+        assert!(hit.is_hit() && !hit.says().contains("detail"), "{target}: {}", hit.says());
+    }
+    assert_eq!(story.origin.count(), 6);
+    for (request, fetches) in [(tags(&["t"]), 10), (rules(&["pages"]), 14), (all(), 18)] {
+        let named = format!("{request:?}");
+        story.purge(softly(request)).await;
+        for target in targets {
+            let stale = story.get(target).await;
+            assert!(stale.says().ends_with("; detail=stale-while-revalidate"), "{named} {stale:?}");
+        }
+        story.asked(fetches).await;
+        story.settled().await;
+        for target in targets {
+            let hit = story.get(target).await;
+            assert!(hit.is_hit() && !hit.says().contains("detail"), "{named} {}", hit.says());
+            assert_eq!(hit.field("x-renewed"), "1");
+        }
+        assert_eq!(story.origin.count(), fetches, "{named}");
+    }
+}
+
+async fn a_soft_purge_without_a_window_has_it_validated_first(on: On) {
+    let story = Story::start(on, Origin::start(validated).await, &pages("10s")).await;
+    story.get("/a").await;
+    for (number, request) in ways("/a").into_iter().enumerate() {
+        let named = format!("{request:?}");
+        story.purge(softly(request)).await;
+        let renewed = story.get("/a").await;
+        assert_eq!(renewed.fine(), "fwd=stale; fwd-status=304; stored", "{named}");
+        assert_eq!((renewed.body.as_str(), renewed.field("x-renewed")), ("answer 1", "1"));
+        assert_eq!(story.origin.last().field("if-none-match"), Some("\"x\""), "{named}");
+        let hit = story.get("/a").await;
+        assert_eq!((hit.is_hit(), hit.body.as_str()), (true, "answer 1"), "{named}");
+        assert_eq!(story.origin.count(), number + 2, "{named}");
+    }
+}
+
+async fn a_window_counts_from_the_soft_purge(on: On) {
+    let cache = "{ ttl: 300s, stale_while_revalidate: 10s, stale_if_error: 60s }";
+    let script = |asked: &Asked| match asked.number {
+        1 | 2 => validated(asked),
+        _ => answer("503 No", "", "trouble"),
+    };
+    let story = Story::start(on, Origin::start(script).await, &pages(cache)).await;
+    story.get("/a").await;
+    story.purge(softly(shop(&["/a"]))).await;
+    story.pass_millis(15_000);
+    assert_eq!(story.get("/a").await.fine(), "fwd=stale; fwd-status=304; stored");
+    story.pass_millis(5000);
+    story.purge(softly(tags(&["t"]))).await;
+    // By Redis' clock, which does not move with the test's, up to twenty seconds have passed already.
+    story.pass_millis(30_000);
+    let stale = story.get("/a").await;
+    assert_eq!(stale.fine(), "fwd=stale; fwd-status=503; detail=stale-if-error");
+    story.pass_millis(60_000);
+    assert_eq!(story.get("/a").await.status, 503, "beyond the window it is no better than an error");
+}
+
+async fn what_was_purged_softly_stands_in_for_an_app_that_fails(on: On) {
+    for request in ways("/a") {
+        let named = format!("{request:?}");
+        let script = |asked: &Asked| match asked.number {
+            1 => validated(asked),
+            2 => answer("503 No", "", "trouble"),
+            3 => vec![Step::Reset],
+            _ => validated(asked),
+        };
+        let cache = "{ ttl: 10s, stale_if_error: 300s }";
+        let story = Story::start(on, Origin::start(script).await, &pages(cache)).await;
+        story.get("/a").await;
+        story.purge(softly(request)).await;
+        let stale = story.get("/a").await;
+        assert_eq!(stale.fine(), "fwd=stale; fwd-status=503; detail=stale-if-error", "{named}");
+        assert_eq!(stale.body, "answer 1", "{named}");
+        let again = story.get("/a").await;
+        assert_eq!((again.fine(), again.body.as_str()), ("hit; ttl=0; detail=stale-if-error", "answer 1"));
+    }
+}
+
+async fn a_soft_purge_of_a_url_is_of_all_its_variants(on: On) {
+    let story = Story::start(on, Origin::saying("Vary: accept\r\n").await, &pages("10s")).await;
+    let kinds = ["a", "b", "c"];
+    for kind in kinds {
+        story.get_with("/a", &[("accept", kind)]).await;
+    }
+    story.purge(softly(shop(&["/a"]))).await;
+    for kind in kinds {
+        let missed = story.get_with("/a", &[("accept", kind)]).await;
+        assert_eq!(missed.fine(), "fwd=stale; stored", "{kind}");
+        assert!(story.get_with("/a", &[("accept", kind)]).await.is_hit(), "{kind}");
+    }
+}
+
+async fn what_was_purged_softly_can_be_purged_for_good(on: On) {
+    let cache = "{ ttl: 10s, stale_while_revalidate: 300s, stale_if_error: 300s }";
+    let story = Story::start(on, Origin::start(validated).await, &pages(cache)).await;
+    for soft in ways("/a") {
+        for hard in ways("/a") {
+            let named = format!("{soft:?} {hard:?}");
+            story.get("/a").await;
+            story.purge(softly(soft.clone())).await;
+            story.purge(hard).await;
+            assert_eq!(story.get("/a").await.fine(), "fwd=uri-miss; stored", "{named}");
+            assert_eq!(story.origin.last().field("if-none-match"), None, "{named}");
+            assert!(story.get("/a").await.is_hit(), "{named}");
+        }
+    }
+}
+
+/// Two halves with a wait between for who asks slowly.
+fn halves(gate: &Gate) -> impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static {
+    let door = gate.clone();
+    move |asked| match asked.field("x-slow") {
+        Some("head") => [vec![Step::Wait(door.clone())], ok("Cache-Tag: t\r\n", "old page")].concat(),
+        Some(_) => vec![
+            send("HTTP/1.1 200 OK\r\nCache-Tag: t\r\nContent-Length: 8\r\n\r\nold"),
+            Step::Wait(door.clone()),
+            send(" page"),
+        ],
+        None => ok("Cache-Tag: t\r\n", "new page"),
+    }
+}
+
+async fn what_is_being_fetched_is_covered(on: On) {
+    for request in ways("/a").into_iter().flat_map(|way| [way.clone(), softly(way)]) {
+        let (named, gate) = (format!("{request:?}"), Gate::shut());
+        let story = Story::start(on, Origin::start(halves(&gate)).await, &pages("10s")).await;
+        let (mut slow, mut follower) = (story.browser().await, story.browser().await);
+        slow.send("GET /a HTTP/1.1\r\nhost: shop\r\nx-slow: body\r\n\r\n").await;
+        assert_eq!(slow.head().await.unwrap().says(), "fwd=uri-miss; stored");
+        follower.send("GET /a HTTP/1.1\r\nhost: shop\r\n\r\n").await;
+        assert_eq!(follower.head().await.unwrap().says(), "fwd=uri-miss; collapsed");
+        story.purge(request).await;
+        let fresh = story.browser().await.ask("GET /a", &[]).await;
+        assert_eq!((fresh.fine(), fresh.body.as_str()), ("fwd=uri-miss; stored", "new page"), "{named}");
+        gate.open();
+        for browser in [&mut slow, &mut follower] {
+            assert_eq!(browser.bytes(8).await.unwrap(), b"old page", "{named}");
+        }
+        story.settled().await;
+        let hit = story.get("/a").await;
+        assert_eq!((hit.is_hit(), hit.body.as_str()), (true, "new page"), "{named}");
+        assert_eq!(story.origin.count(), 2, "{named}");
+    }
+}
+
+/// By a tag that only the app may say it waits for the answer's head.
+async fn what_has_not_answered_yet_is_covered(on: On) {
+    for request in ways("/a").into_iter().flat_map(|way| [way.clone(), softly(way)]) {
+        let (named, gate) = (format!("{request:?}"), Gate::shut());
+        let story = Story::start(on, Origin::start(halves(&gate)).await, &pages("10s")).await;
+        let mut slow = story.browser().await;
+        slow.send("GET /a HTTP/1.1\r\nhost: shop\r\nx-slow: head\r\n\r\n").await;
+        story.asked(1).await;
+        let tags_matter = !request.tags.is_empty();
+        story.purge(request).await;
+        let new = async || {
+            let fresh = story.browser().await.ask("GET /a", &[]).await;
+            assert_eq!((fresh.fine(), fresh.body.as_str()), ("fwd=uri-miss; stored", "new page"), "{named}");
+        };
+        if !tags_matter {
+            new().await;
+        }
+        gate.open();
+        assert_eq!(slow.answer("GET").await.body, "old page");
+        if tags_matter {
+            new().await;
+        }
+        story.settled().await;
+        let hit = story.get("/a").await;
+        assert_eq!((hit.is_hit(), hit.body.as_str()), (true, "new page"), "{named}");
+        assert_eq!(story.origin.count(), 2, "{named}");
+    }
+}
+
+async fn a_renewal_under_way_is_covered(on: On) {
+    for request in ways("/a").into_iter().flat_map(|way| [way.clone(), softly(way)]) {
+        let (named, gate) = (format!("{request:?}"), Gate::shut());
+        let behind = gate.clone();
+        let script = move |asked: &Asked| match asked.number {
+            2 => [vec![Step::Wait(behind.clone())], validated(asked)].concat(),
+            _ => validated(asked),
+        };
+        let story = Story::start(on, Origin::start(script).await, &pages("10s")).await;
+        story.get("/a").await;
+        story.pass_millis(10_500);
+        let mut slow = story.browser().await;
+        slow.send("GET /a HTTP/1.1\r\nhost: shop\r\n\r\n").await;
+        story.asked(2).await;
+        assert!(story.origin.last().field("if-none-match").is_some());
+        let soft = request.mode == sidecache::epoch::Mode::Soft;
+        story.purge(request).await;
+        gate.open();
+        assert_eq!(slow.answer("GET").await.body, "answer 1");
+        story.settled().await;
+        let anew = story.get("/a").await;
+        assert!(!anew.is_hit(), "{named}: {}", anew.says());
+        assert_eq!(
+            anew.body,
+            if soft && anew.says().contains("304") { "answer 1" } else { "answer 3" },
+            "{named}"
+        );
+        assert!(soft || !anew.says().contains("304"), "{named}: {}", anew.says());
+        assert!(story.get("/a").await.is_hit(), "{named}");
+    }
+}
+
+const PURGE_ON: &str = "routes:
+  - { match: /products/**, name: products, cache: 10s }
+  - { match: /stock/**, name: stock, cache: { ttl: 10s, tags: [stock] } }
+  - { match: /**, cache: 10s }
+purge_on:
+  - { match: /orders, tags: [stock, t] }
+  - { match: /catalogue, methods: [PUT], host: shop, rules: [products] }
+  - { match: /rumour/*, soft: true, tags: [t], rules: [stock] }
+";
+
+const READ: [&str; 4] = ["/products/1", "/stock/1", "/cache-tag", "/other"];
+
+/// Which of them need the app, after that write.
+async fn asked_after(story: &Story, line: &str, host: &str) -> Vec<Answer> {
+    for target in READ {
+        story.get(target).await;
+    }
+    let before = story.origin.count();
+    let mut writer = story.browser().await;
+    let told = writer.ask(line, &[("host", host), ("content-length", "0")]).await;
+    assert_ne!(told.status, 502);
+    assert_eq!(story.origin.count(), before + 1, "{line}");
+    let mut answers = Vec::new();
+    for target in READ {
+        answers.push(story.get(target).await);
+    }
+    answers
+}
+
+async fn writes_purge_what_the_file_names(on: On) {
+    let story = Story::start(on, Origin::start(tagged).await, PURGE_ON).await;
+    let (hit, miss, stale) = ("hit", "fwd=uri-miss; stored", "fwd=stale; stored");
+    for (line, host, said) in [
+        ("POST /orders", "shop", [hit, miss, miss, hit]),
+        ("DELETE /orders", "other", [hit, miss, miss, hit]),
+        ("UNHEARD /orders?x=1", "shop", [hit, miss, miss, hit]),
+        ("GET /orders", "shop", [hit; 4]),
+        ("OPTIONS /orders", "shop", [hit; 4]),
+        ("POST /orders/1", "shop", [hit; 4]),
+        ("PUT /catalogue", "shop", [miss, hit, hit, hit]),
+        ("POST /catalogue", "shop", [hit; 4]),
+        ("PUT /catalogue", "other", [hit; 4]),
+        ("POST /rumour/1", "shop", [hit, stale, stale, hit]),
+    ] {
+        let answers = asked_after(&story, line, host).await;
+        let word = |answer: &Answer| if answer.is_hit() { hit.to_owned() } else { answer.fine().to_owned() };
+        assert_eq!(answers.iter().map(word).collect::<Vec<_>>(), said, "{line} {host}");
+    }
+}
+
+async fn only_writes_that_succeed_purge(on: On) {
+    let origin = Origin::start(|asked| match (asked.method.as_str(), asked.field("x-status")) {
+        ("POST", Some("reset")) => vec![Step::Reset],
+        ("POST", Some(status)) => answer(&format!("{status} X"), "Cache-Group-Invalidation: \"g\"\r\n", ""),
+        _ => ok("Cache-Groups: \"g\"\r\n", "answer"),
+    });
+    let story = Story::start(on, origin.await, PURGE_ON).await;
+    for (status, succeeds) in [
+        ("200", true),
+        ("201", true),
+        ("303", true),
+        ("400", false),
+        ("404", false),
+        ("409", false),
+        ("500", false),
+        ("reset", false),
+    ] {
+        for target in ["/stock/1", "/other"] {
+            story.get(target).await;
+            assert!(story.get(target).await.is_hit());
+        }
+        let fields = [("x-status", status), ("content-length", "0")];
+        story.ask("POST /orders", &fields).await;
+        for target in ["/stock/1", "/other"] {
+            assert_eq!(story.get(target).await.is_hit(), !succeeds, "{status} {target}");
+        }
+    }
+}
+
+/// RFC 9875 §3.
+async fn section_3_a_write_invalidates_the_groups_of_its_own_origin(on: On) {
+    let origin = Origin::start(|asked| match (asked.method.as_str(), asked.target.as_str()) {
+        ("GET", "/a") => ok("Cache-Groups: \"g\", \"h\"\r\n", "answer"),
+        ("GET", "/b") => ok("Cache-Groups: \"h\"\r\n", "answer"),
+        ("GET", "/c") => ok("Cache-Tag: g\r\nSurrogate-Key: g\r\n", "answer"),
+        ("GET", "/d") => ok("Cache-Group-Invalidation: \"g\", \"h\"\r\n", "answer"),
+        (_, "/broken") => ok("Cache-Group-Invalidation: g, \"h\"\r\n", "answer"),
+        _ => ok("Cache-Group-Invalidation: \"unheard of\", \"g\"\r\n", "answer"),
+    });
+    let story = Story::start(on, origin.await, &everything("10s")).await;
+    let elsewhere: &[(&str, &str)] = &[("host", "other")];
+    let proxied: &[(&str, &str)] = &[("host", "shop:8080")];
+    let requests: [(&str, &[(&str, &str)]); 5] =
+        [("/a", &[]), ("/b", &[]), ("/c", &[]), ("/a", elsewhere), ("/a", proxied)];
+    hits(&story, &requests).await;
+    assert_eq!(hits(&story, &requests).await, [true; 5]);
+    for (line, fields, left) in [
+        ("GET /d", &[][..], [true; 5]),
+        ("OPTIONS /x", &[], [true; 5]),
+        ("POST /broken", &[], [true; 5]),
+        ("POST /x", &[], [false, true, true, true, true]),
+        ("DELETE /x", elsewhere, [true, true, true, false, true]),
+    ] {
+        let fields = [fields, &[("content-length", "0")]].concat();
+        story.ask(line, &fields).await;
+        assert_eq!(hits(&story, &requests).await, left, "{line} {fields:?}");
+    }
+}
