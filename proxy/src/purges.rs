@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::{
     epoch::{Epoch, Mode},
+    key::ResourceKey,
     store::Purge,
     tags::Tag,
 };
@@ -28,6 +29,8 @@ pub struct Purges {
     last: Moment,
     last_of_tags: Moment,
     resources: Box<[Moment]>,
+    /// Lately purged resources themselves: a shared store may have got back what it had removed.
+    recent: RwLock<Recent>,
     tags: RwLock<Marks>,
     changes: AtomicU64,
     /// Of those changes.
@@ -61,6 +64,15 @@ const PLACES: usize = 16 * 1024;
 /// Tags whose purge is remembered. With one more, what was fetched before the oldest of these purges
 /// is purged as a whole.
 const TAGS: usize = 64 * 1024;
+
+/// Resources whose hard purge is remembered by itself.
+const RECENT: usize = 8 * 1024;
+
+#[derive(Default)]
+struct Recent {
+    of: HashMap<u128, Epoch>,
+    oldest_first: VecDeque<u128>,
+}
 
 /// An epoch that only moves on.
 #[derive(Default)]
@@ -99,6 +111,7 @@ impl Default for Purges {
             last: Moment::default(),
             last_of_tags: Moment::default(),
             resources: (0..PLACES).map(|_| Moment::default()).collect(),
+            recent: RwLock::default(),
             tags: RwLock::default(),
             changes: AtomicU64::new(0),
             news: Notify::new(),
@@ -166,12 +179,16 @@ impl Purges {
 
     /// A purge by this process.
     pub fn apply(&self, purge: &Purge, epoch: Epoch) {
-        purge.resources.iter().for_each(|key| self.purge_resource(key.wide_hash(), epoch));
+        let resources = purge.resources.iter().map(ResourceKey::wide_hash);
+        resources.for_each(|hash| self.purge_resource(hash, purge.mode, epoch));
         purge.tags.iter().for_each(|tag| self.purge_tag(*tag, purge.mode, epoch));
     }
 
     /// A resource is purged.
-    pub fn purge_resource(&self, hash: u128, epoch: Epoch) {
+    pub fn purge_resource(&self, hash: u128, mode: Mode, epoch: Epoch) {
+        if mode == Mode::Hard {
+            self.recent.write().unwrap_or_else(PoisonError::into_inner).set(hash, epoch);
+        }
         if let Some(place) = self.place(hash) {
             place.raise(epoch);
         }
@@ -200,6 +217,13 @@ impl Purges {
         self.place(hash).map(Moment::get).unwrap_or_default()
     }
 
+    /// Whether a response of a resource, fetched at that epoch, was lately purged.
+    #[must_use]
+    pub fn has_gone(&self, hash: u128, epoch: Epoch) -> bool {
+        let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
+        recent.of.get(&hash).is_some_and(|purged| epoch < *purged)
+    }
+
     /// What tags' purges leave of a response that was fetched since `epoch`.
     #[must_use]
     pub fn judge(&self, tags: &[Tag], epoch: Epoch) -> Standing {
@@ -217,6 +241,22 @@ impl Purges {
 
     fn place(&self, hash: u128) -> Option<&Moment> {
         self.resources.get(usize::try_from(hash % PLACES as u128).ok()?)
+    }
+}
+
+impl Recent {
+    fn set(&mut self, hash: u128, epoch: Epoch) {
+        if let Some(known) = self.of.get_mut(&hash) {
+            *known = epoch.max(*known);
+            return;
+        }
+        self.of.insert(hash, epoch);
+        self.oldest_first.push_back(hash);
+        if self.oldest_first.len() > RECENT
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.of.remove(&oldest);
+        }
     }
 }
 
@@ -334,11 +374,26 @@ mod tests {
         let purges = Purges::default();
         let begun = purges.epoch();
         assert!(!purges.concern(7, begun));
-        purges.purge_resource(7, purges.next(now()));
+        purges.purge_resource(7, Mode::Hard, purges.next(now()));
         assert!(purges.concern(7, begun) && !purges.concern(8, begun));
         assert!(!purges.concern(7, purges.epoch()));
         purges.purge_tag(tag(1), Mode::Soft, purges.next(now()));
         assert!(purges.concern(8, begun), "its tags are not known yet");
+    }
+
+    #[test]
+    fn what_was_purged_lately_has_gone_though_a_store_got_it_back() {
+        let purges = Purges::default();
+        let before = purges.epoch();
+        purges.purge_resource(7, Mode::Soft, purges.next(now()));
+        assert!(!purges.has_gone(7, before), "it is only stale");
+        purges.purge_resource(7, Mode::Hard, purges.next(now()));
+        assert!(purges.has_gone(7, before) && !purges.has_gone(7, purges.epoch()));
+        assert!(!purges.has_gone(7 + PLACES as u128, before), "another one in its place");
+        for other in 100..100 + RECENT as u128 {
+            purges.purge_resource(other, Mode::Hard, purges.next(now()));
+        }
+        assert!(!purges.has_gone(7, before) && purges.recent.read().unwrap().of.len() == RECENT);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod support;
 mod coherence;
 mod outage;
 mod relay;
+mod resurrection;
 mod roll;
 mod untracked;
 

@@ -53,7 +53,8 @@ impl Inner {
         if self.journal.awaits(&place) {
             return Ok(Lookup::Nothing);
         }
-        let known = self.nominations.get(place.hash);
+        let hash = place.hash;
+        let known = self.nominations.get(hash);
         let (begun, session) = (Instant::now(), self.session());
         let read = self
             .reads
@@ -68,6 +69,8 @@ impl Inner {
             _ => Mark::default(),
         };
         match self.judge(key, place, read) {
+            // Redis may have got it back: from an old snapshot, or as one that was a replica.
+            Lookup::Found(stored) if self.purges.has_gone(hash, stored.epoch) => Ok(Lookup::Nothing),
             Lookup::Found(stored) => {
                 let left = budget.saturating_sub(begun.elapsed());
                 let standing = self.standing(&stored, session, left).await?;
