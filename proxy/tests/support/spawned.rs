@@ -27,10 +27,16 @@ pub struct Spawned {
 impl Spawned {
     /// Starts it in a folder of its own, where its file is.
     pub async fn start(yaml: &str) -> Self {
+        Self::start_with(yaml, &[]).await
+    }
+
+    /// The same, with these arguments beside its own.
+    pub async fn start_with(yaml: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.yaml"), with_listeners(&folder, yaml)).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_sidecache"))
             .args(["--log-format", "json", "--log", "info,access=off"])
+            .args(arguments)
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
