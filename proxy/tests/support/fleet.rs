@@ -95,7 +95,7 @@ impl Fleet {
     }
 
     /// How many look-ups of one its memory has answered.
-    pub fn from_memory(&self, member: usize) -> u64 {
+    pub fn memory_hits(&self, member: usize) -> u64 {
         self.store(member).stats().hits
     }
 
@@ -103,8 +103,8 @@ impl Fleet {
     pub async fn warm(&self, target: &str) {
         for member in 0..self.count() {
             eventually("memory answers", async || {
-                let before = self.from_memory(member);
-                self.get(member, target).await.is_hit() && self.from_memory(member) > before
+                let before = self.memory_hits(member);
+                self.get(member, target).await.is_hit() && self.memory_hits(member) > before
             })
             .await;
         }
