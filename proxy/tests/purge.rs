@@ -1,11 +1,20 @@
 //! The command, the listener and the store together: what is purged is fetched anew.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
+#![allow(clippy::indexing_slicing, reason = "likewise")]
 
 mod support;
 
-use std::process::Output;
+use std::{
+    process::Output,
+    time::{Duration, Instant},
+};
 
-use support::{browser::Browser, origin::Origin, spawned::Spawned};
+use support::{
+    browser::{Answer, Browser},
+    origin::Origin,
+    redis::{RedisServer, eventually},
+    spawned::Spawned,
+};
 use tokio::process::Command;
 
 /// `sidecache purge`, asked of this sidecar.
@@ -57,4 +66,198 @@ async fn a_purge_of_nothing_that_there_is_changes_nothing() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("no rule is called `/b`; there are `/a`"), "{said}");
+}
+
+/// Two sidecars on one Redis, before one origin.
+struct Pair {
+    origin: Origin,
+    redis: RedisServer,
+    sidecars: [Spawned; 2],
+}
+
+const RULES: &str = "routes:
+  - { match: /soft, name: soft, cache: { ttl: 300s, stale_while_revalidate: 300s, tags: [both] } }
+  - { match: /**, name: rest, cache: { ttl: 300s, tags: [t, both] } }
+";
+
+impl Pair {
+    async fn start() -> Self {
+        let (origin, redis) = (Origin::saying("").await, RedisServer::start());
+        let file = format!(
+            "upstream: http://{}\nstore: {{ redis: \"{}\", prefix: pair }}\n{RULES}",
+            origin.address,
+            redis.url()
+        );
+        let sidecars = [Spawned::start(&file).await, Spawned::start(&file).await];
+        let members = || redis.try_command(&["HLEN", "pair:v1:m"]);
+        eventually("both are members", async || members() == Ok(redis::Value::Int(2))).await;
+        Self { origin, redis, sidecars }
+    }
+
+    async fn get(&self, sidecar: usize, target: &str) -> Answer {
+        Browser::connect(self.sidecars[sidecar].address).await.ask(&format!("GET {target}"), &[]).await
+    }
+
+    /// Both have hits for these.
+    async fn warm(&self, targets: &[&str]) {
+        for sidecar in [0, 1, 0, 1] {
+            for target in targets {
+                let is_hit = async || {
+                    let told = self.get(sidecar, target).await;
+                    told.is_hit() && !told.says().contains("detail")
+                };
+                eventually("there are hits", is_hit).await;
+            }
+        }
+    }
+
+    /// Whether each of these is a hit of something that was there before, asked of one of them.
+    async fn asked_after(&self, sidecar: usize, targets: &[&str]) -> Vec<bool> {
+        let before = self.origin.count();
+        let mut old = Vec::new();
+        for target in targets {
+            let told = self.get(sidecar, target).await;
+            told.fine();
+            let number: usize = told.body.strip_prefix("answer ").unwrap().parse().unwrap();
+            old.push(number <= before);
+        }
+        old
+    }
+}
+
+fn says(output: &Output) -> String {
+    let told = if output.status.success() { &output.stdout } else { &output.stderr };
+    String::from_utf8(told.clone()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_command_names_goes_on_every_sidecar() {
+    let pair = Pair::start().await;
+    let targets = ["/a", "/b", "/soft"];
+    for (round, (args, told, left)) in [
+        (&["--url", "http://shop/a"][..], "(2): 1 URL; ", [false, true, true]),
+        (&["--url", "http://shop/a", "--url", "https://shop/a"], "(2): 2 URLs; ", [false, true, true]),
+        (&["--tag", "t", "--tag", "unheard of"], "(2): 2 tags; ", [false, false, true]),
+        (&["--rule", "soft"], "(2): 1 rule; ", [true, true, false]),
+        (&["--tag", "both", "--url", "http://shop/a"], "(2): 1 URL, 1 tag; ", [false, false, false]),
+        (&["--all"], "(2): everything; ", [false, false, false]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        pair.warm(&targets).await;
+        let output = purge(&pair.sidecars[round % 2], args).await;
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
+        let said = says(&output);
+        assert!(said.starts_with(&format!("purged on every live sidecar {told}")), "{args:?}: {said}");
+        assert_eq!(pair.asked_after((round + 1) % 2, &targets).await, left, "{args:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn softly_means_stale() {
+    let pair = Pair::start().await;
+    for args in [&["--url", "http://shop/soft"][..], &["--tag", "both"], &["--rule", "soft"], &["--all"]] {
+        pair.warm(&["/soft"]).await;
+        let fetches = pair.origin.count();
+        let output = purge(&pair.sidecars[0], &[args, &["--soft"]].concat()).await;
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
+        assert!(says(&output).starts_with("marked stale on every live sidecar (2): "), "{}", says(&output));
+        let stale = pair.get(1, "/soft").await;
+        assert!(
+            stale.is_hit() && stale.says().ends_with("; detail=stale-while-revalidate"),
+            "{}",
+            stale.says()
+        );
+        eventually("it is refreshed", async || pair.origin.count() == fetches + 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_wait_is_told_so() {
+    let pair = Pair::start().await;
+    pair.warm(&["/a"]).await;
+    let output = purge(&pair.sidecars[0], &["--tag", "t", "--no-wait"]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(says(&output).starts_with("on its way to every sidecar, to be purged: 1 tag"), "{output:?}");
+    assert_eq!(pair.asked_after(0, &["/a"]).await, [false], "here it is done");
+    let newest = pair.origin.count();
+    eventually("and there too", async || pair.get(1, "/a").await.body == format!("answer {newest}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_done_purges_nothing() {
+    let pair = Pair::start().await;
+    pair.warm(&["/a", "/b"]).await;
+    for (args, code, told) in [
+        (&["--rule", "unheard of", "--all"][..], 1, "no rule is called `unheard of`; there are "),
+        (&["--url", "/a"], 2, "names no host"),
+        (&["--url", "http://shop/a#b"], 2, "fragment"),
+        (&[], 2, "required"),
+        (&["--tag", "t", "--admin", "unix:/no/such/socket"], 1, "cannot ask unix:/no/such/socket"),
+    ] {
+        let output = purge(&pair.sidecars[0], args).await;
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {output:?}");
+        assert!(says(&output).contains(told), "{args:?}: {}", says(&output));
+    }
+    assert_eq!(pair.asked_after(0, &["/a", "/b"]).await, [true, true]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_token_nothing_is_purged() {
+    let origin = Origin::saying("").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, secret: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, secret).unwrap();
+        path.into_os_string().into_string().unwrap()
+    };
+    let (right, wrong) = (file("right", "sesame-open-sesame\n"), file("wrong", "open-sesame-please\n"));
+    let yaml = format!("upstream: http://{}\n{RULES}", origin.address);
+    let sidecar = Spawned::start_with(&yaml, &["--admin-token-file", &right], &[]).await;
+    let get = async || Browser::connect(sidecar.address).await.ask("GET /a", &[]).await;
+    get().await;
+    eventually("it is stored", async || get().await.is_hit()).await;
+    for args in [&["--all"][..], &["--all", "--token-file", &wrong]] {
+        let output = purge(&sidecar, args).await;
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(says(&output).contains("401") && says(&output).contains("token"), "{}", says(&output));
+    }
+    assert!(get().await.is_hit());
+    let output = purge(&sidecar, &["--all", "--token-file", &right]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(!get().await.is_hit());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_it_fails_with_what_the_sidecar_said_and_is_made_up_for() {
+    let mut pair = Pair::start().await;
+    pair.warm(&["/a"]).await;
+    pair.redis.command(&["SAVE"]);
+    pair.redis.kill();
+    let begun = Instant::now();
+    let output = purge(&pair.sidecars[0], &["--tag", "t", "--url", "http://shop/a"]).await;
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = says(&output);
+    assert!(said.contains("503") && said.contains("on this sidecar alone"), "{said}");
+    assert_eq!(pair.asked_after(0, &["/a"]).await, [false]);
+    let newest = pair.origin.count();
+    pair.redis.restart_as_saved();
+    let is_new = async |sidecar| {
+        let told = pair.get(sidecar, "/a").await;
+        told.fine();
+        told.body.strip_prefix("answer ").unwrap().parse::<usize>().unwrap() >= newest
+    };
+    eventually("the other one has obeyed", async || {
+        assert!(is_new(0).await, "here it was done");
+        is_new(1).await
+    })
+    .await;
+    pair.warm(&["/a"]).await;
+    assert!(is_new(0).await && is_new(1).await);
+    eventually("a purge is done on both", async || {
+        purge(&pair.sidecars[1], &["--tag", "t"]).await.status.success()
+    })
+    .await;
 }

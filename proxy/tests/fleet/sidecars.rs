@@ -115,7 +115,7 @@ impl Fleet {
     /// Starts a process in this role.
     pub(crate) async fn start_sidecar(&self, sidecar: Sidecar) {
         let member = &self.members[sidecar];
-        let spawned = Spawned::start_in(&member.file, &self.environment).await;
+        let spawned = Spawned::start_with(&member.file, &[], &self.environment).await;
         let place = Place { data: spawned.address, admin: spawned.file().with_file_name("admin.sock") };
         *member.process() = Some(spawned);
         member.place.send_replace(Some(place));

@@ -9,7 +9,12 @@ use std::{
 use sidecache::{
     app::App,
     clock::ManualClock,
-    store::{redis::LeaseStats, tiers::Tiers},
+    obsolete,
+    purge::{PurgeReport, PurgeRequest},
+    store::{
+        redis::{Health, LeaseStats},
+        tiers::{Fleet as Store, Tiers},
+    },
 };
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -25,6 +30,7 @@ pub struct Fleet {
     pub origin: Origin,
     pub redis: RedisServer,
     pub clock: ManualClock,
+    yaml: String,
     members: Vec<Member>,
 }
 
@@ -43,13 +49,72 @@ impl Fleet {
     /// Sidecars with these lines of configuration.
     pub async fn start(members: usize, origin: Origin, yaml: &str) -> Self {
         let (redis, clock) = (RedisServer::start(), ManualClock::new(SystemTime::now()));
-        let mut fleet = Self { origin, redis, clock, members: Vec::new() };
+        let mut fleet = Self { origin, redis, clock, yaml: yaml.to_owned(), members: Vec::new() };
         for _ in 0..members {
-            let (app, address, server, _) =
-                sidecar(&fleet.origin, (On::Tiers, Some(fleet.redis.url())), &fleet.clock, yaml).await;
-            fleet.members.push(Member { app, address, server });
+            fleet.join().await;
         }
         fleet
+    }
+
+    /// One more comes. Its number.
+    pub async fn join(&mut self) -> usize {
+        let (app, address, server, _) =
+            sidecar(&self.origin, (On::Tiers, Some(self.redis.url())), &self.clock, &self.yaml).await;
+        self.members.push(Member { app, address, server });
+        self.members.len() - 1
+    }
+
+    /// The last one is gone without a word.
+    pub fn die(&mut self) {
+        self.members.pop().expect("a member").server.abort();
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Does what an operator asks one of them for.
+    pub async fn purge(&self, member: usize, request: PurgeRequest) -> PurgeReport {
+        obsolete::purge(Arc::clone(&self.members[member].app), request).await
+    }
+
+    /// Whether all of them have Redis, and hear of what changes.
+    pub fn is_connected(&self) -> bool {
+        let is_connected = |n: usize| {
+            let store = self.store(n);
+            let redis = store.redis();
+            redis.health() == Health::Up && redis.takes_writes() && store.tracking().session().is_some()
+        };
+        (0..self.count()).all(is_connected)
+    }
+
+    /// Whether one can ask Redis.
+    pub fn can_ask(&self, member: usize) -> bool {
+        self.store(member).redis().takes_reads()
+    }
+
+    /// How many look-ups of one its memory has answered.
+    pub fn memory_hits(&self, member: usize) -> u64 {
+        self.store(member).stats().hits
+    }
+
+    /// Has each of them answer this from its memory.
+    pub async fn warm(&self, target: &str) {
+        for member in 0..self.count() {
+            eventually("memory answers", async || {
+                let before = self.memory_hits(member);
+                self.get(member, target).await.is_hit() && self.memory_hits(member) > before
+            })
+            .await;
+        }
+    }
+
+    fn store(&self, member: usize) -> &Store {
+        match &self.members[member].app.store {
+            Tiers::Redis(store) => store,
+            Tiers::Memory(_) => panic!("a fleet has a Redis"),
+        }
     }
 
     /// Lets time pass for all of them.
@@ -90,10 +155,7 @@ impl Fleet {
 
     /// What has become of one's leases.
     pub fn leases(&self, member: usize) -> LeaseStats {
-        match &self.members[member].app.store {
-            Tiers::Redis(store) => store.redis().stats().leases,
-            Tiers::Memory(_) => LeaseStats::default(),
-        }
+        self.store(member).redis().stats().leases
     }
 
     /// Waits until nothing is being fetched or stored.

@@ -92,6 +92,17 @@ impl RedisServer {
     /// Starts it, with nothing in it, after ending the one before.
     pub fn restart_empty(&mut self) {
         self.kill();
+        let _ = std::fs::remove_file(self.folder.path().join("dump.rdb"));
+        self.run();
+    }
+
+    /// Starts it with what it had when it was last told to `SAVE`, after ending the one before.
+    pub fn restart_as_saved(&mut self) {
+        self.kill();
+        self.run();
+    }
+
+    fn run(&mut self) {
         let log = self.folder.path().join("redis.log");
         let child = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])

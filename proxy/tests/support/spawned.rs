@@ -27,15 +27,16 @@ pub struct Spawned {
 impl Spawned {
     /// Starts it in a folder of its own, where its file is.
     pub async fn start(yaml: &str) -> Self {
-        Self::start_in(yaml, &[]).await
+        Self::start_with(yaml, &[], &[]).await
     }
 
-    /// The same with these in its environment.
-    pub async fn start_in(yaml: &str, environment: &[(&str, &str)]) -> Self {
+    /// The same, with these arguments beside its own and these in its environment.
+    pub async fn start_with(yaml: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.yaml"), with_listeners(&folder, yaml)).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_sidecache"))
             .args(["--log-format", "json", "--log", "info,access=off"])
+            .args(arguments)
             .current_dir(folder.path())
             .envs(environment.iter().copied())
             .stdin(Stdio::null())

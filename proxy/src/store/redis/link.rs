@@ -102,6 +102,22 @@ struct State {
     condition: Condition,
 }
 
+/// The connections of a link.
+#[derive(Debug)]
+pub(super) struct Sessions(Arc<State>);
+
+impl Sessions {
+    /// [`Link::beaten`]
+    pub(super) async fn beaten(&self) {
+        self.0.beaten.notified().await;
+    }
+
+    /// [`Link::sessions`]
+    pub(super) fn count(&self) -> u64 {
+        self.0.sessions.load(Ordering::SeqCst)
+    }
+}
+
 impl Drop for Link {
     fn drop(&mut self) {
         self.supervisor.abort();
@@ -187,6 +203,11 @@ impl Link {
     /// How often it has been connected. Each time it may be to another server.
     pub(super) fn sessions(&self) -> u64 {
         self.state.sessions.load(Ordering::SeqCst)
+    }
+
+    /// The same, for who does not ask anything of it.
+    pub(super) fn watched(&self) -> Sessions {
+        Sessions(Arc::clone(&self.state))
     }
 
     /// Whether commands are held back after failures.

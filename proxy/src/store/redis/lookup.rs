@@ -50,7 +50,8 @@ impl Inner {
     ) -> Result<Lookup, StoreError> {
         let place = Place::of(&self.settings.prefix, key);
         // Before Redis is asked: if it is removed while we wait, we may have read it before that.
-        if self.journal.awaits(&place) {
+        let asked = self.reads.sessions();
+        if self.journal.awaits(&place, asked) {
             return Ok(Lookup::Nothing);
         }
         let hash = place.hash;
@@ -64,6 +65,11 @@ impl Inner {
                 StoreError::Overload => StoreError::Unavailable,
                 other => other,
             })?;
+        // Another server may have answered, which is not known to have been told.
+        let answered = self.reads.sessions();
+        if answered != asked && self.journal.awaits(&place, answered) {
+            return Ok(Lookup::Nothing);
+        }
         let marked = match read {
             Read::Entry { marked, .. } => Mark { hard: Epoch::FIRST, soft: marked },
             _ => Mark::default(),

@@ -11,7 +11,7 @@
 //! | `link` | a supervised connection; `probe`, `breaker` and `condition` are its parts |
 //! | `lookup`, `nominations`, `tagged` | reading |
 //! | `write`, `commit.lua`, `discard.lua` | writing |
-//! | `journal`, `purging`, `announcement` | purging, and what is not served until Redis has done so |
+//! | `journal`, `purging`, `applied`, `announcement` | purging, and what is not served until Redis has done so |
 //! | `records` | what has been purged by tag |
 //! | `lease`, `claim.lua`, `renew.lua`, `release.lua` | who may write |
 //! | `wakes` | who waits for a change |
@@ -25,6 +25,7 @@
 //! +hincrby` to write, and `+client|tracking` to hear of changes. One who may only read serves hits.
 
 mod announcement;
+mod applied;
 mod breaker;
 mod condition;
 mod counters;
@@ -72,6 +73,7 @@ pub use self::{
     trust::{BOUND, Session},
 };
 use self::{
+    applied::Applied,
     condition::Throttle,
     counters::Counters,
     echoes::Echoes,
@@ -108,6 +110,8 @@ struct Inner {
     trust: Trust,
     echoes: Echoes,
     manners: Manners,
+    /// What is to be acknowledged.
+    applied: Applied,
     leases: Arc<Leases>,
     nominations: Nominations,
     purges: Arc<Purges>,
@@ -136,15 +140,17 @@ impl RedisStore {
     pub fn start(settings: Settings, clock: Clock) -> Self {
         install_crypto_provider();
         let purges = Arc::<Purges>::default();
+        let reads = Link::start(Role::Reads, settings.clone(), clock.clone());
         let inner = Arc::new(Inner {
-            reads: Link::start(Role::Reads, settings.clone(), clock.clone()),
+            journal: Journal::start(&settings, clock.clone(), Arc::clone(&purges), reads.watched()),
+            reads,
             writes: Link::start(Role::Writes, settings.clone(), clock.clone()),
-            journal: Journal::start(&settings, clock.clone(), Arc::clone(&purges)),
             records: Records::new(),
             member: Member::new(),
             trust: Trust::new(clock.clone()),
             echoes: Echoes::default(),
             manners: Manners::default(),
+            applied: Applied::default(),
             leases: Leases::start(&settings, clock),
             settings,
             nominations: Nominations::new(),

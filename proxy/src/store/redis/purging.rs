@@ -1,6 +1,10 @@
 //! Purges that mean it: Redis has them, and everybody who shares it has applied them.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use redis::{aio::MultiplexedConnection, cmd};
 use tokio::time::{Instant, sleep};
@@ -47,14 +51,15 @@ impl Inner {
         Ok(Purged { epoch, applied })
     }
 
+    /// What is named twice is one act: all acknowledge it once.
     fn acts(&self, purge: &Purge) -> Vec<Act> {
-        let mode = purge.mode;
+        let (mode, mut named) = (purge.mode, HashSet::new());
         let resources = purge.resources.iter().map(|key| {
             let Place { hash, name } = Place::of(&self.settings.prefix, key);
             Act::Purge { hash, name: name.into(), mode }
         });
         let tags = purge.tags.iter().map(|tag| Act::PurgeTag { tag: *tag, mode });
-        resources.chain(tags).collect()
+        resources.chain(tags).filter(|act| named.insert(act.what())).collect()
     }
 
     /// Waits until every member has applied so many purges of an epoch, or trusts its memory no more: it
@@ -92,15 +97,18 @@ impl Inner {
         self.journal.link().run(LIMIT, read).await
     }
 
-    /// Tells the one who waits for it that a purge is applied here.
-    pub(super) async fn acknowledge(&self, epoch: Epoch) {
+    /// Tells the one who waits for it how much of a purge is applied here.
+    async fn acknowledge(&self, epoch: Epoch) {
         let name = layout::acknowledgements(&self.settings.prefix, epoch);
-        let tell = async |mut connection: MultiplexedConnection| {
+        let member = self.member.to_string();
+        while let Some(count) = self.applied.take(epoch) {
             let mut script = eval(include_str!("acknowledge.lua"), &[&name]);
-            script.arg(self.member.to_string()).arg(ACKNOWLEDGED).query_async::<()>(&mut connection).await
-        };
-        if let Err(error) = self.journal.link().run(LIMIT, tell).await {
-            tracing::debug!(%error, "a purge was not acknowledged");
+            script.arg(&member).arg(count).arg(ACKNOWLEDGED);
+            let tell =
+                async |mut connection: MultiplexedConnection| script.query_async::<()>(&mut connection).await;
+            if let Err(error) = self.journal.link().run(LIMIT, tell).await {
+                tracing::debug!(%error, "a purge was not acknowledged");
+            }
         }
     }
 }
@@ -126,7 +134,7 @@ impl Heard for RedisStore {
             Kind::Tag => inner.purges.purge_tag(Tag::from_bits(told.what), told.mode, told.epoch),
         }
         inner.leases.wakes().wake(told.what);
-        if told.wait {
+        if told.wait && inner.applied.add(told.epoch) {
             let store = Arc::clone(inner);
             tokio::spawn(async move { store.acknowledge(told.epoch).await });
         }
