@@ -10,7 +10,7 @@ use sidecache::{
     clock::Offset,
     headers::Lines,
     key::{KeyPolicy, VariantKey},
-    policy::facts::ResponseFacts,
+    policy::{facts::ResponseFacts, freshness::Lot},
     stored::Stored,
 };
 use xxhash_rust::xxh3::xxh3_64;
@@ -26,6 +26,7 @@ static MAGIC: LazyLock<[u8; 4]> = LazyLock::new(|| {
         fingerprint: 0,
         request_time: SystemTime::UNIX_EPOCH,
         response_time: SystemTime::UNIX_EPOCH,
+        lot: Lot::default(),
         epoch: sidecache::epoch::Epoch::FIRST,
         tags: Box::default(),
         lines: Lines::default(),

@@ -25,7 +25,12 @@ use crate::{
     epoch::Epoch,
     headers::Lines,
     key::VariantKey,
-    policy::{facts::ResponseFacts, freshness::ExchangeTimes, partial::Part, range::Span},
+    policy::{
+        facts::ResponseFacts,
+        freshness::{ExchangeTimes, Lot},
+        partial::Part,
+        range::Span,
+    },
     tags::Tag,
 };
 
@@ -44,6 +49,8 @@ pub struct Stored {
     pub request_time: SystemTime,
     /// When that answer came.
     pub response_time: SystemTime,
+    /// What it drew then.
+    pub lot: Lot,
     /// The latest purge that was known when the request was sent: later ones may cover it.
     pub epoch: Epoch,
     /// By what tags they may. [`Tag::everything`] does without being one of them.
@@ -80,7 +87,7 @@ pub enum Corrupt {
     Fields,
 }
 
-const MAGIC: [u8; 4] = *b"SCE\x03";
+const MAGIC: [u8; 4] = *b"SCE\x04";
 const PREAMBLE: usize = 24;
 /// The longest head that is written or read: what the field limits allow, and the key.
 pub const MAX_HEAD: usize = 256 * 1024;
@@ -94,6 +101,7 @@ struct Head<'a> {
     /// Milliseconds since 1970 by the store's clock.
     request_time: u64,
     response_time: u64,
+    lot: Lot,
     epoch: Epoch,
     tags: Cow<'a, [Tag]>,
     status: u16,
@@ -108,7 +116,8 @@ impl Stored {
     /// When it was asked for and came.
     #[must_use]
     pub fn exchange(&self) -> ExchangeTimes {
-        ExchangeTimes { request_time: self.request_time, response_time: self.response_time }
+        let Self { request_time, response_time, lot, .. } = *self;
+        ExchangeTimes { request_time, response_time, lot }
     }
 
     /// All its fields, as the origin sent them.
@@ -166,6 +175,7 @@ impl Stored {
             fingerprint: self.fingerprint,
             request_time: to_millis(store.there(self.request_time)),
             response_time: to_millis(store.there(self.response_time)),
+            lot: self.lot,
             epoch: self.epoch,
             tags: Cow::Borrowed(&self.tags),
             status: self.facts.status.as_u16(),
@@ -210,6 +220,7 @@ impl Stored {
             fingerprint: read.fingerprint,
             request_time: store.here(from_millis(read.request_time)?),
             response_time: store.here(from_millis(read.response_time)?),
+            lot: read.lot,
             epoch: Epoch::from_number(read.epoch.number()).ok_or(Corrupt::Head)?,
             tags: read.tags.into(),
             facts: ResponseFacts {
@@ -288,6 +299,7 @@ mod tests {
             fingerprint: 7,
             request_time: at,
             response_time: at,
+            lot: Lot::default(),
             epoch: Epoch::FIRST,
             tags: Box::default(),
             lines: Lines::default(),

@@ -18,7 +18,7 @@ use sidecache::{
     config::Config,
     headers::Lines,
     key::{KeyPolicy, VariantKey},
-    policy::{facts::ResponseFacts, validation::is_not_modified, vary::nominated},
+    policy::{facts::ResponseFacts, freshness::Lot, validation::is_not_modified, vary::nominated},
     stored::Stored,
 };
 
@@ -160,6 +160,7 @@ fn entry(body: &[u8]) -> Stored {
         fingerprint: 7,
         request_time: now,
         response_time: now,
+        lot: Lot::default(),
         epoch: sidecache::epoch::Epoch::FIRST,
         tags: Box::default(),
         lines: Lines::from_map(&fields),

@@ -200,6 +200,13 @@ fn lifetimes(cache: &CacheRule) -> Vec<String> {
         (false, Some(_)) => lines.push(format!("beside 200, stored: {}; no other status", others.join(", "))),
         (false, None) => lines.push(format!("where the app states none: {}", others.join(", "))),
     }
+    if !cache.jitter.is_zero() {
+        lines.push(format!("each for up to {} less than this rule says, by chance", cache.jitter));
+    }
+    if !cache.refresh_ahead.is_zero() {
+        let share = cache.refresh_ahead;
+        lines.push(format!("refreshed in the last {share} of that time, if asked for more than once in it"));
+    }
     lines.extend(served_stale(cache));
     lines
 }
