@@ -143,8 +143,9 @@ fn the_defaults_are_the_code_s() {
     cache.push(format!("client_control: {}", default("client_control")));
     cache.push("ttl: 5s".to_owned());
     let config = parse(&format!(
-        "store: {{ memory: {} }}\nroutes: [{{ match: /a, cache: {{ {} }} }}]\n",
+        "store: {{ memory: {}, compress: {} }}\nroutes: [{{ match: /a, cache: {{ {} }} }}]\n",
         default("store.memory"),
+        default("store.compress"),
         cache.join(", ")
     ));
     let rule = config.rules.iter().next().unwrap().cache.as_deref().cloned().unwrap();

@@ -12,6 +12,7 @@ use crate::{
     policy::rule::{CacheRule, ClientControl, Credentials, SetCookie},
     routes::{PurgeOn, Rule},
     store::tiers::OnOutage,
+    stored::Compression,
 };
 
 impl Config {
@@ -69,12 +70,21 @@ fn store(config: &Config) -> String {
     match (&store.redis, &store.prefix) {
         (Some(redis), Some(prefix)) => {
             format!(
-                "{redis}, keys begin with {prefix}:\nmemory    {}\noutage    {}",
+                "{redis}, keys begin with {prefix}:\n{}memory    {}\noutage    {}",
+                written(store),
                 in_front(store),
                 in_an_outage(store)
             )
         }
         _ => format!("memory, {}", show_size(store.memory.unwrap_or_default())),
+    }
+}
+
+/// How bodies are written to Redis, where that is not as they are.
+fn written(store: &StoreConfig) -> &'static str {
+    match store.compress {
+        Compression::Off => "",
+        Compression::Zstd => "bodies    text of 1KiB to 1MiB packed by zstd\n",
     }
 }
 
