@@ -10,8 +10,8 @@ use sidecache::{
     clock::Offset,
     headers::Lines,
     key::{KeyPolicy, VariantKey},
-    policy::facts::ResponseFacts,
-    stored::Stored,
+    policy::{facts::ResponseFacts, freshness::Lot},
+    stored::{Compression, Stored},
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -26,6 +26,7 @@ static MAGIC: LazyLock<[u8; 4]> = LazyLock::new(|| {
         fingerprint: 0,
         request_time: SystemTime::UNIX_EPOCH,
         response_time: SystemTime::UNIX_EPOCH,
+        lot: Lot::default(),
         epoch: sidecache::epoch::Epoch::FIRST,
         tags: Box::default(),
         lines: Lines::default(),
@@ -33,7 +34,7 @@ static MAGIC: LazyLock<[u8; 4]> = LazyLock::new(|| {
         facts: ResponseFacts::of(StatusCode::OK, &none),
         body: Bytes::new(),
     };
-    let bytes = entry.encode(Offset::NONE).expect("it is small");
+    let bytes = entry.encode(Offset::NONE, Compression::Off).expect("it is small");
     *bytes.first_chunk().expect("it has a preamble")
 });
 
@@ -41,7 +42,7 @@ static MAGIC: LazyLock<[u8; 4]> = LazyLock::new(|| {
 fn sealed(head: &[u8]) -> Bytes {
     let body = b"body";
     let lengths =
-        [&MAGIC[..], &(head.len() as u32).to_le_bytes(), &(body.len() as u64).to_le_bytes()].concat();
+        [&MAGIC[..], &(head.len() as u32).to_le_bytes(), &(body.len() as u64).to_le_bytes(), &[0]].concat();
     let sum = xxh3_64(&[&lengths, head, body].concat()).to_le_bytes();
     [&lengths, &sum[..], head, body].concat().into()
 }
@@ -51,7 +52,7 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(entry) = Stored::decode(&sealed(data), Offset::NONE) {
         assert_eq!(&entry.body[..], b"body");
         // It can be written again, and then means the same.
-        if let Ok(bytes) = entry.encode(Offset::NONE) {
+        if let Ok(bytes) = entry.encode(Offset::NONE, Compression::Off) {
             let again = Stored::decode(&bytes.into(), Offset::NONE).expect("it was just written");
             assert_eq!((&again.lines, &again.variant), (&entry.lines, &entry.variant));
         }

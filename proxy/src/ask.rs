@@ -39,7 +39,7 @@ pub struct Ask<'r> {
 }
 
 impl Ask<'_> {
-    /// Refreshes what was served stale: once at a time, for no client, and not if that has been done
+    /// Refreshes what was served, stale or soon to be: once at a time, for no client, and not if that has been done
     /// since `seen` (RFC 5861 §3).
     pub fn refresh(self, stored: &Arc<Stored>, seen: Option<u64>) {
         if self.app.flights.rests(self.key, self.rule.fingerprint) {
@@ -63,7 +63,7 @@ impl Ask<'_> {
             let phase = flight.phase();
             app.refreshes.count(&phase);
             if let Phase::Failed(error) = phase {
-                tracing::warn!(%error, path, "a response that is served stale could not be refreshed");
+                tracing::warn!(%error, path, "a stored response could not be refreshed");
             }
         });
     }

@@ -23,8 +23,12 @@ use crate::{
     key::{KeyPolicy, ResourceKey, VariantKey},
     message::{RequestBody, StreamBody},
     policy::{
-        freshening::freshen, freshness::ExchangeTimes, request::Admission, rule::CacheRule,
-        statuses::is_server_error, storable::Storable,
+        freshening::freshen,
+        freshness::{ExchangeTimes, Lot},
+        request::Admission,
+        rule::CacheRule,
+        statuses::is_server_error,
+        storable::Storable,
     },
     purges::Begun,
     spool::SpoolWriter,
@@ -195,7 +199,7 @@ impl Fill {
         begun: Begun,
         leader: oneshot::Sender<Answer>,
     ) {
-        let exchange = ExchangeTimes { request_time: begun.at, response_time: self.app.clock.now() };
+        let exchange = self.exchanged(begun);
         let (answer, renewed_by) = match self.before.renews.take() {
             Some(stored) if stored.part.is_none() && answer.head.status == StatusCode::NOT_MODIFIED => {
                 (renewed(&stored, answer, exchange), Some(StatusCode::NOT_MODIFIED))
@@ -222,6 +226,13 @@ impl Fill {
                 self.forget_superseded(status).await;
             }
         }
+    }
+
+    /// When what has come now was asked for, and what it draws.
+    fn exchanged(&self, begun: Begun) -> ExchangeTimes {
+        let response_time = self.app.clock.now();
+        let lot = Lot::draw(self.key.as_bytes(), response_time);
+        ExchangeTimes { request_time: begun.at, response_time, lot }
     }
 
     /// What its answer says, or that there is none, may be so for others too.

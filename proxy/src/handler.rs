@@ -15,7 +15,7 @@ use crate::{
     pass::pass,
     policy::{
         request::{Inquiry, admit},
-        reuse::{Decision, Fetch, Found, Freshness, decide},
+        reuse::{Decision, Fetch, Found, Freshness, When, decide},
     },
     respond,
     routes::Rule,
@@ -63,10 +63,8 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
         let now = app.clock.now();
         match decide(found(&lookup), &admission, cache, rule.fingerprint, now) {
             Decision::Serve(freshness) => break served(&lookup, told(freshness, &visit), &ask),
-            Decision::ServeAndRefresh(freshness) => {
-                if let Ok(Lookup::Found(stored) | Lookup::Marked(stored, _)) = &lookup {
-                    ask.refresh(stored, landings);
-                }
+            Decision::ServeAndRefresh(freshness, when) => {
+                refresh(&lookup, when, landings, &ask);
                 break served(&lookup, told(freshness, &visit), &ask);
             }
             Decision::NotCached => break Failure::not_cached().reply(),
@@ -108,13 +106,23 @@ fn served(lookup: &Result<Lookup, StoreError>, freshness: Freshness, ask: &Ask<'
     }
 }
 
+/// Starts to fetch anew what was found, unless it can wait and few ask for it.
+fn refresh(lookup: &Result<Lookup, StoreError>, when: When, seen: Option<u64>, ask: &Ask<'_>) {
+    let Ok(Lookup::Found(stored) | Lookup::Marked(stored, _)) = lookup else { return };
+    if when == When::Now || ask.app.refreshes.are_wanted(ask.key, stored) {
+        ask.refresh(stored, seen);
+    }
+}
+
 /// The answer that the store will have when it has taken what is on its way there, if it will have one.
 fn arriving(ask: &Ask<'_>, now: SystemTime) -> Option<Reply> {
     let Ask { app, rule, cache, admission, key, selector, .. } = *ask;
     let entries = app.arrivals.of(key, &selector, &app.purges);
     entries.into_iter().map(|entry| Ok(Lookup::Found(entry))).find_map(|lookup| {
         match decide(found(&lookup), admission, cache, rule.fingerprint, now) {
-            Decision::Serve(freshness) => Some(served(&lookup, freshness, ask)),
+            Decision::Serve(freshness) | Decision::ServeAndRefresh(freshness, When::IfWanted) => {
+                Some(served(&lookup, freshness, ask))
+            }
             _ => None,
         }
     })

@@ -1,13 +1,17 @@
 //! A stored response and its bytes: what the tiers keep and what Redis is trusted with.
 //!
 //! ```text
-//! magic+version  head length  body length  checksum  head (postcard)  body
-//!       4             4            8           8          …             …
+//! magic+version  head length  body length  packing  checksum  head (postcard)  body
+//!       4             4            8          1        8          …             …
 //! ```
+//!
+//! The body's length is that of the body as it is served. As it is written, it may be packed (`packing`).
 //!
 //! Redis is not trusted: lengths are checked before anything is allocated, the checksum before
 //! anything is read, and field lines before they can reach a client. Whatever is wrong is an error,
 //! which the store turns into a miss and a deletion.
+
+mod packing;
 
 use std::{
     borrow::Cow,
@@ -20,12 +24,19 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
 
+pub use self::packing::Compression;
+use self::packing::{Packing, packed, unpacked};
 use crate::{
     clock::Offset,
     epoch::Epoch,
     headers::Lines,
     key::VariantKey,
-    policy::{facts::ResponseFacts, freshness::ExchangeTimes, partial::Part, range::Span},
+    policy::{
+        facts::ResponseFacts,
+        freshness::{ExchangeTimes, Lot},
+        partial::Part,
+        range::Span,
+    },
     tags::Tag,
 };
 
@@ -44,6 +55,8 @@ pub struct Stored {
     pub request_time: SystemTime,
     /// When that answer came.
     pub response_time: SystemTime,
+    /// What it drew then.
+    pub lot: Lot,
     /// The latest purge that was known when the request was sent: later ones may cover it.
     pub epoch: Epoch,
     /// By what tags they may. [`Tag::everything`] does without being one of them.
@@ -72,6 +85,9 @@ pub enum Corrupt {
     /// Damaged.
     #[error("wrong checksum")]
     Checksum,
+    /// A packed body that is none.
+    #[error("unreadable body")]
+    Body,
     /// A head that cannot be read.
     #[error("unreadable head")]
     Head,
@@ -80,8 +96,10 @@ pub enum Corrupt {
     Fields,
 }
 
-const MAGIC: [u8; 4] = *b"SCE\x03";
-const PREAMBLE: usize = 24;
+const MAGIC: [u8; 4] = *b"SCE\x04";
+const PREAMBLE: usize = LENGTHS + 8;
+/// What of it the checksum covers.
+const LENGTHS: usize = 17;
 /// The longest head that is written or read: what the field limits allow, and the key.
 pub const MAX_HEAD: usize = 256 * 1024;
 
@@ -94,6 +112,7 @@ struct Head<'a> {
     /// Milliseconds since 1970 by the store's clock.
     request_time: u64,
     response_time: u64,
+    lot: Lot,
     epoch: Epoch,
     tags: Cow<'a, [Tag]>,
     status: u16,
@@ -108,7 +127,8 @@ impl Stored {
     /// When it was asked for and came.
     #[must_use]
     pub fn exchange(&self) -> ExchangeTimes {
-        ExchangeTimes { request_time: self.request_time, response_time: self.response_time }
+        let Self { request_time, response_time, lot, .. } = *self;
+        ExchangeTimes { request_time, response_time, lot }
     }
 
     /// All its fields, as the origin sent them.
@@ -153,11 +173,12 @@ impl Stored {
             + self.body.len()
     }
 
-    /// Writes it, with times by the clock that is `store` away from ours.
+    /// Writes it, with times by the clock that is `store` away from ours, and the body packed where `compression`
+    /// lets it and it is worth it.
     ///
     /// # Errors
     /// [`Corrupt::Length`] if the head is beyond [`MAX_HEAD`]: such a response is not stored.
-    pub fn encode(&self, store: Offset) -> Result<Vec<u8>, Corrupt> {
+    pub fn encode(&self, store: Offset, compression: Compression) -> Result<Vec<u8>, Corrupt> {
         let names = self.nominated.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(",");
         let head = Head {
             key: &self.key,
@@ -166,6 +187,7 @@ impl Stored {
             fingerprint: self.fingerprint,
             request_time: to_millis(store.there(self.request_time)),
             response_time: to_millis(store.there(self.response_time)),
+            lot: self.lot,
             epoch: self.epoch,
             tags: Cow::Borrowed(&self.tags),
             status: self.facts.status.as_u16(),
@@ -176,17 +198,27 @@ impl Stored {
         };
         let head = postcard::to_allocvec(&head).map_err(|_| Corrupt::Head)?;
         let head_length = u32::try_from(head.len()).ok().filter(|_| head.len() <= MAX_HEAD);
-        let mut out = Vec::with_capacity(PREAMBLE + head.len() + self.body.len());
+        let packed = match compression {
+            Compression::Off => None,
+            Compression::Zstd => packed(&self.body, &self.fields()),
+        };
+        let (packing, body) = match &packed {
+            Some(packed) => (Packing::Zstd, &**packed),
+            None => (Packing::Plain, &*self.body),
+        };
+        let mut out = Vec::with_capacity(PREAMBLE + head.len() + body.len());
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&head_length.ok_or(Corrupt::Length)?.to_le_bytes());
         out.extend_from_slice(&(self.body.len() as u64).to_le_bytes());
-        out.extend_from_slice(&checksum(&out, &head, &self.body).to_le_bytes());
+        out.push(packing as u8);
+        out.extend_from_slice(&checksum(&out, &head, body).to_le_bytes());
         out.extend_from_slice(&head);
-        out.extend_from_slice(&self.body);
+        out.extend_from_slice(body);
         Ok(out)
     }
 
-    /// Reads what [`Stored::encode`] wrote. Fields and body share the given bytes.
+    /// Reads what [`Stored::encode`] wrote. Fields and body share the given bytes, unless the body was packed:
+    /// then these need not be kept.
     ///
     /// # Errors
     /// [`Corrupt`], for bytes that are not exactly such an entry.
@@ -210,6 +242,7 @@ impl Stored {
             fingerprint: read.fingerprint,
             request_time: store.here(from_millis(read.request_time)?),
             response_time: store.here(from_millis(read.response_time)?),
+            lot: read.lot,
             epoch: Epoch::from_number(read.epoch.number()).ok_or(Corrupt::Head)?,
             tags: read.tags.into(),
             facts: ResponseFacts {
@@ -236,26 +269,32 @@ fn fields(lines: &Lines, hidden: &Lines) -> HeaderMap {
     fields
 }
 
-/// Head and body, their lengths and checksum proven.
+/// Head and body, their lengths and checksum proven, the body as it is served.
 fn split(bytes: &Bytes) -> Result<(Bytes, Bytes), Corrupt> {
     let (magic, rest) = bytes.split_first_chunk::<4>().ok_or(Corrupt::Length)?;
     let (head_length, rest) = rest.split_first_chunk::<4>().ok_or(Corrupt::Length)?;
     let (body_length, rest) = rest.split_first_chunk::<8>().ok_or(Corrupt::Length)?;
+    let (&[packing], rest) = rest.split_first_chunk::<1>().ok_or(Corrupt::Length)?;
     let (sum, rest) = rest.split_first_chunk::<8>().ok_or(Corrupt::Length)?;
     if *magic != MAGIC {
         return Err(Corrupt::Magic);
     }
     let head_length = usize::try_from(u32::from_le_bytes(*head_length)).map_err(|_| Corrupt::Length)?;
     let body_length = usize::try_from(u64::from_le_bytes(*body_length)).map_err(|_| Corrupt::Length)?;
-    if head_length > MAX_HEAD || head_length.checked_add(body_length) != Some(rest.len()) {
+    if head_length > MAX_HEAD {
         return Err(Corrupt::Length);
     }
     let (head, body) = rest.split_at_checked(head_length).ok_or(Corrupt::Length)?;
-    let lengths = bytes.get(..16).ok_or(Corrupt::Length)?;
+    let lengths = bytes.get(..LENGTHS).ok_or(Corrupt::Length)?;
     if checksum(lengths, head, body) != u64::from_le_bytes(*sum) {
         return Err(Corrupt::Checksum);
     }
-    Ok((bytes.slice_ref(head), bytes.slice_ref(body)))
+    let packing = Packing::from_byte(packing).ok_or(Corrupt::Body)?;
+    let head = match packing {
+        Packing::Plain => bytes.slice_ref(head),
+        Packing::Zstd => Bytes::copy_from_slice(head),
+    };
+    Ok((head, unpacked(bytes.slice_ref(body), packing, body_length)?))
 }
 
 fn checksum(lengths: &[u8], head: &[u8], body: &[u8]) -> u64 {
@@ -288,6 +327,7 @@ mod tests {
             fingerprint: 7,
             request_time: at,
             response_time: at,
+            lot: Lot::default(),
             epoch: Epoch::FIRST,
             tags: Box::default(),
             lines: Lines::default(),
@@ -299,7 +339,7 @@ mod tests {
     }
 
     fn again(stored: &Stored) -> Result<Stored, Corrupt> {
-        Stored::decode(&stored.encode(Offset::NONE).unwrap().into(), Offset::NONE)
+        Stored::decode(&stored.encode(Offset::NONE, Compression::Off).unwrap().into(), Offset::NONE)
     }
 
     #[test]

@@ -96,6 +96,65 @@ async fn section_3_one_of_them_refreshes_what_all_serve_stale() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_for_steadily_is_refreshed_ahead_by_one_of_them() {
+    for fields in ["", "ETag: \"a\"\r\n"] {
+        let origin = origin(Duration::from_millis(20), fields).await;
+        let fleet = Fleet::cached(3, origin, "{ ttl: 10s, refresh_ahead: 20% }").await;
+        fleet.get(0, "/a").await.fine();
+        fleet.settled().await;
+        // The last part of its time begins between the eighth look and the ninth, which starts the refresh.
+        for look in 1..=63 {
+            fleet.pass_millis(900);
+            for answer in fleet.crowd(2).await {
+                assert!(answer.is_hit(), "{look}: {answer:?}");
+                assert!(!answer.says().contains("detail"), "{look}: {answer:?}");
+            }
+            fleet.settled().await;
+            assert_eq!(fleet.origin.count(), 1 + look / 9, "{look}");
+        }
+        assert_eq!(fleet.origin.most_at_once(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_for_once_more_is_not_refreshed() {
+    let fleet = Fleet::cached(2, origin(Duration::ZERO, "").await, "{ ttl: 10s, refresh_ahead: 20% }").await;
+    fleet.get(0, "/a").await.fine();
+    fleet.settled().await;
+    fleet.pass_millis(9000);
+    for member in [0, 1] {
+        assert!(fleet.get(member, "/a").await.is_hit());
+    }
+    fleet.settled().await;
+    assert_eq!(fleet.origin.count(), 1);
+    fleet.pass_millis(2000);
+    assert_eq!(fleet.get(0, "/a").await.says(), "fwd=stale; stored");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_together_ends_apart_and_for_all_of_them_at_once() {
+    let fleet = Fleet::cached(3, origin(Duration::ZERO, "").await, "{ ttl: 100s, jitter: 50% }").await;
+    let page: Vec<String> = (0..12).map(|item| format!("/item/{item}")).collect();
+    for path in &page {
+        fleet.get(0, path).await.fine();
+    }
+    fleet.settled().await;
+    let mut left = std::collections::BTreeSet::new();
+    for path in &page {
+        let mut told = Vec::new();
+        for member in 0..3 {
+            let says = fleet.get(member, path).await.says().to_owned();
+            let ttl = says.split("ttl=").nth(1).unwrap().split(';').next().unwrap();
+            told.push(ttl.parse::<u64>().unwrap());
+        }
+        // Their clocks may read the time of the same answer some milliseconds apart.
+        assert!(told.iter().all(|ttl| (49..=100).contains(ttl) && ttl.abs_diff(told[0]) <= 1), "{told:?}");
+        left.insert(told[0]);
+    }
+    assert!(left.len() >= 6, "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_queues_for_what_is_not_for_others() {
     let gate = Gate::shut();
     let (first, door) = (Gate::shut(), gate.clone());

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{ETAG, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, VARY},
+    header::{CONTENT_TYPE, ETAG, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, VARY},
 };
 use proptest::prelude::*;
 use sidecache::{
@@ -18,9 +18,10 @@ use sidecache::{
     config::Config,
     headers::Lines,
     key::{KeyPolicy, VariantKey},
-    policy::{facts::ResponseFacts, validation::is_not_modified, vary::nominated},
-    stored::Stored,
+    policy::{facts::ResponseFacts, freshness::Lot, validation::is_not_modified, vary::nominated},
+    stored::{Compression, Stored},
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 4096, fields: 20, target: 512 };
 
@@ -133,9 +134,9 @@ proptest! {
         junk in prop::collection::vec(any::<u8>(), 0..80),
     ) {
         let entry = entry(&body);
-        let bytes = entry.encode(Offset::NONE).unwrap();
+        let bytes = entry.encode(Offset::NONE, Compression::Off).unwrap();
         let decoded = Stored::decode(&Bytes::from(bytes.clone()), Offset::NONE).unwrap();
-        prop_assert_eq!(decoded.encode(Offset::NONE).unwrap(), &bytes[..]);
+        prop_assert_eq!(decoded.encode(Offset::NONE, Compression::Off).unwrap(), &bytes[..]);
         prop_assert_eq!((&decoded.facts, &decoded.body), (&entry.facts, &entry.body));
 
         let mut changed = bytes.clone();
@@ -145,6 +146,48 @@ proptest! {
         prop_assert_eq!(Stored::decode(&Bytes::from(changed), Offset::NONE).is_ok(), unchanged);
         prop_assert!(Stored::decode(&Bytes::copy_from_slice(&bytes[..at]), Offset::NONE).is_err());
         prop_assert!(Stored::decode(&Bytes::from(junk), Offset::NONE).is_err());
+    }
+}
+
+/// What of a packed entry is its checksum.
+const SUM: std::ops::Range<usize> = 17..25;
+
+/// The same bytes under a checksum that fits.
+fn resealed(mut bytes: Vec<u8>) -> Bytes {
+    let covered = [&bytes[..SUM.start], &bytes[SUM.end..]].concat();
+    bytes[SUM].copy_from_slice(&xxh3_64(&covered).to_le_bytes());
+    bytes.into()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_packed_entry_comes_back_whole_or_not_at_all(
+        words in prop::collection::vec("[a-z]{1,9}", 1..600),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8_u8,
+    ) {
+        let text = words.join(" ").repeat(2);
+        let mut entry = entry(text.as_bytes());
+        entry.lines = Lines::from_map(&map(&CONTENT_TYPE, &[HeaderValue::from_static("text/plain")]));
+        let plain = entry.encode(Offset::NONE, Compression::Off).unwrap();
+        let packed = entry.encode(Offset::NONE, Compression::Zstd).unwrap();
+        prop_assert_eq!(packed.len() < plain.len(), text.len() >= 1024, "{} {}", packed.len(), plain.len());
+        for bytes in [&plain, &packed] {
+            let decoded = Stored::decode(&Bytes::from(bytes.clone()), Offset::NONE).unwrap();
+            prop_assert_eq!(&decoded.body, &text);
+            prop_assert_eq!(&decoded.encode(Offset::NONE, Compression::Off).unwrap(), &plain);
+        }
+        let at = at.index(packed.len());
+        let mut damaged = packed;
+        damaged[at] ^= 1_u8 << bit;
+        prop_assert!(Stored::decode(&Bytes::from(damaged.clone()), Offset::NONE).is_err());
+        // By somebody who knows how: still of the length that was stated, or nothing.
+        let stated = u64::from_le_bytes(damaged[8..16].try_into().unwrap());
+        if let Ok(forged) = Stored::decode(&resealed(damaged), Offset::NONE) {
+            prop_assert_eq!(forged.body.len() as u64, stated);
+        }
     }
 }
 
@@ -160,6 +203,7 @@ fn entry(body: &[u8]) -> Stored {
         fingerprint: 7,
         request_time: now,
         response_time: now,
+        lot: Lot::default(),
         epoch: sidecache::epoch::Epoch::FIRST,
         tags: Box::default(),
         lines: Lines::from_map(&fields),

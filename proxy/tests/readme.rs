@@ -128,8 +128,18 @@ fn the_defaults_are_the_code_s() {
         let row = rows.iter().find(|row| quoted(&row[0]) == [key]).unwrap_or_else(|| panic!("no row {key}"));
         quoted(&row[1])[0].to_owned()
     };
-    let keys =
-        ["override", "ignore", "status", "credentials", "set_cookie", "max_body", "tags", "strip_tags"];
+    let keys = [
+        "override",
+        "ignore",
+        "status",
+        "jitter",
+        "refresh_ahead",
+        "credentials",
+        "set_cookie",
+        "max_body",
+        "tags",
+        "strip_tags",
+    ];
     let mut cache: Vec<String> = keys.iter().map(|key| format!("{key}: {}", default(key))).collect();
     let key =
         ["query", "headers", "cookies"].map(|part| format!("{part}: {}", default(&format!("key.{part}"))));
@@ -137,8 +147,9 @@ fn the_defaults_are_the_code_s() {
     cache.push(format!("client_control: {}", default("client_control")));
     cache.push("ttl: 5s".to_owned());
     let config = parse(&format!(
-        "store: {{ memory: {} }}\nroutes: [{{ match: /a, cache: {{ {} }} }}]\n",
+        "store: {{ memory: {}, compress: {} }}\nroutes: [{{ match: /a, cache: {{ {} }} }}]\n",
         default("store.memory"),
+        default("store.compress"),
         cache.join(", ")
     ));
     let rule = config.rules.iter().next().unwrap().cache.as_deref().cloned().unwrap();

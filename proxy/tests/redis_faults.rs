@@ -22,7 +22,7 @@ use sidecache::{
         redis::{BreakerState, Health, LARGEST_BODY, Lease, RedisStore, Settings, Waits},
         tiers::{TierSettings, Tiers},
     },
-    stored::{MAX_HEAD, Stored},
+    stored::{Compression, MAX_HEAD, Stored},
 };
 use support::{
     entries::{CLAIM, KEEP, TIERS, body, commit as commit_entry, entry, fleet, request, resource},
@@ -648,7 +648,7 @@ async fn what_is_larger_than_we_write_is_not_served() {
     let larger = large(&key, LARGEST_BODY + MAX_HEAD);
     let (name, field) = (server.keys().remove(0), format!("v{:032x}", larger.variant.id()));
     let mut connection = server.connect().unwrap();
-    let bytes = larger.encode(Offset::NONE).unwrap();
+    let bytes = larger.encode(Offset::NONE, Compression::Off).unwrap();
     redis::cmd("HSET").arg(name).arg(field).arg(bytes).exec(&mut connection).unwrap();
     assert!(matches!(try_lookup(&store, &key).await, Ok(Lookup::Nothing)));
     assert_eq!(store.stats().corrupt, 1);

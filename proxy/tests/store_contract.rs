@@ -20,7 +20,7 @@ use sidecache::{
         redis::{Health, RedisStore, Settings},
         tiers::{TierSettings, Tiers},
     },
-    stored::Stored,
+    stored::{Compression, Stored},
 };
 use support::{
     entries::{KEEP, TIERS, body, commit, entry, entry_with, fleet, lookup, request, resource},
@@ -201,7 +201,13 @@ async fn tiers(server: &RedisServer, settings: TierSettings) -> Tiers {
 
 /// A client of this server, connected. What is tried here is not speed: the budget is large.
 async fn client(server: &RedisServer) -> RedisStore {
+    client_that(server, Compression::Off).await
+}
+
+/// The same, which writes bodies so.
+async fn client_that(server: &RedisServer, compression: Compression) -> RedisStore {
     let settings = Settings::new(&server.url(), "test").unwrap().with_budget(Duration::from_secs(10));
+    let settings = settings.with_compression(compression);
     let store = RedisStore::start(settings, Clock::System);
     eventually("the store is connected", async || store.health() == Health::Up && store.takes_writes()).await;
     store
@@ -217,6 +223,37 @@ async fn redis_keeps_the_contract() {
     let server = RedisServer::start();
     contract(client(&server).await).await;
     every_key_is_well_formed(&server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_keeps_the_contract_where_bodies_are_packed() {
+    let server = RedisServer::start();
+    contract(client_that(&server, Compression::Zstd).await).await;
+    every_key_is_well_formed(&server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_has_packed_all_can_read_and_what_is_damaged_nobody_gets() {
+    let server = RedisServer::start();
+    let (packs, other) = (client_that(&server, Compression::Zstd).await, client(&server).await);
+    let (key, none) = (resource("/packed"), HeaderMap::new());
+    let text = "text that says the same again and again; ".repeat(1000);
+    let written = entry(&key, &none, &[], &text);
+    let field = format!("v{:032x}", written.variant.id());
+    commit(&packs, &key, written, KEEP).await.unwrap();
+    for store in [&packs, &other] {
+        assert_eq!(body(store, &key, &none).await, text);
+    }
+    let name = server.keys().remove(0);
+    let mut connection = server.connect().unwrap();
+    let mut bytes: Vec<u8> = redis::cmd("HGET").arg(&name).arg(&field).query(&mut connection).unwrap();
+    assert!(bytes.len() < text.len() / 10, "{} bytes", bytes.len());
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    redis::cmd("HSET").arg(&name).arg(&field).arg(bytes).exec(&mut connection).unwrap();
+    assert_eq!(body(&other, &key, &none).await, "");
+    eventually("it is deleted", async || server.keys().is_empty()).await;
+    assert_eq!(other.stats().corrupt, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

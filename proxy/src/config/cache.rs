@@ -8,12 +8,12 @@ use super::{
     cache_key,
     problem::Wrong,
     reader::{At, Entries, Keys, Reader},
-    scalar::{duration, show_size, size, switch},
+    scalar::{duration, percent, show_size, size, switch},
     store::LargestBody,
     suggest::nearest,
     tags::tags,
 };
-use crate::policy::rule::{CacheRule, ClientControl, Credentials, Ignore, SetCookie};
+use crate::policy::rule::{CacheRule, ClientControl, Credentials, Ignore, Percent, SetCookie};
 
 const FORMS: &str = "off, a duration (300s), origin, or a map";
 
@@ -23,6 +23,8 @@ const KEYS: Keys = Keys {
         "override",
         "ignore",
         "status",
+        "jitter",
+        "refresh_ahead",
         "stale_while_revalidate",
         "stale_if_error",
         "key",
@@ -55,6 +57,12 @@ const KEYS: Keys = Keys {
         ("grace", "did you mean `stale_while_revalidate`?"),
         ("stale", "did you mean `stale_while_revalidate` or `stale_if_error`?"),
         ("sie", "did you mean `stale_if_error`?"),
+        ("spread", "did you mean `jitter`?"),
+        ("splay", "did you mean `jitter`?"),
+        ("ttl_jitter", "did you mean `jitter`?"),
+        ("early_refresh", "did you mean `refresh_ahead`?"),
+        ("prefetch", "did you mean `refresh_ahead`?"),
+        ("refresh", "did you mean `refresh_ahead`?"),
         ("query", "write key: { query: … }"),
         ("headers", "write key: { headers: […] }"),
         ("cookies", "write key: { cookies: […] }"),
@@ -127,6 +135,12 @@ fn map(reader: &mut Reader<'_>, entries: &Entries<'_>, largest_body: LargestBody
         // A `200` here is the ttl of 200.
         rule.ttl = ttl.map(|ttl| status.get(&StatusCode::OK).copied().unwrap_or(ttl));
         rule.status = status;
+    }
+    rule.jitter = share(reader, entries, "jitter");
+    rule.refresh_ahead = share(reader, entries, "refresh_ahead");
+    let given = rule.ttl.is_some() || !rule.status.is_empty();
+    if let Some(at) = entries.get("jitter").filter(|_| !rule.jitter.is_zero() && !given) {
+        reader.wrong(at, Wrong::new("there is no `ttl` that it could shorten", "add ttl: 300s"));
     }
     if let Some(key) = entries.get("key").and_then(|at| cache_key::key(reader, at)) {
         rule.key = key;
@@ -220,6 +234,18 @@ fn words(reader: &mut Reader<'_>, entries: &Entries<'_>, rule: &mut CacheRule) {
     if let Some(word) = entries.get("client_control").and_then(|at| reader.word(at, &client_control)) {
         rule.client_control = word;
     }
+}
+
+/// The largest share that `jitter` takes off, and before the end of which `refresh_ahead` begins: beyond it, what
+/// is meant as a margin of the lifetime would be most of it.
+const LARGEST_SHARE: u8 = 50;
+
+fn share(reader: &mut Reader<'_>, entries: &Entries<'_>, key: &str) -> Percent {
+    let share = |text: &str| percent(text, LARGEST_SHARE);
+    entries
+        .get(key)
+        .and_then(|at| reader.scalar(at, "a share of the lifetime, 10%", share))
+        .unwrap_or_default()
 }
 
 /// For how long something stale may be served; `0s` is not at all.

@@ -12,6 +12,7 @@ use crate::{
     policy::rule::{CacheRule, ClientControl, Credentials, SetCookie},
     routes::{PurgeOn, Rule},
     store::tiers::OnOutage,
+    stored::Compression,
 };
 
 impl Config {
@@ -69,12 +70,21 @@ fn store(config: &Config) -> String {
     match (&store.redis, &store.prefix) {
         (Some(redis), Some(prefix)) => {
             format!(
-                "{redis}, keys begin with {prefix}:\nmemory    {}\noutage    {}",
+                "{redis}, keys begin with {prefix}:\n{}memory    {}\noutage    {}",
+                written(store),
                 in_front(store),
                 in_an_outage(store)
             )
         }
         _ => format!("memory, {}", show_size(store.memory.unwrap_or_default())),
+    }
+}
+
+/// How bodies are written to Redis, where that is not as they are.
+fn written(store: &StoreConfig) -> &'static str {
+    match store.compress {
+        Compression::Off => "",
+        Compression::Zstd => "bodies    text of 1KiB to 1MiB packed by zstd\n",
     }
 }
 
@@ -199,6 +209,13 @@ fn lifetimes(cache: &CacheRule) -> Vec<String> {
         (true, None) => {}
         (false, Some(_)) => lines.push(format!("beside 200, stored: {}; no other status", others.join(", "))),
         (false, None) => lines.push(format!("where the app states none: {}", others.join(", "))),
+    }
+    if !cache.jitter.is_zero() {
+        lines.push(format!("each for up to {} less than this rule says, by chance", cache.jitter));
+    }
+    if !cache.refresh_ahead.is_zero() {
+        let share = cache.refresh_ahead;
+        lines.push(format!("refreshed in the last {share} of that time, if asked for more than once in it"));
     }
     lines.extend(served_stale(cache));
     lines

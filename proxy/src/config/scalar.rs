@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::problem::Wrong;
+use crate::policy::rule::Percent;
 
 /// Longer ones are a slip of the keyboard, and would overflow sums of times.
 const MAX_DURATION: Duration = Duration::from_secs(3650 * 86_400);
@@ -77,6 +78,25 @@ fn not_a_duration(text: &str) -> Wrong {
         return too_long();
     }
     Wrong::new(format!("`{text}` is not a duration"), format!("write {number}{ours} (units: ms, s, m, h, d)"))
+}
+
+/// `10%`: a whole number from none to `most`.
+pub(super) fn percent(text: &str, most: u8) -> Result<Percent, Wrong> {
+    let Some(number) = text.strip_suffix('%') else {
+        let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let advice = if is_number { format!("write {text}%") } else { "write 10%".to_owned() };
+        return Err(Wrong::new("a share of the lifetime needs a percent sign", advice));
+    };
+    let digits = number.bytes().all(|b| b.is_ascii_digit());
+    match number.parse().ok().filter(|_| digits) {
+        Some(number) if number <= most => {
+            Percent::new(number).ok_or_else(|| Wrong::new(format!("`{text}` is more than all"), ""))
+        }
+        _ if digits && !number.is_empty() => {
+            Err(Wrong::new(format!("`{text}` is too much"), format!("write {most}% at most")))
+        }
+        _ => Err(Wrong::new(format!("`{text}` is not a share of the lifetime"), "write a whole number, 10%")),
+    }
 }
 
 /// `64MiB`: `B`, `KB MB GB` (powers of 1000), `KiB MiB GiB` (powers of 1024).

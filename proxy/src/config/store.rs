@@ -10,6 +10,7 @@ use super::{
 use crate::{
     address::RedisUrl,
     store::{memory, redis, tiers::OnOutage},
+    stored::Compression,
 };
 
 /// `store:` of the file.
@@ -26,6 +27,8 @@ pub struct StoreConfig {
     pub on_outage: OnOutage,
     /// With `redis`: for how long memory serves an entry where Redis does not tell what changes.
     pub untracked_max_age: Duration,
+    /// With `redis`: how bodies are written there.
+    pub compress: Compression,
     /// With `on_outage: shed`: fetches at once beyond which requests are refused.
     pub shed_above: usize,
 }
@@ -38,6 +41,7 @@ impl Default for StoreConfig {
             prefix: None,
             on_outage: OnOutage::Serve,
             untracked_max_age: Duration::from_secs(2),
+            compress: Compression::Off,
             shed_above: 64,
         }
     }
@@ -53,6 +57,9 @@ const MAX_SHED_ABOVE: usize = 1_000_000;
 /// The words of `on_outage`.
 const ON_OUTAGE: [(&str, OnOutage); 3] =
     [("serve", OnOutage::Serve), ("bypass", OnOutage::Bypass), ("shed", OnOutage::Shed)];
+
+/// The words of `compress`.
+const COMPRESS: [(&str, Compression); 2] = [("off", Compression::Off), ("zstd", Compression::Zstd)];
 
 impl StoreConfig {
     /// The largest body that can be kept: a larger `max_body` is a promise not kept.
@@ -76,9 +83,11 @@ pub(super) struct LargestBody {
 }
 
 const KEYS: Keys = Keys {
-    known: &["memory", "redis", "prefix", "on_outage", "untracked_max_age", "shed_above"],
-    later: &["compress", "mode"],
+    known: &["memory", "redis", "prefix", "on_outage", "untracked_max_age", "compress", "shed_above"],
+    later: &["mode"],
     foreign: &[
+        ("compression", "did you mean `compress`?"),
+        ("zstd", "write compress: zstd"),
         ("url", "did you mean `redis`?"),
         ("redis_url", "did you mean `redis`?"),
         ("address", "did you mean `redis`?"),
@@ -103,6 +112,7 @@ pub(super) fn store(reader: &mut Reader<'_>, at: &At<'_>) -> Option<StoreConfig>
     let untracked_max_age = entries
         .get("untracked_max_age")
         .map_or(Some(default.untracked_max_age), |at| reader.scalar(at, "a duration, 2s", untracked_max_age));
+    let compress = entries.get("compress").map_or(Some(default.compress), |at| reader.word(at, &COMPRESS));
     let shed_above = entries
         .get("shed_above")
         .map_or(Some(default.shed_above), |at| reader.scalar(at, "a number, 64", shed_above));
@@ -135,6 +145,7 @@ pub(super) fn store(reader: &mut Reader<'_>, at: &At<'_>) -> Option<StoreConfig>
         prefix,
         on_outage: on_outage?,
         untracked_max_age: untracked_max_age?,
+        compress: compress?,
         shed_above: shed_above?,
     })
 }

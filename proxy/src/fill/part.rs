@@ -53,7 +53,7 @@ impl Fill {
             Err(error) => return Err(error),
             Ok(answer) => {
                 let got = Got::plain(answer);
-                let exchange = ExchangeTimes { request_time: begun.at, response_time: self.app.clock.now() };
+                let exchange = self.exchanged(begun);
                 if is_rest(held, &got.answer, exchange) {
                     let answer = completed(held, got.answer, exchange);
                     return Ok(Got {

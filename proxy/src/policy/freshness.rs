@@ -1,6 +1,12 @@
 //! How long a response is fresh, and how old it is (RFC 9111 §4.2).
 
-use std::time::{Duration, SystemTime};
+use std::{
+    hash::Hasher,
+    time::{Duration, SystemTime},
+};
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     facts::{Expires, ResponseFacts},
@@ -41,6 +47,33 @@ pub struct ExchangeTimes {
     pub request_time: SystemTime,
     /// `response_time` of §4.2.3.
     pub response_time: SystemTime,
+    /// What it drew when it came.
+    pub lot: Lot,
+}
+
+/// What a response draws of the rule's `jitter`: from nothing of it to almost all, in parts of 65536.
+///
+/// It is drawn once, and stored: whoever looks finds the same, on every machine, though each reads the
+/// times of the exchange by its own clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Lot(u16);
+
+impl Lot {
+    /// Another one for each resource and each time that it is fetched.
+    #[must_use]
+    pub fn draw(resource: &[u8], response_time: SystemTime) -> Self {
+        let since = response_time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let mut hash = Xxh3::new();
+        hash.write(resource);
+        hash.write_u128(since.as_nanos());
+        let [low, high, ..] = hash.finish().to_le_bytes();
+        Self(u16::from_le_bytes([low, high]))
+    }
+
+    /// So much of a time.
+    fn of(self, most: Duration) -> Duration {
+        most / (1 << u16::BITS) * u32::from(self.0)
+    }
 }
 
 /// §4.2.1, the rule's `ttl` and `status`, and §4.2.2. `None`: nobody states one, and none can be guessed.
@@ -53,6 +86,18 @@ pub fn lifetime(facts: &ResponseFacts, rule: &CacheRule) -> Option<Lifetime> {
     }
     let by_origin = origin_lifetime(facts, rule).map(by(Source::Origin));
     by_origin.or(by_rule).or_else(|| heuristic_lifetime(facts, rule).map(by(Source::Heuristic)))
+}
+
+/// The same for one response. What the rule gives is shortened by what that draws of `jitter`, so that what
+/// came at one time does not end at one time. What the origin states is its own affair.
+#[must_use]
+pub fn drawn_lifetime(facts: &ResponseFacts, lot: Lot, rule: &CacheRule) -> Option<Lifetime> {
+    let lifetime = lifetime(facts, rule)?;
+    let lost = match lifetime.source {
+        Source::Rule => lot.of(rule.jitter.of(lifetime.length)),
+        Source::Origin | Source::Heuristic => Duration::ZERO,
+    };
+    Some(Lifetime { length: lifetime.length.saturating_sub(lost), ..lifetime })
 }
 
 /// What the rule says of this status.
@@ -128,9 +173,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::policy::cache_control::CacheControl;
+    use crate::policy::{cache_control::CacheControl, rule::Percent};
 
     const SECOND: Duration = Duration::from_secs(1);
+    const HUNDRED: Duration = Duration::from_secs(100);
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
@@ -177,11 +223,11 @@ mod tests {
 
     #[test]
     fn section_4_2_3_age_counts_delay_and_apparent_age_but_a_ttl_counts_from_receipt() {
-        let exchange = ExchangeTimes { request_time: at(100), response_time: at(103) };
+        let exchange = ExchangeTimes { request_time: at(100), response_time: at(103), lot: Lot::default() };
         let facts = facts(&[DATE, ("age", "7")]);
         assert_eq!(current_age(&facts, Source::Origin, exchange, at(110)), 17 * SECOND);
         assert_eq!(current_age(&facts, Source::Rule, exchange, at(110)), 14 * SECOND);
-        let late = ExchangeTimes { request_time: at(200), response_time: at(200) };
+        let late = ExchangeTimes { request_time: at(200), response_time: at(200), lot: Lot::default() };
         assert_eq!(current_age(&facts, Source::Origin, late, at(200)), 100 * SECOND);
         assert_eq!(current_age(&facts, Source::Rule, late, at(150)), 7 * SECOND);
     }
@@ -244,7 +290,7 @@ mod tests {
 
     #[test]
     fn section_4_2_3_a_guess_ages_like_the_origins_word() {
-        let exchange = ExchangeTimes { request_time: at(200), response_time: at(203) };
+        let exchange = ExchangeTimes { request_time: at(200), response_time: at(203), lot: Lot::default() };
         let facts = facts(&[DATE, ("age", "7")]);
         for now in [0, 203, 300] {
             let age = |source| current_age(&facts, source, exchange, at(now));
@@ -258,6 +304,25 @@ mod tests {
         let rule = CacheRule::new(Some(300 * SECOND));
         let both = [("cache-control", "no-store, must-understand")];
         assert_eq!(stated(&both, &rule), Some((300, Source::Rule)));
+    }
+
+    #[test]
+    fn what_comes_at_one_time_does_not_end_at_one_time() {
+        let rule = CacheRule { jitter: Percent::new(10).unwrap(), ..CacheRule::new(Some(300 * SECOND)) };
+        let length = |key: &str, time| {
+            let lifetime = drawn_lifetime(&facts(&[]), Lot::draw(key.as_bytes(), time), &rule);
+            lifetime.unwrap().length
+        };
+        let page: Vec<Duration> = (0..300).map(|item| length(&format!("/item/{item}"), at(1000))).collect();
+        assert!(page.iter().all(|length| (270 * SECOND..=300 * SECOND).contains(length)));
+        let mut seconds = [0; 31];
+        for length in &page {
+            seconds[usize::try_from(length.as_secs() - 270).unwrap()] += 1;
+        }
+        assert!(seconds.iter().all(|together| *together < 30), "{seconds:?}");
+        assert_eq!(page[7], length("/item/7", at(1000)));
+        let later: std::collections::BTreeSet<_> = (0..50).map(|s| length("/item/7", at(s))).collect();
+        assert!(later.len() > 45, "{later:?}");
     }
 
     /// Times that peers and clocks may show, at the edges of what there is too.
@@ -301,14 +366,20 @@ mod tests {
         }
     }
 
+    fn any_lot() -> impl Strategy<Value = Lot> {
+        prop_oneof![any::<u16>(), Just(0), Just(u16::MAX)].prop_map(Lot)
+    }
+
     prop_compose! {
         fn any_rule()(
             ttl in proptest::option::of(any_duration()),
             override_origin in any::<bool>(),
+            jitter in 0_u8..=100,
             listed in proptest::option::of((100_u16..=999, any_duration())),
         ) -> CacheRule {
             let listed = listed.map(|(status, lifetime)| (StatusCode::from_u16(status).unwrap(), lifetime));
-            CacheRule { override_origin, status: listed.into_iter().collect(), ..CacheRule::new(ttl) }
+            let jitter = Percent::new(jitter).unwrap();
+            CacheRule { override_origin, jitter, status: listed.into_iter().collect(), ..CacheRule::new(ttl) }
         }
     }
 
@@ -320,11 +391,13 @@ mod tests {
             facts in any_facts(),
             rule in any_rule(),
             times in [any_time(), any_time(), any_time(), any_time()],
+            lot in any_lot(),
         ) {
             let [request_time, response_time, one, other] = times;
-            let exchange = ExchangeTimes { request_time, response_time };
-            let source = lifetime(&facts, &rule).map_or(Source::Origin, |lifetime| lifetime.source);
-            let length = lifetime(&facts, &rule).map_or(Duration::ZERO, |lifetime| lifetime.length);
+            let exchange = ExchangeTimes { request_time, response_time, lot };
+            let drawn = drawn_lifetime(&facts, lot, &rule);
+            let source = drawn.map_or(Source::Origin, |lifetime| lifetime.source);
+            let length = drawn.map_or(Duration::ZERO, |lifetime| lifetime.length);
             let (before, after) = (one.min(other), one.max(other));
             let age = |now| current_age(&facts, source, exchange, now);
             prop_assert!(age(before) <= age(after));
@@ -332,12 +405,31 @@ mod tests {
         }
 
         #[test]
+        fn a_rule_s_lifetime_is_shortened_by_jitter_at_most_and_nobody_else_s(
+            facts in any_facts(),
+            rule in any_rule(),
+            lot in any_lot(),
+        ) {
+            let (stated, drawn) = (lifetime(&facts, &rule), drawn_lifetime(&facts, lot, &rule));
+            prop_assert_eq!(drawn, drawn_lifetime(&facts, lot, &rule));
+            prop_assert_eq!(stated.map(|stated| stated.source), drawn.map(|drawn| drawn.source));
+            if let Some((stated, drawn)) = stated.zip(drawn) {
+                let lost = stated.length.checked_sub(drawn.length);
+                let by_rule = stated.source == Source::Rule;
+                let most = if by_rule { rule.jitter.of(stated.length) } else { Duration::ZERO };
+                prop_assert!(lost.is_some_and(|lost| lost <= most), "{:?} of {:?}", lost, most);
+                prop_assert!(stated.length.is_zero() || !drawn.length.is_zero() || rule.jitter.of(HUNDRED) == HUNDRED);
+            }
+        }
+
+        #[test]
         fn section_4_2_3_nothing_is_younger_than_its_age(
             facts in any_facts(),
             times in [any_time(), any_time(), any_time()],
+            lot in any_lot(),
         ) {
             let [request_time, response_time, now] = times;
-            let exchange = ExchangeTimes { request_time, response_time };
+            let exchange = ExchangeTimes { request_time, response_time, lot };
             for source in [Source::Origin, Source::Rule, Source::Heuristic] {
                 let age = current_age(&facts, source, exchange, now);
                 prop_assert!(age >= facts.age);

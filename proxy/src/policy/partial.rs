@@ -108,6 +108,7 @@ pub fn combined(one: &Stored, other: &Stored, most: u64) -> Option<Stored> {
         fingerprint: newer.fingerprint,
         request_time: newer.request_time,
         response_time: newer.response_time,
+        lot: newer.lot,
         epoch: older.epoch.min(newer.epoch),
         tags: both_tags(older, newer),
         lines: Lines::from_map(&fields),
@@ -188,7 +189,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::key::VariantKey;
+    use crate::{key::VariantKey, policy::freshness::Lot};
 
     const WHOLE: &[u8] = b"0123456789";
     const TAG: (&str, &str) = ("etag", "\"a\"");
@@ -215,6 +216,7 @@ mod tests {
             fingerprint: 0,
             request_time: at,
             response_time: at,
+            lot: Lot::default(),
             epoch: crate::epoch::Epoch::FIRST,
             tags: Box::default(),
             lines: Lines::from_map(&headers),

@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use super::{
     cache_control::CacheControl,
     facts::ResponseFacts,
-    freshness::{ExchangeTimes, Source, current_age, lifetime},
+    freshness::{ExchangeTimes, Source, current_age, drawn_lifetime},
     partial,
     request::Admission,
     rule::CacheRule,
@@ -39,12 +39,21 @@ pub enum Found<'s> {
 pub enum Decision {
     /// Serve what was found.
     Serve(Freshness),
-    /// Serve what was found, and refresh it for those who come later (RFC 5861 §3).
-    ServeAndRefresh(Freshness),
+    /// Serve what was found, and refresh it for those who come later.
+    ServeAndRefresh(Freshness, When),
     /// Ask the origin.
     Fetch(Fetch),
     /// The client wants only what is stored, and nothing is (§5.2.1.7).
     NotCached,
+}
+
+/// Whether what is served is refreshed in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// It is: it is stale (RFC 5861 §3).
+    Now,
+    /// It is if it is asked for often: its time is nearly over (`refresh_ahead`).
+    IfWanted,
 }
 
 /// How the origin is asked.
@@ -89,7 +98,10 @@ pub fn decide(
     };
     let forward = match reused {
         Ok(freshness) if freshness.allowed == Some(Detail::StaleWhileRevalidate) => {
-            return Decision::ServeAndRefresh(freshness);
+            return Decision::ServeAndRefresh(freshness, When::Now);
+        }
+        Ok(freshness) if is_nearly_over(found, freshness, asked, rule, now) => {
+            return Decision::ServeAndRefresh(freshness, When::IfWanted);
         }
         Ok(freshness) => return Decision::Serve(freshness),
         Err(forward) => forward,
@@ -102,6 +114,24 @@ pub fn decide(
         Found::Stored(stored) | Found::Marked(stored, _) if stored.fingerprint == fingerprint
     );
     Decision::Fetch(fetch(forward, asked, rule, validate))
+}
+
+/// Whether something fresh is in the last part of its time, by `refresh_ahead`. Its time is what it had left
+/// when it came: else one that comes old would be refreshed at once, by another that is as old.
+fn is_nearly_over(
+    found: Found<'_>,
+    freshness: Freshness,
+    asked: &Admission,
+    rule: &CacheRule,
+    now: SystemTime,
+) -> bool {
+    let Found::Stored(stored) = found else { return false };
+    if rule.refresh_ahead.is_zero() || freshness.allowed.is_some() {
+        return false;
+    }
+    let here = now.duration_since(stored.response_time).unwrap_or_default();
+    let last = rule.refresh_ahead.of(freshness.left.saturating_add(here));
+    freshness.left <= last && stored.part.is_none() && !selects_by_credentials(stored, asked)
 }
 
 /// Requests with credentials that are not keyed go alone: what they get may be for one user only.
@@ -190,7 +220,7 @@ fn standing(
     rule: &CacheRule,
     now: SystemTime,
 ) -> Result<(Freshness, Source), Forward> {
-    let lifetime = lifetime(facts, rule).ok_or(Forward::because(Fwd::Stale, None))?;
+    let lifetime = drawn_lifetime(facts, exchange.lot, rule).ok_or(Forward::because(Fwd::Stale, None))?;
     sharing::check(asked, facts, lifetime.source, rule)
         .map_err(|detail| Forward::because(Fwd::Bypass, Some(detail)))?;
     let age = current_age(facts, lifetime.source, exchange, now);
@@ -263,7 +293,11 @@ mod tests {
     use http::{HeaderMap, HeaderName, StatusCode};
 
     use super::*;
-    use crate::{headers::Lines, key::VariantKey, policy::facts::ResponseFacts};
+    use crate::{
+        headers::Lines,
+        key::VariantKey,
+        policy::{facts::ResponseFacts, freshness::Lot, partial::Part, rule::Percent},
+    };
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
@@ -279,6 +313,7 @@ mod tests {
             fingerprint: 0,
             request_time: at(1000),
             response_time: at(1000),
+            lot: Lot::default(),
             epoch: crate::epoch::Epoch::FIRST,
             tags: Box::default(),
             facts: ResponseFacts::of(StatusCode::OK, &headers),
@@ -316,6 +351,31 @@ mod tests {
         assert_eq!(after("", &plain(), &rule, 9), Decision::Serve(wanted));
         assert_eq!(forwarded(after("", &plain(), &rule, 10)), (Fwd::Stale, None));
         assert_eq!(forwarded(after("max-age=3", &plain(), &rule, 5)), (Fwd::Stale, None));
+    }
+
+    #[test]
+    fn in_the_last_part_of_its_time_it_may_be_refreshed_ahead() {
+        let ttl = CacheRule::new(Some(Duration::from_secs(100)));
+        let ahead = CacheRule { refresh_ahead: Percent::new(10).unwrap(), ..ttl.clone() };
+        let is_ahead = |decision| matches!(decision, Decision::ServeAndRefresh(_, When::IfWanted));
+        for (seconds, expected) in [(0, false), (89, false), (90, true), (99, true), (100, false)] {
+            assert_eq!(is_ahead(after("", &plain(), &ahead, seconds)), expected, "{seconds}");
+            assert!(!is_ahead(after("", &plain(), &ttl, seconds)), "{seconds}");
+        }
+        assert!(is_ahead(after("max-age=10", &plain(), &ahead, 9)), "the app's word counts too");
+        let by_then = |stored: &Stored, asked: &Admission, seconds: u64| {
+            is_ahead(decide(Found::Stored(stored), asked, &ahead, 0, at(1000 + seconds)))
+        };
+        let aged = ResponseFacts { age: Duration::from_secs(95), ..stored("").facts };
+        let old = Stored { facts: aged, ..stored("") };
+        assert!(!by_then(&old, &plain(), 0) && !by_then(&old, &plain(), 4), "it came so");
+        let part = Stored { part: Some(Part { start: 0, complete: 9 }), body: "bytes".into(), ..stored("") };
+        assert!(!by_then(&part, &plain(), 95));
+        let mine = Stored { nominated: [COOKIE].into(), ..stored("public") };
+        assert!(!by_then(&mine, &Admission { cookie: true, ..plain() }, 95));
+        assert!(by_then(&mine, &plain(), 95));
+        let marked = Found::Marked(&mine, at(1001));
+        assert!(!is_ahead(decide(marked, &plain(), &ahead, 0, at(1095))));
     }
 
     #[test]

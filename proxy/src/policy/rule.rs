@@ -1,6 +1,6 @@
 //! What one rule of the file says about caching, in types. Built by `config`, read by `policy`.
 
-use std::{collections::BTreeMap, hash::Hasher, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, hash::Hasher, sync::Arc, time::Duration};
 
 use http::{HeaderName, StatusCode};
 use xxhash_rust::xxh3::Xxh3;
@@ -22,6 +22,10 @@ pub struct CacheRule {
     pub ignore: Ignore,
     /// Lifetimes of statuses other than 200.
     pub status: BTreeMap<StatusCode, Duration>,
+    /// Up to so much of a lifetime that this rule gives is taken off it, by chance.
+    pub jitter: Percent,
+    /// In the last part of its lifetime, of this share, a response that is asked for often is refreshed.
+    pub refresh_ahead: Percent,
     /// Which parts of a request select a stored response.
     pub key: KeyPolicy,
     /// What requests with `Cookie` or `Authorization` do.
@@ -52,6 +56,36 @@ pub struct Ignore {
     pub no_store: bool,
     /// `private` does not keep a response from being shared.
     pub private: bool,
+}
+
+/// A share of a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Percent(u8);
+
+impl Percent {
+    /// Nothing beyond a hundred.
+    #[must_use]
+    pub fn new(percent: u8) -> Option<Self> {
+        (percent <= 100).then_some(Self(percent))
+    }
+
+    /// Whether it is no share at all.
+    #[must_use]
+    pub fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// So much of a time.
+    #[must_use]
+    pub fn of(self, time: Duration) -> Duration {
+        time / 100 * u32::from(self.0)
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
 }
 
 /// `credentials:`
@@ -97,6 +131,8 @@ impl CacheRule {
             override_origin: false,
             ignore: Ignore::default(),
             status: BTreeMap::new(),
+            jitter: Percent::default(),
+            refresh_ahead: Percent::default(),
             key: KeyPolicy::default(),
             credentials: Credentials::default(),
             set_cookie: SetCookie::default(),

@@ -109,7 +109,7 @@ mod tests {
     use crate::{
         headers::Lines,
         key::{KeyPolicy, VariantKey},
-        policy::{facts::ResponseFacts, partial::Part},
+        policy::{facts::ResponseFacts, freshness::Lot, partial::Part},
     };
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -127,6 +127,7 @@ mod tests {
             fingerprint: 7,
             request_time: SystemTime::UNIX_EPOCH,
             response_time: SystemTime::UNIX_EPOCH,
+            lot: Lot::default(),
             epoch: crate::epoch::Epoch::FIRST,
             tags: Box::default(),
             facts: ResponseFacts::of(StatusCode::OK, &headers),

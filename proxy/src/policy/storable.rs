@@ -6,7 +6,7 @@ use http::header::SET_COOKIE;
 
 use super::{
     facts::ResponseFacts,
-    freshness::{ExchangeTimes, Lifetime, initial_age, lifetime},
+    freshness::{ExchangeTimes, Lifetime, drawn_lifetime, initial_age},
     request::Admission,
     rule::{CacheRule, SetCookie},
     sharing, stale,
@@ -53,7 +53,7 @@ pub fn check(
         return Err(Detail::SetCookie);
     }
     check_status(facts, rule)?;
-    let lifetime = lifetime(facts, rule).ok_or(Detail::NoLifetime)?;
+    let lifetime = drawn_lifetime(facts, exchange.lot, rule).ok_or(Detail::NoLifetime)?;
     sharing::check(asked, facts, lifetime.source, rule)?;
     let remains = Remains::on_arrival(facts, lifetime, exchange, rule);
     let storable = remains.storable().ok_or(Detail::NotFresh)?;
@@ -161,7 +161,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::policy::rule::Ignore;
+    use crate::policy::{freshness::Lot, rule::Ignore};
 
     const TAG: (&str, &str) = ("etag", "\"a\"");
     /// Ten seconds before the answer comes, so that a guess is one second.
@@ -193,7 +193,7 @@ mod tests {
         }
         let facts = ResponseFacts::of(StatusCode::from_u16(status).unwrap(), &headers);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
-        let exchange = ExchangeTimes { request_time: now, response_time: now };
+        let exchange = ExchangeTimes { request_time: now, response_time: now, lot: Lot::default() };
         check(asked, &facts, exchange, rule)
     }
 

@@ -25,7 +25,8 @@ pub(super) fn stores(config: &StoreConfig, clock: Clock) -> Result<Tiers, RunErr
         None => Ok(Tiers::Memory(MemoryStore::new(config.memory.unwrap_or_default(), Arc::default()))),
         Some(url) => {
             let prefix = config.prefix.as_deref().unwrap_or_default();
-            let redis = RedisStore::start(RedisSettings::new(url.expose(), prefix)?, clock.clone());
+            let settings = RedisSettings::new(url.expose(), prefix)?.with_compression(config.compress);
+            let redis = RedisStore::start(settings, clock.clone());
             Ok(Tiers::Redis(Box::new(Fleet::start(redis, tiers(config), clock, Vec::new()))))
         }
     }

@@ -316,7 +316,7 @@ mod tests {
         admit::{Scheme, Target},
         headers::Lines,
         key::{KeyPolicy, QueryPolicy, VariantKey},
-        policy::facts::ResponseFacts,
+        policy::{facts::ResponseFacts, freshness::Lot},
     };
 
     fn key(path: &str) -> ResourceKey {
@@ -335,6 +335,7 @@ mod tests {
             fingerprint: 0,
             request_time: SystemTime::UNIX_EPOCH,
             response_time: SystemTime::UNIX_EPOCH,
+            lot: Lot::default(),
             epoch: Epoch::FIRST,
             tags: Box::default(),
             lines: Lines::from_map(&headers),

@@ -12,7 +12,7 @@ use sidecache::{
     clock::Clock,
     headers::Lines,
     key::{KeyPolicy, QueryPolicy, ResourceKey, VariantKey},
-    policy::facts::ResponseFacts,
+    policy::{facts::ResponseFacts, freshness::Lot},
     store::{
         Claim, Claimant, Lookup, Selector, Store, StoreError,
         redis::RedisStore,
@@ -76,6 +76,7 @@ pub fn entry_with(
         fingerprint: 7,
         request_time: now,
         response_time: now + Duration::from_millis(5),
+        lot: Lot::default(),
         epoch: sidecache::epoch::Epoch::from_number((1 << 53) - 1).unwrap(),
         tags: Box::default(),
         lines: Lines::from_map(&fields),

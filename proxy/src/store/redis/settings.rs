@@ -6,6 +6,7 @@ use redis::{Client, IntoConnectionInfo, ProtocolVersion, io::tcp::TcpSettings};
 use thiserror::Error;
 
 use super::layout::is_prefix;
+use crate::stored::Compression;
 
 /// What a request waits for Redis in all, unless told otherwise.
 const BUDGET: Duration = Duration::from_millis(50);
@@ -20,6 +21,7 @@ pub struct Settings {
     pub(super) client: Client,
     pub(super) prefix: String,
     pub(super) budget: Duration,
+    pub(super) compression: Compression,
 }
 
 /// Why there can be no such store. None of these repeats the URL: it may hold a password.
@@ -53,13 +55,19 @@ impl Settings {
         let tcp = tcp.set_user_timeout(UNACKNOWLEDGED);
         let info = given.set_redis_settings(redis).set_tcp_settings(tcp);
         let client = Client::open(info).map_err(|_| SettingsError::Url)?;
-        Ok(Self { client, prefix: prefix.to_owned(), budget: BUDGET })
+        Ok(Self { client, prefix: prefix.to_owned(), budget: BUDGET, compression: Compression::Off })
     }
 
     /// The same, with another share of each request; 50 ms by default.
     #[must_use]
     pub fn with_budget(self, budget: Duration) -> Self {
         Self { budget, ..self }
+    }
+
+    /// The same, with bodies packed or not; what others have written is read in any case.
+    #[must_use]
+    pub fn with_compression(self, compression: Compression) -> Self {
+        Self { compression, ..self }
     }
 
     /// Where it is, without user and password.
@@ -81,6 +89,7 @@ impl fmt::Debug for Settings {
             .field("address", &self.address())
             .field("prefix", &self.prefix)
             .field("budget", &self.budget)
+            .field("compression", &self.compression)
             .finish_non_exhaustive()
     }
 }

@@ -52,7 +52,8 @@ impl Inner {
         if !self.keep_records(entry, keep, self.session(), LIMIT).await? {
             return Err(StoreError::Refused("purges may have been lost since it was asked for".to_owned()));
         }
-        let bytes = entry.encode(self.reads.offset()).map_err(|_| StoreError::TooLarge)?;
+        let bytes =
+            entry.encode(self.reads.offset(), self.settings.compression).map_err(|_| StoreError::TooLarge)?;
         let terms = lease.terms();
         let mut script = self.commit_script.prepare_invoke();
         script.key(&terms.names()).arg(&*nominated.bytes).arg(layout::field(&entry.variant)).arg(bytes);
