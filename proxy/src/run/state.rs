@@ -23,9 +23,9 @@ use crate::{
 pub(super) fn stores(config: &StoreConfig, clock: Clock) -> Result<Tiers, RunError> {
     match &config.redis {
         None => Ok(Tiers::Memory(MemoryStore::new(config.memory.unwrap_or_default(), Arc::default()))),
-        Some(url) => {
+        Some(access) => {
             let prefix = config.prefix.as_deref().unwrap_or_default();
-            let redis = RedisStore::start(RedisSettings::new(url.expose(), prefix)?, clock.clone());
+            let redis = RedisStore::start(RedisSettings::of(access, prefix)?, clock.clone());
             Ok(Tiers::Redis(Box::new(Fleet::start(redis, tiers(config), clock, Vec::new()))))
         }
     }

@@ -13,7 +13,7 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult,
+    AsyncConnectionConfig, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult,
     ServerErrorKind,
     aio::{MultiplexedConnection, SendError},
 };
@@ -26,6 +26,7 @@ use tokio::{
 use super::{
     breaker::Breaker,
     condition::{Condition, Failure},
+    dialer::Server,
     layout,
     probe::{Sample, probe},
     settings::Settings,
@@ -103,6 +104,7 @@ struct State {
 #[derive(Debug)]
 struct Session {
     connection: MultiplexedConnection,
+    server: Server,
     gone: Arc<AtomicBool>,
     room: Arc<Semaphore>,
     /// Commands that nobody waits for any more, but that Redis has not answered: they keep their
@@ -112,7 +114,7 @@ struct Session {
 
 impl Session {
     fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
+        self.gone.load(Ordering::Relaxed) || self.server.is_deposed()
     }
 }
 
@@ -308,21 +310,21 @@ impl State {
     /// A connection that has answered once.
     async fn open(&self) -> Result<Arc<Session>, Failure> {
         let gone = Arc::new(AtomicBool::new(false));
-        let connection = self.connect(&gone).await.map_err(|error| Failure::from(&error))?;
+        let (connection, server) = self.connect(&gone).await.map_err(|error| Failure::from(&error))?;
         let room = Arc::new(Semaphore::new(self.role.in_flight()));
-        let session = Session { connection, gone, room, abandoned: AtomicUsize::new(0) };
+        let session = Session { connection, server, gone, room, abandoned: AtomicUsize::new(0) };
         self.beat(&session).await?;
         Ok(Arc::new(session))
     }
 
     /// Speaks RESP3, or RESP2 to a server that knows no other.
-    async fn connect(&self, gone: &Arc<AtomicBool>) -> RedisResult<MultiplexedConnection> {
+    async fn connect(&self, gone: &Arc<AtomicBool>) -> RedisResult<(MultiplexedConnection, Server)> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             // Each command has its own limit.
             .set_response_timeout(None)
             .set_pipeline_buffer_size(self.role.in_flight() + BEAT_ROOM);
-        let client = &self.settings.client;
+        let dialer = &self.settings.dialer;
         let (lost, marked) = (Arc::clone(&self.lost), Arc::clone(gone));
         let watched = config.clone().set_push_sender(move |push: PushInfo| {
             if push.kind == PushKind::Disconnection {
@@ -331,13 +333,8 @@ impl State {
             }
             Ok::<_, SendError>(())
         });
-        match client.get_multiplexed_async_connection_with_config(&watched).await {
-            Err(error) if speaks_no_resp3(&error) => {
-                let info = client.get_connection_info().clone();
-                let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
-                let older = Client::open(info.set_redis_settings(redis))?;
-                older.get_multiplexed_async_connection_with_config(&config).await
-            }
+        match dialer.connect(&watched, ProtocolVersion::RESP3).await {
+            Err(error) if speaks_no_resp3(&error) => dialer.connect(&config, ProtocolVersion::RESP2).await,
             answer => answer,
         }
     }
@@ -365,6 +362,7 @@ impl State {
             Ok(answer) => answer.map_err(|error| Failure::from(&error))?,
             Err(_) => return Err("no answer to a probe".into()),
         };
+        self.settings.dialer.confirm(&session.connection).await.map_err(|error| Failure::from(&error))?;
         session.abandoned.fetch_sub(abandoned, Ordering::Relaxed);
         session.room.add_permits(abandoned);
         self.learn(sample);

@@ -7,6 +7,7 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `settings` | which Redis |
+//! | `dialer`, `sentinels`, `credentials` | where it is now, and what lets us in |
 //! | `layout` | names of keys and fields |
 //! | `link` | a supervised connection; `probe`, `breaker` and `condition` are its parts |
 //! | `lookup`, `nominations`, `tagged` | reading |
@@ -27,6 +28,8 @@ mod announcement;
 mod breaker;
 mod condition;
 mod counters;
+mod credentials;
+mod dialer;
 mod echoes;
 mod heard;
 mod journal;
@@ -40,6 +43,7 @@ mod probe;
 mod purging;
 mod pushes;
 mod records;
+mod sentinels;
 mod settings;
 mod tagged;
 mod tracking;
@@ -60,6 +64,7 @@ pub use self::{
     announcement::{Announcement, Kind},
     condition::Health,
     counters::{BreakerState, Stats, Waits},
+    credentials::FileError,
     heard::Heard,
     lease::{Lease, LeaseStats, Waiting},
     membership::Member,

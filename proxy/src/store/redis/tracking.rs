@@ -17,7 +17,7 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, ErrorKind, PushInfo, RedisError, RedisResult, ServerErrorKind,
+    AsyncConnectionConfig, ErrorKind, ProtocolVersion, PushInfo, RedisError, RedisResult, ServerErrorKind,
     aio::{MultiplexedConnection, SendError},
 };
 use tokio::{
@@ -29,6 +29,7 @@ use tokio::{
 use super::{
     Inner, RedisStore,
     condition::{Failure, Throttle},
+    dialer::Server,
     heard::Heard,
     layout,
     link::{jittered, speaks_no_resp3},
@@ -96,6 +97,7 @@ enum Why {
 /// A connection, and whether it is gone.
 struct Connection {
     commands: MultiplexedConnection,
+    server: Server,
     gone: Arc<AtomicBool>,
 }
 
@@ -275,9 +277,8 @@ impl State {
                 }
                 Ok(())
             });
-        let client = &self.store.settings.client;
-        match client.get_multiplexed_async_connection_with_config(&config).await {
-            Ok(commands) => Ok(Connection { commands, gone }),
+        match self.store.settings.dialer.connect(&config, ProtocolVersion::RESP3).await {
+            Ok((commands, server)) => Ok(Connection { commands, server, gone }),
             Err(error) if speaks_no_resp3(&error) => Err(Why::denied(&error)),
             Err(error) => Err(Why::lost(&error)),
         }
@@ -299,7 +300,7 @@ impl State {
                 () = sleep_until(next) => {}
                 () = self.roused.notified() => {}
             }
-            if connection.gone.load(Ordering::SeqCst) {
+            if connection.gone.load(Ordering::SeqCst) || connection.server.is_deposed() {
                 return Why::Lost("the connection was lost".into());
             }
         }
