@@ -205,7 +205,11 @@ mod tests {
             assert_eq!(found("/a", "a"), ["xy"]);
             assert!(found("/a", "b").is_empty(), "another variant");
             assert!(found("/b", "a").is_empty(), "another resource");
-            purges.purge_resource(key("/a").wide_hash(), purges.next(SystemTime::UNIX_EPOCH));
+            purges.purge_resource(
+                key("/a").wide_hash(),
+                crate::epoch::Mode::Hard,
+                purges.next(SystemTime::UNIX_EPOCH),
+            );
             assert!(found("/a", "a").is_empty(), "obsolete");
             drop(expected);
             assert!(arrivals.lock().is_empty());

@@ -360,7 +360,7 @@ mod tests {
         let flights = Flights::new(Arc::clone(&purges));
         let now = SystemTime::UNIX_EPOCH;
         let _obsolete = (lead(&flights, "/a"), lead(&flights, "/b"));
-        purges.purge_resource(key("/a").wide_hash(), purges.next(now));
+        purges.purge_resource(key("/a").wide_hash(), Mode::Hard, purges.next(now));
         assert!(follows(&flights, "/b"));
         let _newer = lead(&flights, "/a");
         assert!(follows(&flights, "/a"));

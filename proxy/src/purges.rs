@@ -20,12 +20,14 @@ use crate::{
 ///
 /// A tag's purge is remembered by itself, since what it covers stays where it is until it is looked
 /// at. What a resource's purge covers is removed, so that it concerns only what is being fetched: it
-/// shares a place with others, and costs those a store that could have been spared them.
+/// shares a place with others, and costs those a store that could have been spared them. The latest are
+/// remembered by themselves too, for a Redis that has lost them.
 pub struct Purges {
     last: Moment,
     last_of_tags: Moment,
     resources: Box<[Moment]>,
     tags: RwLock<Marks>,
+    lately: RwLock<Marks>,
     changes: AtomicU64,
 }
 
@@ -53,8 +55,8 @@ pub enum Standing {
 
 /// Places for the purges of resources.
 const PLACES: usize = 16 * 1024;
-/// Tags whose purge is remembered. With one more, what was fetched before the oldest of these purges
-/// is purged as a whole.
+/// Tags whose purge is remembered, and resources. With one more tag, what was fetched before the oldest of
+/// these purges is purged as a whole.
 const TAGS: usize = 64 * 1024;
 
 /// An epoch that only moves on.
@@ -95,6 +97,7 @@ impl Default for Purges {
             last_of_tags: Moment::default(),
             resources: (0..PLACES).map(|_| Moment::default()).collect(),
             tags: RwLock::default(),
+            lately: RwLock::default(),
             changes: AtomicU64::new(0),
         }
     }
@@ -147,12 +150,15 @@ impl Purges {
 
     /// A purge by this process.
     pub fn apply(&self, purge: &Purge, epoch: Epoch) {
-        purge.resources.iter().for_each(|key| self.purge_resource(key.wide_hash(), epoch));
+        purge.resources.iter().for_each(|key| self.purge_resource(key.wide_hash(), purge.mode, epoch));
         purge.tags.iter().for_each(|tag| self.purge_tag(*tag, purge.mode, epoch));
     }
 
     /// A resource is purged.
-    pub fn purge_resource(&self, hash: u128, epoch: Epoch) {
+    pub fn purge_resource(&self, hash: u128, mode: Mode, epoch: Epoch) {
+        let mut lately = self.lately.write().unwrap_or_else(PoisonError::into_inner);
+        lately.set(Tag::from_bits(hash), mode, epoch);
+        drop(lately);
         if let Some(place) = self.place(hash) {
             place.raise(epoch);
         }
@@ -187,6 +193,16 @@ impl Purges {
             return Standing::Valid;
         }
         self.tags.read().unwrap_or_else(PoisonError::into_inner).judge(tags, epoch)
+    }
+
+    /// What is left of a resource that was fetched at `epoch`, where none of its purges up to `until` has
+    /// been carried out. Of so many as are remembered.
+    #[must_use]
+    pub fn judge_undone(&self, hash: u128, epoch: Epoch, until: Epoch) -> Standing {
+        let lately = self.lately.read().unwrap_or_else(PoisonError::into_inner);
+        let mark = lately.of.get(&Tag::from_bits(hash)).copied().unwrap_or_default();
+        let undone = |purge: Epoch| if purge <= until { purge } else { Epoch::FIRST };
+        Mark { hard: undone(mark.hard), soft: undone(mark.soft) }.leaves(epoch)
     }
 
     /// Changes whenever a judgement may have changed.
@@ -314,11 +330,24 @@ mod tests {
         let purges = Purges::default();
         let begun = purges.epoch();
         assert!(!purges.concern(7, begun));
-        purges.purge_resource(7, purges.next(now()));
+        purges.purge_resource(7, Mode::Hard, purges.next(now()));
         assert!(purges.concern(7, begun) && !purges.concern(8, begun));
         assert!(!purges.concern(7, purges.epoch()));
         purges.purge_tag(tag(1), Mode::Soft, purges.next(now()));
         assert!(purges.concern(8, begun), "its tags are not known yet");
+    }
+
+    #[test]
+    fn what_redis_has_lost_is_remembered() {
+        let purges = Purges::default();
+        let (before, hard, soft) = (purges.epoch(), purges.next(now()), purges.next(now()));
+        purges.purge_resource(7, Mode::Hard, hard);
+        purges.purge_resource(8, Mode::Soft, soft);
+        assert_eq!(purges.judge_undone(7, before, before), Standing::Valid, "it is carried out");
+        assert_eq!(purges.judge_undone(7, before, soft), Standing::Purged);
+        assert_eq!(purges.judge_undone(7, hard, soft), Standing::Valid);
+        assert_eq!(purges.judge_undone(8, before, soft), Standing::Stale(soft));
+        assert_eq!(purges.judge_undone(9, before, soft), Standing::Valid);
     }
 
     #[test]

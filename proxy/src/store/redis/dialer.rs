@@ -17,6 +17,11 @@ use redis::{
     io::tcp::TcpSettings,
 };
 
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
+
 use super::{
     credentials::{Credentials, FileError, Secrets},
     sentinels::{Sentinels, is_master},
@@ -26,6 +31,8 @@ use crate::address::RedisNode;
 /// How long bytes may stay unacknowledged on a connection before it is given up.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+/// The shortest pause before another attempt to connect.
+const SHORTEST: Duration = Duration::from_millis(20);
 /// Servers that are tried, where sentinels disagree.
 const CANDIDATES: usize = 2;
 
@@ -39,6 +46,7 @@ struct Shared {
     /// How many masters there have been, and which one is the last.
     masters: Arc<AtomicU64>,
     last: Mutex<Option<RedisNode>>,
+    through: Notify,
 }
 
 enum Place {
@@ -72,7 +80,13 @@ impl Dialer {
     }
 
     fn new(place: Place, credentials: Credentials) -> Self {
-        Self(Arc::new(Shared { place, credentials, masters: Arc::default(), last: Mutex::default() }))
+        Self(Arc::new(Shared {
+            place,
+            credentials,
+            masters: Arc::default(),
+            last: Mutex::default(),
+            through: Notify::new(),
+        }))
     }
 
     /// Whether all that is needed to connect can be read.
@@ -137,6 +151,18 @@ impl Dialer {
 
     fn server(&self, number: u64) -> Server {
         Server { number, masters: Arc::clone(&self.0.masters) }
+    }
+
+    /// A connection serves: who pauses before another attempt need not go on.
+    pub(super) fn got_through(&self) {
+        self.0.through.notify_waiters();
+    }
+
+    /// Pauses before another attempt, until somebody else has got through.
+    pub(super) async fn pause(&self, length: Duration) {
+        if timeout(length, self.0.through.notified()).await.is_ok() {
+            sleep(SHORTEST.min(length)).await;
+        }
     }
 
     /// An error where that is a master no more.

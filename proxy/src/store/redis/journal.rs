@@ -233,7 +233,7 @@ impl Act {
     /// What it makes obsolete in this process.
     fn apply(&self, purges: &Purges, epoch: Epoch) {
         match self {
-            Self::Purge { hash, .. } => purges.purge_resource(*hash, epoch),
+            Self::Purge { hash, mode, .. } => purges.purge_resource(*hash, *mode, epoch),
             Self::PurgeTag { tag, mode } => purges.purge_tag(*tag, *mode, epoch),
         }
     }

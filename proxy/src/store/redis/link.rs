@@ -178,6 +178,8 @@ impl Link {
     {
         let ticket = self.admit()?;
         match timeout(limit, ask(ticket.session.connection.clone())).await {
+            // Nobody else sees what is there.
+            Ok(Ok(_)) if ticket.session.server.is_deposed() => Err(StoreError::Unavailable),
             Ok(Ok(answer)) => {
                 ticket.answered();
                 self.state.breaker.succeeded();
@@ -291,6 +293,7 @@ impl State {
                 Ok(session) => {
                     self.sessions.fetch_add(1, Ordering::SeqCst);
                     self.session.store(Some(Arc::clone(&session)));
+                    self.settings.dialer.got_through();
                     self.beaten.notify_one();
                     self.keep(&session).await
                 }
@@ -302,7 +305,7 @@ impl State {
             }
             self.session.store(None);
             self.down(why);
-            sleep(jittered(pause)).await;
+            self.settings.dialer.pause(jittered(pause)).await;
             pause = (pause * 2).min(PAUSES.1);
         }
     }

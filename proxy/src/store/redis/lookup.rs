@@ -53,7 +53,7 @@ impl Inner {
         if self.journal.awaits(&place) {
             return Ok(Lookup::Nothing);
         }
-        let known = self.nominations.get(place.hash);
+        let (hash, known) = (place.hash, self.nominations.get(place.hash));
         let (begun, session) = (Instant::now(), self.session());
         let read = self
             .reads
@@ -71,7 +71,8 @@ impl Inner {
             Lookup::Found(stored) => {
                 let left = budget.saturating_sub(begun.elapsed());
                 let standing = self.standing(&stored, session, left).await?;
-                Ok(match standing.and(marked.leaves(stored.epoch)) {
+                let undone = self.undone(hash, stored.epoch);
+                Ok(match standing.and(marked.leaves(stored.epoch)).and(undone) {
                     Standing::Valid => Lookup::Found(stored),
                     Standing::Stale(epoch) => Lookup::Marked(stored, self.reads.offset().here(epoch.time())),
                     Standing::Purged => Lookup::Nothing,

@@ -13,6 +13,7 @@
 //! | `lookup`, `nominations`, `tagged` | reading |
 //! | `write`, `commit.lua`, `discard.lua` | writing |
 //! | `journal`, `purging`, `announcement` | purging, and what is not served until Redis has done so |
+//! | `doubt` | what of that Redis may have lost |
 //! | `records` | what has been purged by tag |
 //! | `lease`, `claim.lua`, `renew.lua`, `release.lua` | who may write |
 //! | `wakes` | who waits for a change |
@@ -22,7 +23,8 @@
 //!
 //! The least that a Redis user must be allowed, for a prefix `app`: `~app:* +hello +time +hmget +get +pttl`
 //! to read, `+eval +evalsha +script|load +type +hkeys +hlen +hget +hset +hdel +pexpire +unlink +set +hgetall
-//! +hincrby` to write, and `+client|tracking` to hear of changes. One who may only read serves hits.
+//! +hincrby` to write, and `+client|tracking` to hear of changes; with sentinels `+role`. One who may only read
+//! serves hits.
 
 mod announcement;
 mod breaker;
@@ -30,6 +32,7 @@ mod condition;
 mod counters;
 mod credentials;
 mod dialer;
+mod doubt;
 mod echoes;
 mod heard;
 mod journal;
@@ -76,6 +79,7 @@ pub use self::{
 use self::{
     condition::Throttle,
     counters::Counters,
+    doubt::Doubt,
     echoes::Echoes,
     journal::Journal,
     lease::Leases,
@@ -87,8 +91,9 @@ use self::{
 use super::{Claim, Claimant, Lookup, Purge, Purged, Selector, Store, StoreError, Wait};
 use crate::{
     clock::Clock,
+    epoch::Epoch,
     key::{ResourceKey, VariantKey},
-    purges::Purges,
+    purges::{Purges, Standing},
     stored::Stored,
 };
 
@@ -108,6 +113,7 @@ struct Inner {
     /// For how long what was heard may be believed.
     trust: Trust,
     echoes: Echoes,
+    doubt: Doubt,
     leases: Arc<Leases>,
     nominations: Nominations,
     purges: Arc<Purges>,
@@ -120,6 +126,13 @@ struct Inner {
 }
 
 impl Inner {
+    /// What is left of a resource that was just read, if the Redis it was read from has lost what another
+    /// had acknowledged. The journal makes up for that, but not at once, and for its own purges alone.
+    fn undone(&self, hash: u128, epoch: Epoch) -> Standing {
+        let until = self.doubt.until(self.reads.sessions(), self.purges.epoch());
+        self.purges.judge_undone(hash, epoch, until)
+    }
+
     /// The session in which every purge is heard of.
     fn session(&self) -> Option<Session> {
         self.trust.session()
@@ -144,6 +157,7 @@ impl RedisStore {
             member: Member::new(),
             trust: Trust::new(clock.clone()),
             echoes: Echoes::default(),
+            doubt: Doubt::default(),
             leases: Leases::start(&settings, clock),
             settings,
             nominations: Nominations::new(),

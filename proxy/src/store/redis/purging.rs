@@ -146,7 +146,7 @@ impl Heard for RedisStore {
             return;
         }
         match told.kind {
-            Kind::Resource => inner.purges.purge_resource(told.what, told.epoch),
+            Kind::Resource => inner.purges.purge_resource(told.what, told.mode, told.epoch),
             Kind::Tag => inner.purges.purge_tag(Tag::from_bits(told.what), told.mode, told.epoch),
         }
         inner.leases.wakes().wake(told.what);

@@ -23,7 +23,7 @@ use redis::{
 use tokio::{
     sync::Notify,
     task::AbortHandle,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -47,6 +47,8 @@ const RENEWAL: Duration = Duration::from_millis(500);
 const ANSWER: Duration = Duration::from_millis(500);
 /// Between attempts to connect: the first pause, doubled up to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// For the connection for look-ups to be there too.
+const HEAD_START: Duration = Duration::from_millis(250);
 /// Where Redis does not let itself be tracked, it is asked again after so many renewals.
 const RETRY: u32 = 20;
 
@@ -216,7 +218,7 @@ impl State {
                 Why::Lost(failure) => {
                     tracing::debug!(reason = failure.text(), "the tracking connection is gone");
                     self.is_now(Condition::Down { reason: failure.text().to_owned() });
-                    sleep(jittered(pause)).await;
+                    self.store.settings.dialer.pause(jittered(pause)).await;
                     pause = (pause * 2).min(PAUSES.1);
                 }
                 Why::Denied(failure) => {
@@ -235,12 +237,28 @@ impl State {
             Ok(Err(why)) => return why,
             Err(_) => return Why::Lost("no answer in time".into()),
         };
+        self.store.settings.dialer.got_through();
+        self.look_ups_follow().await;
         self.untracked.end();
         self.store.trust.open();
         self.ear.heard().emptied();
         let session = self.store.trust.begin(sent);
         self.is_now(Condition::Tracked);
         self.keep(&mut connection, session).await
+    }
+
+    /// Waits for those who look things up: what memory has serves until then, and is not to be emptied
+    /// while nobody can fill it.
+    async fn look_ups_follow(&self) {
+        let reads = &self.store.reads;
+        let ready = async {
+            while !reads.is_ready() {
+                reads.beaten().await;
+            }
+        };
+        if timeout(HEAD_START, ready).await.is_err() {
+            tracing::debug!("memory begins without look-ups");
+        }
     }
 
     /// A connection that is tracked and on which the membership was renewed, and when that was sent.
