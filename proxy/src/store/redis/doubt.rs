@@ -16,12 +16,13 @@ struct Since {
 }
 
 impl Doubt {
-    /// Up to the last one that was known when the connection began over which an answer came. That is the
-    /// `session`th or one before; `known` is the last purge known now.
+    /// Up to the last one that was known when the connection began over which an answer came, or a little
+    /// later. That is the `session`th or one before; `known` is the last purge known now. Before the first
+    /// one there was nothing to lose.
     pub(super) fn until(&self, session: u64, known: Epoch) -> Epoch {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if session > since.session {
-            *since = Since { session, epoch: known };
+            *since = Since { session, epoch: if session > 1 { known } else { Epoch::FIRST } };
         }
         since.epoch
     }
@@ -34,8 +35,9 @@ mod tests {
     #[test]
     fn each_connection_casts_doubt_on_what_was_before_it() {
         let (doubt, epoch) = (Doubt::default(), |number| Epoch::from_number(number).unwrap());
-        assert_eq!(doubt.until(1, epoch(5)), epoch(5));
-        assert_eq!(doubt.until(1, epoch(9)), epoch(5));
+        assert_eq!(doubt.until(1, epoch(5)), Epoch::FIRST);
+        assert_eq!(doubt.until(2, epoch(5)), epoch(5));
+        assert_eq!(doubt.until(2, epoch(9)), epoch(5));
         assert_eq!(doubt.until(3, epoch(9)), epoch(9));
         // One who was slow to ask.
         assert_eq!(doubt.until(2, epoch(11)), epoch(9));
