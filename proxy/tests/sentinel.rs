@@ -193,7 +193,7 @@ async fn versioned() -> (Origin, Arc<AtomicUsize>) {
 async fn another_master_takes_over_under_load() {
     let (mut troupe, (origin, _)) = (Troupe::start().await, versioned().await);
     let sidecars = troupe.sidecars(&origin).await;
-    let loads: Vec<_> = sidecars.iter().map(|sidecar| Load::start(sidecar.address, 2, TARGETS)).collect();
+    let loads: Vec<_> = sidecars.iter().map(|sidecar| Load::start(sidecar.address, 1, TARGETS)).collect();
     let hits = || loads.iter().map(|load| load.said("hit")).collect::<Vec<_>>();
     eventually("there is load", async || hits().iter().all(|hits| *hits > 10)).await;
     let asked = origin.count();
