@@ -15,7 +15,6 @@ use tokio::sync::Notify;
 
 use crate::{
     epoch::{Epoch, Mode},
-    key::ResourceKey,
     store::Purge,
     tags::Tag,
 };
@@ -24,14 +23,14 @@ use crate::{
 ///
 /// A tag's purge is remembered by itself, since what it covers stays where it is until it is looked
 /// at. What a resource's purge covers is removed, so that it concerns only what is being fetched: it
-/// shares a place with others, and costs those a store that could have been spared them.
+/// shares a place with others, and costs those a store that could have been spared them. The latest are
+/// remembered by themselves too, for a Redis that has lost them.
 pub struct Purges {
     last: Moment,
     last_of_tags: Moment,
     resources: Box<[Moment]>,
-    /// Lately purged resources themselves: a shared store may have got back what it had removed.
-    recent: RwLock<Recent>,
     tags: RwLock<Marks>,
+    lately: RwLock<Marks>,
     changes: AtomicU64,
     /// Of those changes.
     news: Notify,
@@ -61,18 +60,9 @@ pub enum Standing {
 
 /// Places for the purges of resources.
 const PLACES: usize = 16 * 1024;
-/// Tags whose purge is remembered. With one more, what was fetched before the oldest of these purges
-/// is purged as a whole.
+/// Tags whose purge is remembered, and resources. With one more tag, what was fetched before the oldest of
+/// these purges is purged as a whole.
 const TAGS: usize = 64 * 1024;
-
-/// Resources whose hard purge is remembered by itself.
-const RECENT: usize = 8 * 1024;
-
-#[derive(Default)]
-struct Recent {
-    of: HashMap<u128, Epoch>,
-    oldest_first: VecDeque<u128>,
-}
 
 /// An epoch that only moves on.
 #[derive(Default)]
@@ -111,8 +101,8 @@ impl Default for Purges {
             last: Moment::default(),
             last_of_tags: Moment::default(),
             resources: (0..PLACES).map(|_| Moment::default()).collect(),
-            recent: RwLock::default(),
             tags: RwLock::default(),
+            lately: RwLock::default(),
             changes: AtomicU64::new(0),
             news: Notify::new(),
         }
@@ -179,16 +169,15 @@ impl Purges {
 
     /// A purge by this process.
     pub fn apply(&self, purge: &Purge, epoch: Epoch) {
-        let resources = purge.resources.iter().map(ResourceKey::wide_hash);
-        resources.for_each(|hash| self.purge_resource(hash, purge.mode, epoch));
+        purge.resources.iter().for_each(|key| self.purge_resource(key.wide_hash(), purge.mode, epoch));
         purge.tags.iter().for_each(|tag| self.purge_tag(*tag, purge.mode, epoch));
     }
 
     /// A resource is purged.
     pub fn purge_resource(&self, hash: u128, mode: Mode, epoch: Epoch) {
-        if mode == Mode::Hard {
-            self.recent.write().unwrap_or_else(PoisonError::into_inner).set(hash, epoch);
-        }
+        let mut lately = self.lately.write().unwrap_or_else(PoisonError::into_inner);
+        lately.set(Tag::from_bits(hash), mode, epoch);
+        drop(lately);
         if let Some(place) = self.place(hash) {
             place.raise(epoch);
         }
@@ -217,13 +206,6 @@ impl Purges {
         self.place(hash).map(Moment::get).unwrap_or_default()
     }
 
-    /// Whether a response of a resource, fetched at that epoch, was lately purged.
-    #[must_use]
-    pub fn has_gone(&self, hash: u128, epoch: Epoch) -> bool {
-        let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
-        recent.of.get(&hash).is_some_and(|purged| epoch < *purged)
-    }
-
     /// What tags' purges leave of a response that was fetched since `epoch`.
     #[must_use]
     pub fn judge(&self, tags: &[Tag], epoch: Epoch) -> Standing {
@@ -231,6 +213,16 @@ impl Purges {
             return Standing::Valid;
         }
         self.tags.read().unwrap_or_else(PoisonError::into_inner).judge(tags, epoch)
+    }
+
+    /// What is left of a resource that was fetched at `epoch`, where none of its purges up to `until` has
+    /// been carried out. Of so many as are remembered.
+    #[must_use]
+    pub fn judge_undone(&self, hash: u128, epoch: Epoch, until: Epoch) -> Standing {
+        let lately = self.lately.read().unwrap_or_else(PoisonError::into_inner);
+        let mark = lately.of.get(&Tag::from_bits(hash)).copied().unwrap_or_default();
+        let undone = |purge: Epoch| if purge <= until { purge } else { Epoch::FIRST };
+        Mark { hard: undone(mark.hard), soft: undone(mark.soft) }.leaves(epoch)
     }
 
     /// Changes whenever a judgement may have changed.
@@ -241,22 +233,6 @@ impl Purges {
 
     fn place(&self, hash: u128) -> Option<&Moment> {
         self.resources.get(usize::try_from(hash % PLACES as u128).ok()?)
-    }
-}
-
-impl Recent {
-    fn set(&mut self, hash: u128, epoch: Epoch) {
-        if let Some(known) = self.of.get_mut(&hash) {
-            *known = epoch.max(*known);
-            return;
-        }
-        self.of.insert(hash, epoch);
-        self.oldest_first.push_back(hash);
-        if self.oldest_first.len() > RECENT
-            && let Some(oldest) = self.oldest_first.pop_front()
-        {
-            self.of.remove(&oldest);
-        }
     }
 }
 
@@ -382,18 +358,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_purged_lately_has_gone_though_a_store_got_it_back() {
+    fn what_redis_has_lost_is_remembered() {
         let purges = Purges::default();
-        let before = purges.epoch();
-        purges.purge_resource(7, Mode::Soft, purges.next(now()));
-        assert!(!purges.has_gone(7, before), "it is only stale");
-        purges.purge_resource(7, Mode::Hard, purges.next(now()));
-        assert!(purges.has_gone(7, before) && !purges.has_gone(7, purges.epoch()));
-        assert!(!purges.has_gone(7 + PLACES as u128, before), "another one in its place");
-        for other in 100..100 + RECENT as u128 {
-            purges.purge_resource(other, Mode::Hard, purges.next(now()));
-        }
-        assert!(!purges.has_gone(7, before) && purges.recent.read().unwrap().of.len() == RECENT);
+        let (before, hard, soft) = (purges.epoch(), purges.next(now()), purges.next(now()));
+        purges.purge_resource(7, Mode::Hard, hard);
+        purges.purge_resource(8, Mode::Soft, soft);
+        assert_eq!(purges.judge_undone(7, before, before), Standing::Valid, "it is carried out");
+        assert_eq!(purges.judge_undone(7, before, soft), Standing::Purged);
+        assert_eq!(purges.judge_undone(7, hard, soft), Standing::Valid);
+        assert_eq!(purges.judge_undone(8, before, soft), Standing::Stale(soft));
+        assert_eq!(purges.judge_undone(9, before, soft), Standing::Valid);
     }
 
     #[test]

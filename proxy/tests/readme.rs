@@ -159,14 +159,14 @@ fn the_defaults_are_the_code_s() {
 
 #[test]
 fn every_key_of_the_file_is_in_a_table() {
-    let files = ["mod", "bounds", "cache", "cache_key", "purge_on", "route", "store"];
+    let files = ["mod", "bounds", "cache", "cache_key", "purge_on", "redis", "route", "store"];
     let files = files.map(|name| format!("proxy/src/config/{name}.rs"));
     let known: BTreeSet<String> = files.iter().flat_map(|file| literals(file, "known: &[", "]")).collect();
     let rows = table(["key", "default"]);
     let mut listed =
         set(rows.iter().flat_map(|row| quoted(&row[0])).map(|name| name.rsplit('.').next().unwrap()));
     // Maps whose keys have rows of their own.
-    listed.extend(set(["store", "limits", "timeouts", "key", "except"]));
+    listed.extend(set(["store", "limits", "timeouts", "key", "except", "sentinel"]));
     assert_eq!(listed, known);
     assert!(read("README.md").contains("`key.query.except`"));
 
@@ -228,6 +228,8 @@ fn commands_sent() -> BTreeSet<String> {
     assert!(commands.remove("client") && sources.contains("arg(\"TRACKING\")"));
     // Who may not ask is served all the same.
     assert!(commands.remove("info") && read("README.md").contains("`+info`"));
+    // Of sentinels, and where there are some.
+    assert!(commands.remove("role") && commands.remove("sentinel") && read("README.md").contains("`+role`"));
     // The last three are the client library's: to connect, and for a script that is known by its hash.
     commands.extend(set(["client|tracking", "hello", "evalsha", "script|load"]));
     commands

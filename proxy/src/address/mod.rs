@@ -11,8 +11,10 @@ use thiserror::Error;
 
 use crate::admit::{Scheme, normalise_authority};
 
+mod redis_access;
 mod redis_url;
 
+pub use redis_access::{RedisAccess, RedisLogin, RedisNode, RedisPlace, RedisTls};
 pub use redis_url::RedisUrl;
 
 /// Where to accept connections.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{AddressError, host_and_port, socket_path};
+use super::{AddressError, RedisNode, host_and_port, socket_path};
 use crate::admit::Scheme;
 
 /// `redis://[user:password@]host[:port][/database]`, `rediss://…` (TLS) or
@@ -52,6 +52,41 @@ impl RedisUrl {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.secret
+    }
+
+    /// That of a server, without user and password.
+    #[must_use]
+    pub fn of(node: &RedisNode, tls: bool) -> Self {
+        let scheme = if tls { "rediss" } else { "redis" };
+        let url = format!("{scheme}://{node}");
+        Self { secret: url.clone(), shown: url }
+    }
+
+    /// Whether it states a user or a password.
+    #[must_use]
+    pub fn holds_login(&self) -> bool {
+        self.secret.contains('@') || self.options().any(|(name, _)| matches!(name, "user" | "pass"))
+    }
+
+    /// Whether it states a database.
+    #[must_use]
+    pub fn holds_database(&self) -> bool {
+        let path = self.shown.split_once("://").and_then(|(_, place)| place.split_once('/'));
+        match self.is_socket() {
+            true => self.options().any(|(name, _)| name == "db"),
+            false => path.is_some_and(|(_, database)| !database.is_empty()),
+        }
+    }
+
+    /// Whether it is a socket on this machine.
+    #[must_use]
+    pub fn is_socket(&self) -> bool {
+        self.secret.starts_with("redis+unix:")
+    }
+
+    fn options(&self) -> impl Iterator<Item = (&str, &str)> {
+        let options = self.secret.split_once('?').map_or("", |(_, options)| options);
+        options.split('&').filter_map(|option| option.split_once('='))
     }
 
     /// Whether it asks for TLS.
@@ -152,6 +187,24 @@ mod tests {
             assert_eq!((url.to_string().as_str(), url.expose()), (shown, text));
             assert!(!format!("{url:?}").contains("s3"));
         }
+    }
+
+    #[test]
+    fn tells_what_it_states() {
+        for (text, login, database, tls, socket) in [
+            ("redis://h", false, false, false, false),
+            ("redis://h/", false, false, false, false),
+            ("rediss://u:p@h:1/3", true, true, true, false),
+            ("redis+unix:///run/r.sock", false, false, false, true),
+            ("redis+unix:///run/r.sock?db=1", false, true, false, true),
+            ("redis+unix:///run/r.sock?user=u&pass=s3cret", true, false, false, true),
+        ] {
+            let url = RedisUrl::parse(text).unwrap();
+            let stated = (url.holds_login(), url.holds_database(), url.is_tls(), url.is_socket());
+            assert_eq!(stated, (login, database, tls, socket), "{text}");
+        }
+        let node = RedisNode { host: "::1".to_owned(), port: 7 };
+        assert_eq!(RedisUrl::of(&node, true), RedisUrl::parse("rediss://[::1]:7").unwrap());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod network;
 mod problem;
 mod purge_on;
 mod reader;
+mod redis;
 mod reload;
 mod route;
 mod scalar;

@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::{
     problem::Wrong,
     reader::{At, Keys, Reader},
+    redis::redis,
     scalar::{count, duration, show_duration, show_size, size},
 };
 use crate::{
-    address::RedisUrl,
-    store::{memory, redis, tiers::OnOutage},
+    address::RedisAccess,
+    store::{memory, redis::LARGEST_BODY, tiers::OnOutage},
     stored::Compression,
 };
 
@@ -20,7 +21,7 @@ pub struct StoreConfig {
     /// be: there is no such tier.
     pub memory: Option<u64>,
     /// The Redis that the fleet shares; absent: memory alone.
-    pub redis: Option<RedisUrl>,
+    pub redis: Option<RedisAccess>,
     /// What every key we write to Redis begins with; always there with `redis`.
     pub prefix: Option<String>,
     /// With `redis`: what is done while it cannot be reached.
@@ -65,7 +66,7 @@ impl StoreConfig {
     /// The largest body that can be kept: a larger `max_body` is a promise not kept.
     pub(super) fn largest_body(&self) -> LargestBody {
         match self.redis {
-            Some(_) => LargestBody { bytes: redis::LARGEST_BODY as u64, advice: "write less" },
+            Some(_) => LargestBody { bytes: LARGEST_BODY as u64, advice: "write less" },
             None => LargestBody {
                 bytes: memory::largest_body(self.memory.unwrap_or_default()),
                 advice: "write less, or give `store.memory` eight times as much",
@@ -84,7 +85,7 @@ pub(super) struct LargestBody {
 
 const KEYS: Keys = Keys {
     known: &["memory", "redis", "prefix", "on_outage", "untracked_max_age", "compress", "shed_above"],
-    later: &["mode"],
+    later: &[],
     foreign: &[
         ("compression", "did you mean `compress`?"),
         ("zstd", "write compress: zstd"),
@@ -96,8 +97,17 @@ const KEYS: Keys = Keys {
         ("max_size", "did you mean `memory`?"),
         ("namespace", "did you mean `prefix`?"),
         ("key_prefix", "did you mean `prefix`?"),
-        ("password", "it is part of the URL, redis://:password@host:6379"),
-        ("tls", "write a rediss:// URL"),
+        (
+            "password",
+            "it is part of the URL, redis://:password@host:6379; or write redis: { password_file: … }",
+        ),
+        ("password_file", "`password_file` belongs in `redis`"),
+        ("user", "`user` belongs in `redis`"),
+        ("database", "`database` belongs in `redis`"),
+        ("nodes", "`nodes` belongs in `redis`"),
+        ("sentinel", "`sentinel` belongs in `redis`"),
+        ("mode", "`mode` belongs in `redis`"),
+        ("tls", "write a rediss:// URL, or redis: { tls: … }"),
     ],
 };
 
@@ -182,20 +192,6 @@ fn shed_above(text: &str) -> Result<usize, Wrong> {
         }
         fetches => Ok(fetches),
     }
-}
-
-/// Empty (`${REDIS_URL:-}`) is none.
-fn redis(reader: &mut Reader<'_>, at: &At<'_>) -> Option<RedisUrl> {
-    if at.is_null() {
-        return None;
-    }
-    if at.is_map() {
-        reader
-            .wrong(at, Wrong::new("`redis` as a map is not supported yet", "write a URL, redis://host:6379"));
-        return None;
-    }
-    let text = reader.text(at, "a URL, redis://host:6379").filter(|text| !text.is_empty())?;
-    RedisUrl::parse(&text).map_err(|error| reader.wrong(at, error.into())).ok()
 }
 
 fn prefix(text: &str) -> Result<String, Wrong> {

@@ -23,9 +23,9 @@ use crate::{
 pub(super) fn stores(config: &StoreConfig, clock: Clock) -> Result<Tiers, RunError> {
     match &config.redis {
         None => Ok(Tiers::Memory(MemoryStore::new(config.memory.unwrap_or_default(), Arc::default()))),
-        Some(url) => {
+        Some(access) => {
             let prefix = config.prefix.as_deref().unwrap_or_default();
-            let settings = RedisSettings::new(url.expose(), prefix)?.with_compression(config.compress);
+            let settings = RedisSettings::of(access, prefix)?.with_compression(config.compress);
             let redis = RedisStore::start(settings, clock.clone());
             Ok(Tiers::Redis(Box::new(Fleet::start(redis, tiers(config), clock, Vec::new()))))
         }

@@ -9,7 +9,6 @@ mod support;
 mod coherence;
 mod outage;
 mod relay;
-mod resurrection;
 mod roll;
 mod untracked;
 

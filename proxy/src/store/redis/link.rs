@@ -15,7 +15,7 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult,
+    AsyncConnectionConfig, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult,
     ServerErrorKind,
     aio::{MultiplexedConnection, SendError},
 };
@@ -29,6 +29,7 @@ use self::session::{Session, Ticket};
 use super::{
     breaker::Breaker,
     condition::{Condition, Failure},
+    dialer::Server,
     layout,
     probe::{Sample, probe},
     settings::Settings,
@@ -157,6 +158,8 @@ impl Link {
     {
         let ticket = self.admit()?;
         match timeout(limit, ask(ticket.session.connection.clone())).await {
+            // Nobody else sees what is there.
+            Ok(Ok(_)) if ticket.session.server.is_deposed() => Err(StoreError::Unavailable),
             Ok(Ok(answer)) => {
                 ticket.answered();
                 self.state.breaker.succeeded();
@@ -273,6 +276,7 @@ impl State {
                 Ok(session) => {
                     self.sessions.fetch_add(1, Ordering::SeqCst);
                     self.session.store(Some(Arc::clone(&session)));
+                    self.settings.dialer.got_through();
                     self.beaten.notify_one();
                     self.keep(&session).await
                 }
@@ -284,7 +288,7 @@ impl State {
             }
             self.session.store(None);
             self.down(why);
-            sleep(jittered(pause)).await;
+            self.settings.dialer.pause(jittered(pause)).await;
             pause = (pause * 2).min(PAUSES.1);
         }
     }
@@ -292,20 +296,20 @@ impl State {
     /// A connection that has answered once.
     async fn open(&self) -> Result<Arc<Session>, Failure> {
         let gone = Arc::new(AtomicBool::new(false));
-        let connection = self.connect(&gone).await.map_err(|error| Failure::from(&error))?;
-        let session = Session::new(connection, gone, self.role.in_flight());
+        let (connection, server) = self.connect(&gone).await.map_err(|error| Failure::from(&error))?;
+        let session = Session::new(connection, server, gone, self.role.in_flight());
         self.beat(&session).await?;
         Ok(Arc::new(session))
     }
 
     /// Speaks RESP3, or RESP2 to a server that knows no other.
-    async fn connect(&self, gone: &Arc<AtomicBool>) -> RedisResult<MultiplexedConnection> {
+    async fn connect(&self, gone: &Arc<AtomicBool>) -> RedisResult<(MultiplexedConnection, Server)> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             // Each command has its own limit.
             .set_response_timeout(None)
             .set_pipeline_buffer_size(self.role.in_flight() + BEAT_ROOM);
-        let client = &self.settings.client;
+        let dialer = &self.settings.dialer;
         let (lost, marked) = (Arc::clone(&self.lost), Arc::clone(gone));
         let watched = config.clone().set_push_sender(move |push: PushInfo| {
             if push.kind == PushKind::Disconnection {
@@ -314,13 +318,8 @@ impl State {
             }
             Ok::<_, SendError>(())
         });
-        match client.get_multiplexed_async_connection_with_config(&watched).await {
-            Err(error) if speaks_no_resp3(&error) => {
-                let info = client.get_connection_info().clone();
-                let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
-                let older = Client::open(info.set_redis_settings(redis))?;
-                older.get_multiplexed_async_connection_with_config(&config).await
-            }
+        match dialer.connect(&watched, ProtocolVersion::RESP3).await {
+            Err(error) if speaks_no_resp3(&error) => dialer.connect(&config, ProtocolVersion::RESP2).await,
             answer => answer,
         }
     }
@@ -348,6 +347,7 @@ impl State {
             Ok(answer) => answer.map_err(|error| Failure::from(&error))?,
             Err(_) => return Err("no answer to a probe".into()),
         };
+        self.settings.dialer.confirm(&session.connection).await.map_err(|error| Failure::from(&error))?;
         session.regain(abandoned);
         self.learn(sample);
         // One that answers later than a request waits would only be held back again.

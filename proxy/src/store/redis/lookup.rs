@@ -54,8 +54,7 @@ impl Inner {
         if self.journal.awaits(&place, asked) {
             return Ok(Lookup::Nothing);
         }
-        let hash = place.hash;
-        let known = self.nominations.get(hash);
+        let (hash, known) = (place.hash, self.nominations.get(place.hash));
         let (begun, session) = (Instant::now(), self.session());
         let read = self
             .reads
@@ -75,12 +74,11 @@ impl Inner {
             _ => Mark::default(),
         };
         match self.judge(key, place, read) {
-            // Redis may have got it back: from an old snapshot, or as one that was a replica.
-            Lookup::Found(stored) if self.purges.has_gone(hash, stored.epoch) => Ok(Lookup::Nothing),
             Lookup::Found(stored) => {
                 let left = budget.saturating_sub(begun.elapsed());
                 let standing = self.standing(&stored, session, left).await?;
-                Ok(match standing.and(marked.leaves(stored.epoch)) {
+                let undone = self.undone(hash, stored.epoch);
+                Ok(match standing.and(marked.leaves(stored.epoch)).and(undone) {
                     Standing::Valid => Lookup::Found(stored),
                     Standing::Stale(epoch) => Lookup::Marked(stored, self.reads.offset().here(epoch.time())),
                     Standing::Purged => Lookup::Nothing,

@@ -7,11 +7,13 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `settings` | which Redis |
+//! | `dialer`, `sentinels`, `credentials` | where it is now, and what lets us in |
 //! | `layout` | names of keys and fields |
 //! | `link` | a supervised connection; `probe`, `breaker` and `condition` are its parts |
 //! | `lookup`, `nominations`, `tagged` | reading |
 //! | `write`, `commit.lua`, `discard.lua` | writing |
 //! | `journal`, `purging`, `applied`, `announcement` | purging, and what is not served until Redis has done so |
+//! | `doubt` | what of that Redis may have lost |
 //! | `records` | what has been purged by tag |
 //! | `lease`, `claim.lua`, `renew.lua`, `release.lua` | who may write |
 //! | `wakes` | who waits for a change |
@@ -22,13 +24,17 @@
 //!
 //! The least that a Redis user must be allowed, for a prefix `app`: `~app:* +hello +time +hmget +get +pttl`
 //! to read, `+eval +evalsha +script|load +type +hkeys +hlen +hget +hset +hdel +pexpire +unlink +set +hgetall
-//! +hincrby` to write, and `+client|tracking` to hear of changes. One who may only read serves hits.
+//! +hincrby` to write, and `+client|tracking` to hear of changes; with sentinels `+role`. One who may only read
+//! serves hits.
 
 mod announcement;
 mod applied;
 mod breaker;
 mod condition;
 mod counters;
+mod credentials;
+mod dialer;
+mod doubt;
 mod echoes;
 mod heard;
 mod journal;
@@ -44,6 +50,7 @@ mod purging;
 mod pushes;
 mod records;
 mod roll;
+mod sentinels;
 mod settings;
 mod tagged;
 mod tracking;
@@ -64,6 +71,7 @@ pub use self::{
     announcement::{Announcement, Kind},
     condition::Health,
     counters::{BreakerState, Stats, Waits},
+    credentials::FileError,
     heard::Heard,
     lease::{Lease, LeaseStats, Waiting},
     membership::Member,
@@ -76,6 +84,7 @@ use self::{
     applied::Applied,
     condition::Throttle,
     counters::Counters,
+    doubt::Doubt,
     echoes::Echoes,
     journal::Journal,
     lease::Leases,
@@ -88,8 +97,9 @@ use self::{
 use super::{Claim, Claimant, Lookup, Purge, Purged, Selector, Store, StoreError, Wait};
 use crate::{
     clock::Clock,
+    epoch::Epoch,
     key::{ResourceKey, VariantKey},
-    purges::Purges,
+    purges::{Purges, Standing},
     stored::Stored,
 };
 
@@ -112,6 +122,7 @@ struct Inner {
     manners: Manners,
     /// What is to be acknowledged.
     applied: Applied,
+    doubt: Doubt,
     leases: Arc<Leases>,
     nominations: Nominations,
     purges: Arc<Purges>,
@@ -124,6 +135,13 @@ struct Inner {
 }
 
 impl Inner {
+    /// What is left of a resource that was just read, if the Redis it was read from has lost what another
+    /// had acknowledged. The journal makes up for that, but not at once, and for its own purges alone.
+    fn undone(&self, hash: u128, epoch: Epoch) -> Standing {
+        let until = self.doubt.until(self.reads.sessions(), self.purges.epoch());
+        self.purges.judge_undone(hash, epoch, until)
+    }
+
     /// The session in which every purge is heard of.
     fn session(&self) -> Option<Session> {
         self.trust.session()
@@ -151,6 +169,7 @@ impl RedisStore {
             echoes: Echoes::default(),
             manners: Manners::default(),
             applied: Applied::default(),
+            doubt: Doubt::default(),
             leases: Leases::start(&settings, clock),
             settings,
             nominations: Nominations::new(),

@@ -2,30 +2,34 @@
 
 use std::{fmt, time::Duration};
 
-use redis::{Client, IntoConnectionInfo, ProtocolVersion, io::tcp::TcpSettings};
+use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use thiserror::Error;
 
-use super::layout::is_prefix;
-use crate::stored::Compression;
+use super::{
+    credentials::{Credentials, FileError},
+    dialer::Dialer,
+    layout::is_prefix,
+    sentinels::Sentinels,
+};
+use crate::{
+    address::{RedisAccess, RedisLogin, RedisPlace},
+    stored::Compression,
+};
 
 /// What a request waits for Redis in all, unless told otherwise.
 const BUDGET: Duration = Duration::from_millis(50);
 
-/// How long bytes may stay unacknowledged on a connection before it is given up.
-#[cfg(target_os = "linux")]
-const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
-
 /// Which Redis to use, and how.
 #[derive(Clone)]
 pub struct Settings {
-    pub(super) client: Client,
+    pub(super) dialer: Dialer,
     pub(super) prefix: String,
     pub(super) budget: Duration,
     pub(super) compression: Compression,
 }
 
 /// Why there can be no such store. None of these repeats the URL: it may hold a password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Debug, Error)]
 pub enum SettingsError {
     /// The URL.
     #[error(
@@ -35,6 +39,9 @@ pub enum SettingsError {
     /// The prefix.
     #[error("a prefix is 1 to 64 printable characters without blanks, quotes, braces and any of *?[]\\")]
     Prefix,
+    /// A password or a certificate.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl Settings {
@@ -44,18 +51,42 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`], for a URL or a prefix that is none.
     pub fn new(url: &str, prefix: &str) -> Result<Self, SettingsError> {
+        let (address, redis) = parts(url)?;
+        let credentials = Credentials::new(redis, &RedisLogin::default(), None);
+        Self::with(Dialer::to(address, credentials), prefix)
+    }
+
+    /// That Redis, in which every key begins with `prefix`.
+    ///
+    /// # Errors
+    /// [`SettingsError`], for a prefix that is none, or a file that cannot be used now.
+    pub fn of(access: &RedisAccess, prefix: &str) -> Result<Self, SettingsError> {
+        let RedisAccess { place, login, database, tls } = access;
+        let numbered = |redis: RedisConnectionInfo| match database {
+            Some(number) => redis.set_db((*number).into()),
+            None => redis,
+        };
+        let dialer = match place {
+            RedisPlace::Server(url) => {
+                let (address, redis) = parts(url.expose())?;
+                Dialer::to(address, Credentials::new(numbered(redis), login, tls.clone()))
+            }
+            RedisPlace::Sentinels { nodes, master, login: theirs } => {
+                let none = RedisConnectionInfo::default;
+                let asked = Credentials::new(none(), theirs, tls.clone());
+                let sentinels = Sentinels::new(nodes.clone(), master.clone(), asked);
+                Dialer::by(sentinels, Credentials::new(numbered(none()), login, tls.clone()))
+            }
+        };
+        dialer.check()?;
+        Self::with(dialer, prefix)
+    }
+
+    fn with(dialer: Dialer, prefix: &str) -> Result<Self, SettingsError> {
         if !is_prefix(prefix) {
             return Err(SettingsError::Prefix);
         }
-        let given = url.into_connection_info().map_err(|_| SettingsError::Url)?;
-        let redis = given.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let tcp = TcpSettings::default().set_nodelay(true);
-        // What the other end does not acknowledge for so long is lost, and the connection with it.
-        #[cfg(target_os = "linux")]
-        let tcp = tcp.set_user_timeout(UNACKNOWLEDGED);
-        let info = given.set_redis_settings(redis).set_tcp_settings(tcp);
-        let client = Client::open(info).map_err(|_| SettingsError::Url)?;
-        Ok(Self { client, prefix: prefix.to_owned(), budget: BUDGET, compression: Compression::Off })
+        Ok(Self { dialer, prefix: prefix.to_owned(), budget: BUDGET, compression: Compression::Off })
     }
 
     /// The same, with another share of each request; 50 ms by default.
@@ -72,8 +103,14 @@ impl Settings {
 
     /// Where it is, without user and password.
     pub(super) fn address(&self) -> String {
-        self.client.get_connection_info().addr().to_string()
+        self.dialer.to_string()
     }
+}
+
+/// Where it is, and how it is to be spoken to.
+fn parts(url: &str) -> Result<(ConnectionAddr, RedisConnectionInfo), SettingsError> {
+    let given = url.into_connection_info().map_err(|_| SettingsError::Url)?;
+    Ok((given.addr().clone(), given.redis_settings().clone()))
 }
 
 /// Makes aws-lc-rs the TLS of this process, unless one has been chosen already. To be called before
@@ -106,7 +143,7 @@ mod tests {
         }
         for url in ["redis://me:canary@h:99999", "http://:canary@h", "canary", "redis://:canary@h/x"] {
             let error = Settings::new(url, "app").unwrap_err();
-            assert_eq!(error, SettingsError::Url);
+            assert!(matches!(error, SettingsError::Url));
             assert!(!error.to_string().contains("canary"));
         }
     }
@@ -114,7 +151,8 @@ mod tests {
     #[test]
     fn a_prefix_cannot_break_the_layout() {
         for bad in ["", "a b", "a{b", "a*", "ä", "a\nb", &"x".repeat(65)] {
-            assert_eq!(Settings::new("redis://h", bad).unwrap_err(), SettingsError::Prefix, "{bad:?}");
+            let error = Settings::new("redis://h", bad).unwrap_err();
+            assert!(matches!(error, SettingsError::Prefix), "{bad:?}");
         }
         Settings::new("redis://h", "shop:eu-1.prod").unwrap();
     }

@@ -35,7 +35,9 @@ impl Inner {
             return Ok(Vec::new());
         }
         let entries = self.reads.run(within, |connection| read(connection, &place.name)).await?;
-        Ok(entries.into_iter().filter_map(|entry| self.sound(key, entry)).map(Arc::new).collect())
+        let undone = |stored: &Stored| self.undone(place.hash, stored.epoch) == Standing::Purged;
+        let sound = entries.into_iter().filter_map(|entry| self.sound(key, entry));
+        Ok(sound.filter(|stored| !undone(stored)).map(Arc::new).collect())
     }
 
     /// Trusts nothing that was read. What is damaged is left to the look-up that finds it.

@@ -19,19 +19,20 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Pipeline, PushInfo, RedisResult,
+    AsyncConnectionConfig, Pipeline, ProtocolVersion, PushInfo, RedisResult,
     aio::{MultiplexedConnection, SendError},
 };
 use tokio::{
     sync::Notify,
     task::AbortHandle,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use self::why::{Why, is_denial, is_forbidden};
 use super::{
     Inner, RedisStore,
     condition::Throttle,
+    dialer::Server,
     heard::Heard,
     layout,
     link::{jittered, speaks_no_resp3},
@@ -50,6 +51,8 @@ const RENEWAL: Duration = Duration::from_millis(500);
 const ANSWER: Duration = Duration::from_millis(500);
 /// Between attempts to connect: the first pause, doubled up to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// For the connection for look-ups to be there too.
+const HEAD_START: Duration = Duration::from_millis(250);
 /// Where Redis does not let itself be tracked, it is asked again after so many renewals.
 const RETRY: u32 = 20;
 
@@ -97,6 +100,7 @@ struct Connection {
     commands: MultiplexedConnection,
     /// What Redis calls it.
     client: Option<u64>,
+    server: Server,
     gone: Arc<AtomicBool>,
 }
 
@@ -212,7 +216,7 @@ impl State {
                 Why::Lost(failure) => {
                     tracing::debug!(reason = failure.text(), "the tracking connection is gone");
                     self.is_now(Condition::Down { reason: failure.text().to_owned() });
-                    sleep(jittered(pause)).await;
+                    self.store.settings.dialer.pause(jittered(pause)).await;
                     pause = (pause * 2).min(PAUSES.1);
                 }
                 Why::Denied(failure) => {
@@ -231,12 +235,28 @@ impl State {
             Ok(Err(why)) => return why,
             Err(_) => return Why::Lost("no answer in time".into()),
         };
+        self.store.settings.dialer.got_through();
+        self.look_ups_follow().await;
         self.untracked.end();
         self.store.trust.open();
         self.ear.heard().emptied();
         let session = self.store.trust.begin(sent);
         self.is_now(Condition::Tracked);
         self.keep(&mut connection, session).await
+    }
+
+    /// Waits for those who look things up: what memory has serves until then, and is not to be emptied
+    /// while nobody can fill it.
+    async fn look_ups_follow(&self) {
+        let reads = &self.store.reads;
+        let ready = async {
+            while !reads.is_ready() {
+                reads.beaten().await;
+            }
+        };
+        if timeout(HEAD_START, ready).await.is_err() {
+            tracing::debug!("memory begins without look-ups");
+        }
     }
 
     /// A connection that is tracked and on which the membership was renewed, and when that was sent.
@@ -282,9 +302,8 @@ impl State {
                 }
                 Ok(())
             });
-        let client = &self.store.settings.client;
-        match client.get_multiplexed_async_connection_with_config(&config).await {
-            Ok(commands) => Ok(Connection { commands, client: None, gone }),
+        match self.store.settings.dialer.connect(&config, ProtocolVersion::RESP3).await {
+            Ok((commands, server)) => Ok(Connection { commands, client: None, server, gone }),
             Err(error) if speaks_no_resp3(&error) => Err(Why::denied(&error)),
             Err(error) => Err(Why::lost(&error)),
         }
@@ -306,7 +325,7 @@ impl State {
                 () = sleep_until(next) => {}
                 () = self.roused.notified() => {}
             }
-            if connection.gone.load(Ordering::SeqCst) {
+            if connection.gone.load(Ordering::SeqCst) || connection.server.is_deposed() {
                 return Why::Lost("the connection was lost".into());
             }
         }

@@ -8,11 +8,12 @@ use std::sync::{
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::store::StoreError;
+use crate::store::{StoreError, redis::dialer::Server};
 
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) connection: MultiplexedConnection,
+    pub(super) server: Server,
     gone: Arc<AtomicBool>,
     room: Arc<Semaphore>,
     /// Commands that nobody waits for any more, but that Redis has not answered: they keep their
@@ -22,13 +23,18 @@ pub(super) struct Session {
 
 impl Session {
     /// With room for so many commands at once. `gone` is set by whoever sees that it is.
-    pub(super) fn new(connection: MultiplexedConnection, gone: Arc<AtomicBool>, room: usize) -> Self {
+    pub(super) fn new(
+        connection: MultiplexedConnection,
+        server: Server,
+        gone: Arc<AtomicBool>,
+        room: usize,
+    ) -> Self {
         let room = Arc::new(Semaphore::new(room));
-        Self { connection, gone, room, abandoned: AtomicUsize::new(0) }
+        Self { connection, server, gone, room, abandoned: AtomicUsize::new(0) }
     }
 
     pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
+        self.gone.load(Ordering::Relaxed) || self.server.is_deposed()
     }
 
     /// It is of no use any more.
