@@ -108,11 +108,11 @@ impl Journal {
 impl Shared {
     /// Sends what is noted after each good beat, for ever.
     async fn retry(self: Arc<Self>) {
-        let mut sessions = (0, 0);
+        let (mut sessions, mut ours, mut of_reads) = ((0, 0), self.link.beats(), self.reads.beats());
         loop {
             tokio::select! {
-                () = self.link.beaten() => {}
-                () = self.reads.beaten() => {}
+                () = ours.next() => {}
+                () = of_reads.next() => {}
             }
             let now = (self.link.sessions(), self.reads.count());
             if now != sessions && self.learn_epoch().await.is_ok() {

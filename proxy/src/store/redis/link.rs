@@ -1,6 +1,7 @@
 //! One connection to Redis, kept by a task of its own: connects, beats, and connects again. Requests
 //! only ever find it there or not; none waits for a connection.
 
+mod beats;
 mod session;
 
 use std::{
@@ -20,11 +21,12 @@ use redis::{
     aio::{MultiplexedConnection, SendError},
 };
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     task::AbortHandle,
     time::{Instant, sleep, timeout},
 };
 
+pub(super) use self::beats::{Beats, Sessions};
 use self::session::{Session, Ticket};
 use super::{
     breaker::Breaker,
@@ -92,8 +94,8 @@ struct State {
     breaker: Breaker,
     /// Rouses the supervisor when the connection is gone or of no use.
     lost: Arc<Notify>,
-    /// Tells that a beat was answered.
-    beaten: Notify,
+    /// Beats that were answered.
+    beats: watch::Sender<()>,
     /// How far Redis' clock is from ours.
     offset: ArcSwap<Offset>,
     /// Connections so far.
@@ -101,22 +103,6 @@ struct State {
     /// Said once.
     no_time: Once,
     condition: Condition,
-}
-
-/// The connections of a link.
-#[derive(Debug)]
-pub(super) struct Sessions(Arc<State>);
-
-impl Sessions {
-    /// [`Link::beaten`]
-    pub(super) async fn beaten(&self) {
-        self.0.beaten.notified().await;
-    }
-
-    /// [`Link::sessions`]
-    pub(super) fn count(&self) -> u64 {
-        self.0.sessions.load(Ordering::SeqCst)
-    }
 }
 
 impl Drop for Link {
@@ -136,7 +122,7 @@ impl Link {
             session: ArcSwapOption::empty(),
             breaker: Breaker::default(),
             lost: Arc::new(Notify::new()),
-            beaten: Notify::new(),
+            beats: watch::Sender::new(()),
             offset: ArcSwap::from_pointee(Offset::NONE),
             sessions: AtomicU64::new(0),
             no_time: Once::new(),
@@ -198,9 +184,9 @@ impl Link {
         self.offset().there(self.state.clock.now())
     }
 
-    /// Waits until a beat is answered that no call before has told of. For one to wait at a time.
-    pub(super) async fn beaten(&self) {
-        self.state.beaten.notified().await;
+    /// The beats that are answered from now on.
+    pub(super) fn beats(&self) -> Beats {
+        Beats::of(&self.state)
     }
 
     /// How often it has been connected. Each time it may be to another server.
@@ -277,7 +263,7 @@ impl State {
                     self.sessions.fetch_add(1, Ordering::SeqCst);
                     self.session.store(Some(Arc::clone(&session)));
                     self.settings.dialer.got_through();
-                    self.beaten.notify_one();
+                    self.beats.send_replace(());
                     self.keep(&session).await
                 }
                 Err(why) => why,
@@ -329,7 +315,9 @@ impl State {
         while !session.is_gone() {
             tokio::select! {
                 () = sleep(BEAT) => match self.beat(session).await {
-                    Ok(()) => self.beaten.notify_one(),
+                    Ok(()) => {
+                        self.beats.send_replace(());
+                    }
                     Err(why) => return why,
                 },
                 () = self.lost.notified() => {}

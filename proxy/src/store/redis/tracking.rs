@@ -7,6 +7,7 @@
 //! Where there is no such connection to be had (no RESP3, a proxy between, an ACL), the membership is
 //! renewed on the connection for writes, and says for how long entries are served at most.
 
+mod told;
 mod why;
 
 use std::{
@@ -248,10 +249,10 @@ impl State {
     /// Waits for those who look things up: what memory has serves until then, and is not to be emptied
     /// while nobody can fill it.
     async fn look_ups_follow(&self) {
-        let reads = &self.store.reads;
+        let (reads, mut beats) = (&self.store.reads, self.store.reads.beats());
         let ready = async {
             while !reads.is_ready() {
-                reads.beaten().await;
+                beats.next().await;
             }
         };
         if timeout(HEAD_START, ready).await.is_err() {
@@ -374,30 +375,6 @@ impl State {
             Ok(Err(error)) => tracing::debug!(%error, "the membership was refused"),
             Err(error) => tracing::debug!(%error, "the membership was not renewed"),
         }
-    }
-
-    /// The log is told when tracking is denied, and when that is over.
-    fn is_now(&self, condition: Condition) {
-        let mut known = self.lock();
-        if known.0 == condition {
-            return;
-        }
-        let was_denied = matches!(known.0, Condition::Untracked { .. });
-        match &condition {
-            Condition::Untracked { reason } if known.1.allows() => {
-                let max_age = self.max_age;
-                tracing::warn!(
-                    reason,
-                    ?max_age,
-                    "Redis does not tell what changes: memory serves only what is that young"
-                );
-            }
-            Condition::Tracked if was_denied && known.1.allows() => {
-                tracing::info!("Redis tells what changes");
-            }
-            _ => {}
-        }
-        known.0 = condition;
     }
 
     fn lock(&self) -> MutexGuard<'_, (Condition, Throttle)> {

@@ -1,0 +1,42 @@
+//! A link as those see it who only follow it.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use tokio::sync::watch;
+
+use super::State;
+
+/// The answered beats of a link, for one who follows them: nobody takes them from another.
+pub(in crate::store::redis) struct Beats(watch::Receiver<()>);
+
+impl Beats {
+    /// Those from now on, and one that may have been already.
+    pub(super) fn of(state: &State) -> Self {
+        let mut beats = state.beats.subscribe();
+        beats.mark_changed();
+        Self(beats)
+    }
+
+    /// Waits for one that was not told of yet. Never, once the link is gone.
+    pub(in crate::store::redis) async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// The connections of a link.
+#[derive(Debug)]
+pub(in crate::store::redis) struct Sessions(pub(super) Arc<State>);
+
+impl Sessions {
+    /// [`Link::beats`]
+    pub(in crate::store::redis) fn beats(&self) -> Beats {
+        Beats::of(&self.0)
+    }
+
+    /// [`Link::sessions`]
+    pub(in crate::store::redis) fn count(&self) -> u64 {
+        self.0.sessions.load(Ordering::SeqCst)
+    }
+}
