@@ -30,11 +30,28 @@ def origin(package, folder):
 @contextmanager
 def sidecache(binary, folder, number, variables):
     """A proxy with config.yaml; gives its URL."""
-    environment = {"LISTEN": "127.0.0.1:0", "REDIS_URL": "", **variables}
+    admin = folder / f"admin-{number}.sock"
+    environment = {"LISTEN": "127.0.0.1:0", "ADMIN": f"unix:{admin}", "REDIS_URL": "", **variables}
     command = [binary, "--config", CONFIG, "--log-format", "json", "--log", "info,access=off"]
     ready = r'"listening":"[^"]*?127\.0\.0\.1:(\d+)"'
     with _running(command, ready, folder / f"sidecache-{number}.log", environment) as port:
+        if environment["REDIS_URL"]:
+            _wait_until_tracked(admin)
         yield f"http://127.0.0.1:{port}"
+
+
+def _wait_until_tracked(admin):
+    """Until then memory goes on without Redis, and is emptied when Redis is there."""
+    limit = time.monotonic() + START_LIMIT
+    while time.monotonic() < limit:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(admin))
+            client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            page = b"".join(iter(lambda: client.recv(65536), b""))
+        if b"\nsidecache_store_tracked 1\n" in page:
+            return
+        time.sleep(0.02)
+    raise SystemExit(f"sidecache does not hear of changes in Redis:\n{page.decode()}")
 
 
 @contextmanager
