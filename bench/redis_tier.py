@@ -18,9 +18,9 @@ import tools
 MODULES = Path("/usr/lib/nginx/modules")
 # One GET for each request, over connections that are kept, and no policy at all.
 LUA = """\
-local redis = require "resty.redis"
+local redis = require "nginx.redis"
 local connection = redis:new()
-connection:set_timeouts(1000, 1000, 1000)
+connection:set_timeout(1000)
 assert(connection:connect("127.0.0.1", {redis}))
 local body = assert(connection:get(ngx.var.uri))
 assert(connection:set_keepalive(60000, 128))

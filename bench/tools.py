@@ -25,7 +25,7 @@ PACKAGES = {
 # Of nginx, for its client for Redis.
 LUA = {
     "/usr/lib/nginx/modules/ngx_http_lua_module.so": "libnginx-mod-http-lua",
-    "/usr/share/lua/5.1/resty/redis.lua": "lua-nginx-redis",
+    "/usr/share/lua/5.1/nginx/redis.lua": "lua-nginx-redis",
 }
 SERVICES = {"nginx", "haproxy", "redis-server"}  # Debian starts these when it installs them
 
