@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -21,8 +21,8 @@ use tokio::{task::AbortHandle, time::Instant};
 use super::{
     announcement::{Announcement, Kind},
     condition::Throttle,
-    layout::{self, Place},
-    link::{Link, Role, Sessions},
+    layout,
+    link::{Link, Role},
     settings::Settings,
 };
 use crate::{
@@ -57,8 +57,6 @@ pub(super) struct Journal {
 #[derive(Debug)]
 struct Shared {
     link: Link,
-    /// Of look-ups.
-    reads: Sessions,
     prefix: String,
     noted: Noted,
 }
@@ -71,10 +69,9 @@ impl Drop for Journal {
 
 impl Journal {
     /// Starts to connect, on the current runtime.
-    pub(super) fn start(settings: &Settings, clock: Clock, purges: Arc<Purges>, reads: Sessions) -> Self {
+    pub(super) fn start(settings: &Settings, clock: Clock, purges: Arc<Purges>) -> Self {
         let link = Link::start(Role::Purges, settings.clone(), clock);
-        let shared =
-            Arc::new(Shared { link, reads, prefix: settings.prefix.clone(), noted: Noted::new(purges) });
+        let shared = Arc::new(Shared { link, prefix: settings.prefix.clone(), noted: Noted::new(purges) });
         let retries = tokio::spawn(Arc::clone(&shared).retry()).abort_handle();
         Self { shared, retries }
     }
@@ -91,12 +88,9 @@ impl Journal {
         self.shared.send(&entries, wait, limit).await
     }
 
-    /// Whether something of a resource is noted and not acknowledged; or was lately, and the Redis that
-    /// look-ups ask in this session of theirs may have lost it.
-    pub(super) fn awaits(&self, place: &Place, session: u64) -> bool {
-        let noted = &self.shared.noted;
-        // In this order: what may have been lost is noted again first, and believed to be told then.
-        noted.may_be_lost(place.hash, session) || noted.holds(place.hash)
+    /// Whether something of the resource of that hash is noted and not acknowledged.
+    pub(super) fn awaits(&self, hash: u128) -> bool {
+        self.shared.noted.holds(hash)
     }
 
     /// The connection: what follows a purge uses it too.
@@ -108,16 +102,13 @@ impl Journal {
 impl Shared {
     /// Sends what is noted after each good beat, for ever.
     async fn retry(self: Arc<Self>) {
-        let (mut sessions, mut ours, mut of_reads) = ((0, 0), self.link.beats(), self.reads.beats());
+        let (mut sessions, mut beats) = (0, self.link.beats());
         loop {
-            tokio::select! {
-                () = ours.next() => {}
-                () = of_reads.next() => {}
-            }
-            let now = (self.link.sessions(), self.reads.count());
+            beats.next().await;
+            let now = self.link.sessions();
             if now != sessions && self.learn_epoch().await.is_ok() {
                 sessions = now;
-                self.noted.note_again(now.1);
+                self.noted.note_again();
             }
             for entries in self.noted.all().chunks(BATCH.0) {
                 if let Err(error) = self.send(entries, Wait::ForStore, BATCH.1).await {
@@ -133,7 +124,7 @@ impl Shared {
         let (name, seen) = (layout::epoch(&self.prefix), self.noted.purges.epoch());
         let ask =
             async |mut connection: MultiplexedConnection| epoch(&mut connection, &name, seen, "last").await;
-        self.noted.purges.observe(self.link.run(BATCH.1, ask).await?);
+        self.noted.purges.catch_up(self.link.run(BATCH.1, ask).await?);
         Ok(())
     }
 
@@ -267,8 +258,6 @@ struct Noted {
     entries: Mutex<Latest>,
     /// So that look-ups need no lock as long as there is none.
     any: AtomicBool,
-    /// The session of look-ups for which all was noted again.
-    session: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -283,7 +272,7 @@ struct Latest {
 impl Noted {
     fn new(purges: Arc<Purges>) -> Self {
         let latest = Latest { of: HashMap::new(), recent: VecDeque::new(), count: 0, lines: Throttle::new() };
-        Self { purges, entries: Mutex::new(latest), any: AtomicBool::new(false), session: AtomicU64::new(0) }
+        Self { purges, entries: Mutex::new(latest), any: AtomicBool::new(false) }
     }
 
     /// Notes them. What they make obsolete is so here from now on, in an epoch that is earlier than any
@@ -320,8 +309,8 @@ impl Noted {
         self.any.store(!latest.of.is_empty(), Ordering::Release);
     }
 
-    /// Redis may have lost what it acknowledged, also the one that look-ups ask in this session.
-    fn note_again(&self, session: u64) {
+    /// Redis may have lost what it acknowledged.
+    fn note_again(&self) {
         let mut latest = self.lock();
         latest.forget_old();
         for (_, act) in std::mem::take(&mut latest.recent) {
@@ -330,16 +319,6 @@ impl Noted {
             }
         }
         self.any.store(!latest.of.is_empty(), Ordering::Release);
-        self.session.fetch_max(session, Ordering::SeqCst);
-    }
-
-    /// Whether the Redis that look-ups ask in this session may have lost a purge of that, and was not told
-    /// again.
-    fn may_be_lost(&self, what: u128, session: u64) -> bool {
-        if self.session.load(Ordering::SeqCst) >= session {
-            return false;
-        }
-        self.lock().recent.iter().any(|(_, act)| act.what() == what)
     }
 
     fn holds(&self, what: u128) -> bool {
@@ -410,24 +389,10 @@ mod tests {
         let sent = noted.note(vec![purge(1, Mode::Hard)]);
         noted.acknowledged(&sent, Epoch::FIRST);
         assert!(!noted.holds(1));
-        noted.note_again(0);
+        noted.note_again();
         assert!(noted.holds(1));
         noted.acknowledged(&noted.all(), Epoch::FIRST);
         assert!(!noted.holds(1));
-    }
-
-    #[test]
-    fn what_redis_may_have_lost_is_not_read_before_it_is_noted_again() {
-        let noted = Noted::new(Arc::default());
-        let sent = noted.note(vec![purge(1, Mode::Hard)]);
-        noted.acknowledged(&sent, Epoch::FIRST);
-        for session in [1, 2] {
-            assert!(noted.may_be_lost(1, session) && !noted.may_be_lost(2, session));
-            noted.note_again(session);
-            assert!(!noted.may_be_lost(1, session) && noted.holds(1));
-            noted.acknowledged(&noted.all(), Epoch::FIRST);
-            assert!(!noted.may_be_lost(1, session) && !noted.holds(1));
-        }
     }
 
     #[test]
@@ -463,7 +428,7 @@ mod tests {
             let sent = noted.note(vec![purge(n, Mode::Hard)]);
             noted.acknowledged(&sent, Epoch::FIRST);
         }
-        noted.note_again(0);
+        noted.note_again();
         assert_eq!(noted.all().len(), RECENT.0);
     }
 }

@@ -11,7 +11,7 @@ use std::{
         Arc, Once,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-pub(super) use self::beats::{Beats, Sessions};
+pub(super) use self::beats::Beats;
 use self::session::{Session, Ticket};
 use super::{
     breaker::Breaker,
@@ -179,11 +179,6 @@ impl Link {
         **self.state.offset.load()
     }
 
-    /// The present time by Redis' clock, as far as we know it.
-    pub(super) fn now(&self) -> SystemTime {
-        self.offset().there(self.state.clock.now())
-    }
-
     /// The beats that are answered from now on.
     pub(super) fn beats(&self) -> Beats {
         Beats::of(&self.state)
@@ -192,11 +187,6 @@ impl Link {
     /// How often it has been connected. Each time it may be to another server.
     pub(super) fn sessions(&self) -> u64 {
         self.state.sessions.load(Ordering::SeqCst)
-    }
-
-    /// The same, for who does not ask anything of it.
-    pub(super) fn watched(&self) -> Sessions {
-        Sessions(Arc::clone(&self.state))
     }
 
     /// Whether commands are held back after failures.

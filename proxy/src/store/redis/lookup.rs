@@ -50,8 +50,7 @@ impl Inner {
     ) -> Result<Lookup, StoreError> {
         let place = Place::of(&self.settings.prefix, key);
         // Before Redis is asked: if it is removed while we wait, we may have read it before that.
-        let asked = self.reads.sessions();
-        if self.journal.awaits(&place, asked) {
+        if self.journal.awaits(place.hash) {
             return Ok(Lookup::Nothing);
         }
         let (hash, known) = (place.hash, self.nominations.get(place.hash));
@@ -64,11 +63,6 @@ impl Inner {
                 StoreError::Overload => StoreError::Unavailable,
                 other => other,
             })?;
-        // Another server may have answered, which is not known to have been told.
-        let answered = self.reads.sessions();
-        if answered != asked && self.journal.awaits(&place, answered) {
-            return Ok(Lookup::Nothing);
-        }
         let marked = match read {
             Read::Entry { marked, .. } => Mark { hard: Epoch::FIRST, soft: marked },
             _ => Mark::default(),

@@ -31,7 +31,7 @@ impl Inner {
         }
         let place = Place::of(&self.settings.prefix, key);
         // Before Redis is asked, as a look-up does.
-        if self.journal.awaits(&place, self.reads.sessions()) {
+        if self.journal.awaits(place.hash) {
             return Ok(Vec::new());
         }
         let entries = self.reads.run(within, |connection| read(connection, &place.name)).await?;
