@@ -2,8 +2,8 @@
 //!
 //! A purge is noted before it is sent, and struck out when it is acknowledged. What is left is sent
 //! again after each good beat. What was acknowledged is remembered for some minutes: a Redis that we
-//! come back to may have lost it, as one that has taken the place of another. Only so many are noted;
-//! when there is one more, everything is purged instead.
+//! come back to may have lost it, as one that has taken the place of another. Only so many are noted, and
+//! only so many remembered; when there is one more, everything is purged instead.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -34,10 +34,10 @@ use crate::{
     tags::Tag,
 };
 
-/// Purges that are noted: about a megabyte.
-const MOST: usize = 4096;
-/// Purges that are remembered once Redis has them, and for how long.
-const RECENT: (usize, Duration) = (1024, Duration::from_secs(600));
+/// Purges that are noted, and as many that are remembered: some megabytes. More than one request can name.
+const MOST: usize = 16 * 1024;
+/// For how long purges are remembered once Redis has them.
+const RECENT: Duration = Duration::from_secs(600);
 /// Purges that are sent again at once, and how long an answer may take, which no request waits for.
 const BATCH: (usize, Duration) = (256, Duration::from_secs(1));
 /// For how long all can hear of a purge, in milliseconds.
@@ -265,13 +265,21 @@ struct Latest {
     of: HashMap<u128, Entry>,
     /// What Redis has acknowledged, the oldest first.
     recent: VecDeque<(Instant, Act)>,
+    /// When the last one was acknowledged that there was no room to remember.
+    forgotten: Option<Instant>,
     count: u64,
     lines: Throttle,
 }
 
 impl Noted {
     fn new(purges: Arc<Purges>) -> Self {
-        let latest = Latest { of: HashMap::new(), recent: VecDeque::new(), count: 0, lines: Throttle::new() };
+        let latest = Latest {
+            of: HashMap::new(),
+            recent: VecDeque::new(),
+            forgotten: None,
+            count: 0,
+            lines: Throttle::new(),
+        };
         Self { purges, entries: Mutex::new(latest), any: AtomicBool::new(false) }
     }
 
@@ -291,12 +299,17 @@ impl Noted {
             if latest.lines.allows() {
                 tracing::warn!("Redis takes no purges: nothing that was fetched until now is served from it");
             }
-            let everything = Act::PurgeTag { tag: Tag::everything(), mode: Mode::Hard };
-            everything.apply(&self.purges, epoch);
-            latest.of.clear();
-            latest.insert(everything);
+            self.note_everything(latest, epoch);
         }
         latest.insert(act)
+    }
+
+    /// In place of all that is noted.
+    fn note_everything(&self, latest: &mut Latest, epoch: Epoch) {
+        let everything = Act::PurgeTag { tag: Tag::everything(), mode: Mode::Hard };
+        everything.apply(&self.purges, epoch);
+        latest.of.clear();
+        latest.insert(everything);
     }
 
     /// Redis has them, and they took that epoch.
@@ -317,6 +330,10 @@ impl Noted {
             if !latest.of.contains_key(&act.what()) {
                 latest.insert(act);
             }
+        }
+        if latest.forgotten.take().is_some() {
+            tracing::warn!("Redis may have lost more purges than are remembered: everything is purged");
+            self.note_everything(&mut latest, self.purges.next(SystemTime::UNIX_EPOCH));
         }
         self.any.store(!latest.of.is_empty(), Ordering::Release);
     }
@@ -357,9 +374,13 @@ impl Latest {
     }
 
     fn forget_old(&mut self) {
-        let is_old = |(at, _): &(Instant, Act)| at.elapsed() > RECENT.1;
-        while self.recent.len() > RECENT.0 || self.recent.front().is_some_and(is_old) {
+        let is_old = |at: &Instant| at.elapsed() > RECENT;
+        while self.recent.front().is_some_and(|(at, _)| is_old(at)) {
             self.recent.pop_front();
+        }
+        self.forgotten = self.forgotten.filter(|at| !is_old(at));
+        while self.recent.len() > MOST {
+            self.forgotten = self.recent.pop_front().map(|(at, _)| at);
         }
     }
 }
@@ -422,13 +443,19 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_are_remembered() {
+    fn when_more_may_be_lost_than_is_remembered_everything_is_purged() {
         let noted = Noted::new(Arc::default());
-        for n in 0..2 * RECENT.0 {
-            let sent = noted.note(vec![purge(n, Mode::Hard)]);
-            noted.acknowledged(&sent, Epoch::FIRST);
-        }
+        let acknowledge = |n| noted.acknowledged(&noted.note(vec![purge(n, Mode::Hard)]), Epoch::FIRST);
+        (0..MOST).for_each(acknowledge);
         noted.note_again();
-        assert_eq!(noted.all().len(), RECENT.0);
+        assert_eq!(noted.all().len(), MOST);
+        noted.acknowledged(&noted.all(), Epoch::FIRST);
+        acknowledge(MOST);
+        noted.note_again();
+        let everything = Tag::everything().bits();
+        assert!(noted.holds(everything) && noted.all().len() == 1);
+        noted.acknowledged(&noted.all(), Epoch::FIRST);
+        noted.note_again();
+        assert_eq!(noted.all().len(), 1, "what that covers is not remembered beside it");
     }
 }
