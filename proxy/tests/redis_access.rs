@@ -24,6 +24,7 @@ use sidecache::{
 use support::{
     entries::{KEEP, TIERS, body, commit, entry, fleet, resource},
     redis::{PATIENCE, RedisServer, eventually},
+    sentinel::Sentinel,
 };
 use tempfile::TempDir;
 
@@ -96,6 +97,17 @@ impl Papers {
     fn shown(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
+
+    /// What a server is told of TLS, and whether its clients have to show who they are.
+    fn of_a_server(&self, clients: &str) -> [(&'static str, String); 4] {
+        let file = |key, name| (key, self.shown(name));
+        [
+            file("tls-cert-file", "server.pem"),
+            file("tls-key-file", "server.key"),
+            file("tls-ca-cert-file", "ca.pem"),
+            ("tls-auth-clients", clients.to_owned()),
+        ]
+    }
 }
 
 /// A server that speaks TLS on this port, to whom it knows.
@@ -103,19 +115,11 @@ fn tls_server(papers: &Papers) -> (RedisServer, u16) {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);
-    let (number, files) = (port.to_string(), ["server.pem", "server.key", "ca.pem"].map(|n| papers.shown(n)));
-    let server = RedisServer::start_with(&[
-        "--tls-port",
-        &number,
-        "--tls-cert-file",
-        &files[0],
-        "--tls-key-file",
-        &files[1],
-        "--tls-ca-cert-file",
-        &files[2],
-        "--tls-auth-clients",
-        "yes",
-    ]);
+    let mut arguments = vec!["--tls-port".to_owned(), port.to_string()];
+    for (key, value) in papers.of_a_server("yes") {
+        arguments.extend([format!("--{key}"), value]);
+    }
+    let server = RedisServer::start_with(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     (server, port)
 }
 
@@ -155,6 +159,44 @@ async fn over_tls_with_our_own_authority_and_certificate() {
     for store in [&unknown, &nobody, &misnamed] {
         assert!(!format!("{store:?} {:?}", store.health()).contains("canary"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_speak_tls_and_ask_for_a_password_of_their_own() {
+    let papers = Papers::new();
+    let (server, master) = tls_server(&papers);
+    server.command(&["CONFIG", "SET", "tls-auth-clients", "no"]);
+    server.command(&["ACL", "SETUSER", "shop", "on", ">canary", "~test:*", "+@all"]);
+    let told: String =
+        papers.of_a_server("no").iter().map(|(key, value)| format!("{key} {value}\n")).collect();
+    // The certificate is of a name, so the sentinel has to name it too.
+    let sentinel = Sentinel::start_with(|port| {
+        format!(
+            "port 0\ntls-port {port}\n{told}tls-replication yes\nrequirepass guard\n\
+             sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n\
+             sentinel monitor shop localhost {master} 1\n"
+        )
+    });
+    papers.write("password", "canary");
+    papers.write("guard", "guard");
+    papers.write("wrong", "other");
+    let redis = |guard: &str, tls: &str| {
+        let (port, password, guard) = (sentinel.port, papers.shown("password"), papers.shown(guard));
+        format!(
+            "{{ mode: sentinel, nodes: ['localhost:{port}'], user: shop, password_file: {password}{tls}, \
+             sentinel: {{ master: shop, password_file: {guard} }} }}"
+        )
+    };
+    let tls = format!(", tls: {{ ca: {} }}", papers.shown("ca.pem"));
+    works(&start(&redis("guard", &tls))).await;
+    let refused = format!("sentinel localhost:{}: ", sentinel.port);
+    let stranger = start(&redis("wrong", &tls));
+    eventually("it is not let in", async || {
+        why_down(&stranger).strip_prefix(&*refused).is_some_and(|why| why.contains("authentication failed"))
+    })
+    .await;
+    let clear = start(&redis("guard", ""));
+    eventually("nothing else is spoken", async || why_down(&clear).starts_with(&*refused)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

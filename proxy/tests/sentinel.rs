@@ -8,7 +8,7 @@ mod support;
 use std::{
     fs,
     net::TcpListener,
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,7 +17,7 @@ use std::{
 };
 
 use http::HeaderMap;
-use redis::{Client, Value};
+use redis::Value;
 use sidecache::{
     address::{RedisAccess, RedisLogin, RedisNode, RedisPlace},
     clock::Clock,
@@ -29,9 +29,9 @@ use support::{
     load::Load,
     origin::{Origin, ok},
     redis::{PATIENCE, RedisServer, eventually},
+    sentinel::Sentinel,
     spawned::Spawned,
 };
-use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 /// From the promotion on, until all is as it was.
@@ -43,48 +43,6 @@ struct Troupe {
     master: RedisServer,
     replica: RedisServer,
     sentinels: Vec<Sentinel>,
-}
-
-/// One of those who watch.
-struct Sentinel {
-    port: u16,
-    child: Child,
-    _folder: TempDir,
-}
-
-impl Sentinel {
-    fn start(master: u16) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("sentinel.conf");
-        let text = format!(
-            "bind 127.0.0.1\nport {port}\ndir {}\nlogfile {0}/sentinel.log\n\
-             sentinel monitor shop 127.0.0.1 {master} 2\nsentinel down-after-milliseconds shop 500\n\
-             sentinel failover-timeout shop 2000\n",
-            folder.path().display()
-        );
-        fs::write(&file, text).unwrap();
-        let mut command = Command::new("redis-server");
-        command.arg(file).arg("--sentinel");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self { port, child: command.spawn().unwrap(), _folder: folder }
-    }
-
-    /// What it says of the master in this field.
-    fn says(&self, field: &str) -> Option<String> {
-        let mut connection =
-            Client::open(format!("redis://127.0.0.1:{}", self.port)).ok()?.get_connection().ok()?;
-        let said: Vec<String> =
-            redis::cmd("SENTINEL").arg("MASTER").arg("shop").query(&mut connection).ok()?;
-        said.chunks(2).find(|pair| pair[0] == field).map(|pair| pair[1].clone())
-    }
-}
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn port(server: &RedisServer) -> u16 {

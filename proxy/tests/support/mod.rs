@@ -20,6 +20,7 @@ pub mod purges;
 pub mod redis;
 pub mod relay;
 pub mod rig;
+pub mod sentinel;
 pub mod sidecar;
 pub mod spawned;
 pub mod story;
