@@ -60,7 +60,10 @@ impl Arrivals {
     pub fn of(&self, key: &ResourceKey, selector: &Selector<'_>, purges: &Purges) -> Vec<Arc<Stored>> {
         let coming = self.lock().get(key).cloned().unwrap_or_default();
         let hash = key.wide_hash();
-        let valid = |arrival: &&Arc<Arrival>| !purges.cover(hash, arrival.begun, &arrival.shared.tags);
+        let valid = |arrival: &&Arc<Arrival>| {
+            let begun = arrival.begun;
+            !purges.missed(begun.known) && !purges.cover(hash, begun, &arrival.shared.tags)
+        };
         let entries = coming.iter().rev().filter(valid).filter_map(|arrival| arrival.entry());
         entries.filter(|entry| selector.variant(&entry.nominated) == entry.variant).collect()
     }
@@ -94,7 +97,7 @@ impl Arrival {
             request_time: shared.exchange.request_time,
             response_time: shared.exchange.response_time,
             lot: shared.exchange.lot,
-            epoch: self.begun.epoch,
+            epoch: self.begun.known.epoch(),
             tags: shared.tags.clone(),
             lines: shared.lines.clone(),
             hidden: shared.hidden.clone(),

@@ -324,14 +324,13 @@ impl Fill {
         if let Err(error) = &committed {
             tracing::debug!(%error, "a response was not stored");
         }
-        if !is_obsolete() {
-            return committed.is_ok();
+        // A purge that came while it was being written has broken the lease in Redis, and with it the commit.
+        // In memory it may have found nothing yet.
+        if is_obsolete() {
+            self.app.store.let_go(&self.key);
+            return false;
         }
-        // What became obsolete while it was being written may have been removed before it was there.
-        if let Err(error) = self.app.store.remove(slice::from_ref(&self.key)).await {
-            tracing::warn!(%error, "an obsolete response could not be removed");
-        }
-        false
+        committed.is_ok()
     }
 
     /// Tells those who wait that there is nothing to share; those who come now start anew.

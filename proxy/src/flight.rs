@@ -15,12 +15,11 @@ use http::StatusCode;
 use tokio::sync::watch;
 
 use crate::{
-    epoch::Epoch,
     headers::Lines,
     key::{ResourceKey, VariantKey},
     lately::Lately,
     policy::{facts::ResponseFacts, freshness::ExchangeTimes, range::ContentRange},
-    purges::Purges,
+    purges::{Known, Purges},
     spool::Spool,
     status::Detail,
     tags::Tag,
@@ -56,8 +55,8 @@ struct FlightKey {
 pub struct Flight {
     phase: watch::Sender<Phase>,
     key: Option<FlightKey>,
-    /// The latest purge when it was opened.
-    epoch: Epoch,
+    /// What was known of purges when it was opened.
+    known: Known,
 }
 
 /// How far a fetch is.
@@ -155,9 +154,9 @@ impl Flights {
         seen: Option<u64>,
     ) -> Role {
         let key = FlightKey { resource: resource.as_bytes().into(), fingerprint, variant: variant.id() };
-        let (hash, epoch) = (resource.wide_hash(), self.purges.epoch());
+        let (hash, known) = (resource.wide_hash(), self.purges.known());
         let mut flights = self.lock();
-        let current = flights.get(&key).filter(|flight| !self.purges.concern(hash, flight.epoch));
+        let current = flights.get(&key).filter(|flight| !self.purges.concern(hash, flight.known));
         if let Some(flight) = current {
             return Role::Follower(Ticket(flight.phase.subscribe()));
         }
@@ -165,7 +164,7 @@ impl Flights {
             return Role::Late;
         }
         let phase = watch::Sender::new(Phase::Waiting);
-        let flight = Arc::new(Flight { phase, key: Some(key.clone()), epoch });
+        let flight = Arc::new(Flight { phase, key: Some(key.clone()), known });
         flights.insert(key, Arc::clone(&flight));
         let ticket = Ticket(flight.phase.subscribe());
         Role::Leader(flight, ticket)
@@ -261,7 +260,7 @@ impl Flight {
     #[must_use]
     pub fn alone() -> (Arc<Self>, Ticket) {
         let phase = watch::Sender::new(Phase::Waiting);
-        let flight = Arc::new(Self { phase, key: None, epoch: Epoch::FIRST });
+        let flight = Arc::new(Self { phase, key: None, known: Known::default() });
         let ticket = Ticket(flight.phase.subscribe());
         (flight, ticket)
     }

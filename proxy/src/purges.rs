@@ -34,13 +34,23 @@ pub struct Purges {
     changes: AtomicU64,
     /// Of those changes.
     news: Notify,
+    /// Times in which purges may not have been heard of.
+    gaps: AtomicU64,
+}
+
+/// What was known of purges at a moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known {
+    /// The latest of them.
+    epoch: Epoch,
+    gaps: u64,
 }
 
 /// When a fetch began.
 #[derive(Clone, Copy, Debug)]
 pub struct Begun {
-    /// After this purge, the latest that was known.
-    pub epoch: Epoch,
+    /// What was known then.
+    pub known: Known,
     /// The purge that its own success brought about, which it outlives.
     pub own: Option<Epoch>,
     /// By our clock.
@@ -105,7 +115,16 @@ impl Default for Purges {
             lately: RwLock::default(),
             changes: AtomicU64::new(0),
             news: Notify::new(),
+            gaps: AtomicU64::new(0),
         }
+    }
+}
+
+impl Known {
+    /// The latest purge that was known.
+    #[must_use]
+    pub const fn epoch(self) -> Epoch {
+        self.epoch
     }
 }
 
@@ -113,14 +132,23 @@ impl Purges {
     /// A fetch begins.
     #[must_use]
     pub fn begin(&self, at: SystemTime) -> Begun {
-        Begun { epoch: self.epoch(), own: None, at }
+        Begun { known: self.known(), own: None, at }
+    }
+
+    /// What is known now.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        // In this order: what was not heard of until now is not taken to be known.
+        let gaps = self.gaps.load(Ordering::SeqCst);
+        Known { epoch: self.epoch(), gaps }
     }
 
     /// Whether a purge since a fetch began covers what it brought.
     #[must_use]
     pub fn cover(&self, hash: u128, begun: Begun, tags: &[Tag]) -> bool {
         let latest = self.resource(hash);
-        latest > begun.epoch && Some(latest) != begun.own || self.judge(tags, begun.epoch) != Standing::Valid
+        let since = begun.known.epoch;
+        latest > since && Some(latest) != begun.own || self.judge(tags, since) != Standing::Valid
     }
 
     /// Returns when a purge by tag, rule or of everything covers what is fetched since a fetch began.
@@ -129,7 +157,7 @@ impl Purges {
             let mut news = pin!(self.news.notified());
             // From here on: what comes between the look and the wait is news too.
             news.as_mut().enable();
-            if self.judge(tags, begun.epoch) != Standing::Valid {
+            if self.judge(tags, begun.known.epoch) != Standing::Valid {
                 return;
             }
             news.await;
@@ -142,18 +170,24 @@ impl Purges {
         self.last.get()
     }
 
-    /// Another sidecar's epoch.
-    pub fn observe(&self, epoch: Epoch) {
-        self.last.raise(epoch);
-    }
-
     /// The last epoch is known to be this one. Purges up to it that were not heard of may concern all
     /// that is being fetched.
     pub fn catch_up(&self, epoch: Epoch) {
         if epoch > self.epoch() {
-            self.last_of_tags.raise(epoch);
-            self.observe(epoch);
+            self.miss();
+            self.last.raise(epoch);
         }
+    }
+
+    /// Purges may have been made that were not heard of: they may concern all that is being fetched.
+    pub fn miss(&self) {
+        self.gaps.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether some may have been since then.
+    #[must_use]
+    pub fn missed(&self, since: Known) -> bool {
+        self.gaps.load(Ordering::SeqCst) != since.gaps
     }
 
     /// A new epoch for a purge made `now`.
@@ -181,7 +215,7 @@ impl Purges {
         if let Some(place) = self.place(hash) {
             place.raise(epoch);
         }
-        self.observe(epoch);
+        self.last.raise(epoch);
     }
 
     /// What carries a tag is purged.
@@ -190,14 +224,15 @@ impl Purges {
         // In this order: who sees the change finds the mark.
         self.last_of_tags.raise(epoch);
         self.changes.fetch_add(1, Ordering::SeqCst);
-        self.observe(epoch);
+        self.last.raise(epoch);
         self.news.notify_waiters();
     }
 
     /// Whether what has been fetched of a resource since then may be obsolete, whatever tags it has.
     #[must_use]
-    pub fn concern(&self, hash: u128, since: Epoch) -> bool {
-        self.last_of_tags.get() > since || self.resource(hash) > since
+    pub fn concern(&self, hash: u128, since: Known) -> bool {
+        let later = |epoch: Epoch| epoch > since.epoch;
+        later(self.last_of_tags.get()) || later(self.resource(hash)) || self.missed(since)
     }
 
     /// The latest purge of a resource, or of one that shares its place.
@@ -348,13 +383,28 @@ mod tests {
     #[test]
     fn a_purge_concerns_what_is_being_fetched() {
         let purges = Purges::default();
-        let begun = purges.epoch();
+        let begun = purges.known();
         assert!(!purges.concern(7, begun));
         purges.purge_resource(7, Mode::Hard, purges.next(now()));
         assert!(purges.concern(7, begun) && !purges.concern(8, begun));
-        assert!(!purges.concern(7, purges.epoch()));
+        assert!(!purges.concern(7, purges.known()));
         purges.purge_tag(tag(1), Mode::Soft, purges.next(now()));
         assert!(purges.concern(8, begun), "its tags are not known yet");
+    }
+
+    #[test]
+    fn what_was_not_heard_of_concerns_all_that_is_being_fetched() {
+        let purges = Purges::default();
+        let begun = purges.known();
+        let theirs = begun.epoch().next(now());
+        purges.catch_up(theirs);
+        assert!(purges.concern(7, begun) && purges.missed(begun));
+        // Whoever learns of it first: the others are told the same.
+        let since = purges.known();
+        purges.catch_up(theirs);
+        assert!(since.epoch() == theirs && !purges.concern(7, since));
+        purges.miss();
+        assert!(purges.concern(7, since) && !purges.concern(7, purges.known()));
     }
 
     #[test]

@@ -17,7 +17,11 @@ mod meaning;
 mod tests;
 mod variant;
 
-use std::{fmt, hash::Hasher};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::OnceLock,
+};
 
 use http::HeaderName;
 use smallvec::SmallVec;
@@ -114,11 +118,13 @@ fn name_matches(pattern: &str, name: &[u8]) -> bool {
 type KeyBytes = SmallVec<[u8; 192]>;
 
 /// Scheme, authority, path, and the query after `key.query`: all variants of a URL share it.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct ResourceKey {
     bytes: KeyBytes,
     /// Where the readable part (`/path?query`) starts.
     path_at: usize,
+    /// Computed when it is needed: a hit in memory does without.
+    wide_hash: OnceLock<u128>,
 }
 
 impl ResourceKey {
@@ -140,7 +146,7 @@ impl ResourceKey {
                 bytes.truncate(marker);
             }
         }
-        Self { bytes, path_at }
+        Self { bytes, path_at, wide_hash: OnceLock::new() }
     }
 
     /// The whole key. Injective: no two resources share it.
@@ -153,7 +159,10 @@ impl ResourceKey {
     /// expected to share it, not even by intent.
     #[must_use]
     pub fn wide_hash(&self) -> u128 {
-        blake3::hash(&self.bytes).as_bytes().first_chunk().map_or(0, |half| u128::from_be_bytes(*half))
+        *self.wide_hash.get_or_init(|| {
+            let hash = blake3::hash(&self.bytes);
+            hash.as_bytes().first_chunk().map_or(0, |half| u128::from_be_bytes(*half))
+        })
     }
 
     /// What of it is the origin: see [`origin`].
@@ -167,6 +176,20 @@ impl ResourceKey {
     #[must_use]
     pub fn readable(&self) -> &[u8] {
         self.bytes.get(self.path_at..).unwrap_or_default()
+    }
+}
+
+impl PartialEq for ResourceKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for ResourceKey {}
+
+impl Hash for ResourceKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bytes.hash(state);
     }
 }
 

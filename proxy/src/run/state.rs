@@ -26,8 +26,8 @@ pub(super) fn stores(config: &StoreConfig, clock: Clock) -> Result<Tiers, RunErr
         Some(access) => {
             let prefix = config.prefix.as_deref().unwrap_or_default();
             let settings = RedisSettings::of(access, prefix)?.with_compression(config.compress);
-            let redis = RedisStore::start(settings, clock.clone());
-            Ok(Tiers::Redis(Box::new(Fleet::start(redis, tiers(config), clock, Vec::new()))))
+            let redis = RedisStore::start(settings, clock);
+            Ok(Tiers::Redis(Box::new(Fleet::start(redis, tiers(config), Vec::new()))))
         }
     }
 }

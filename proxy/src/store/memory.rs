@@ -152,10 +152,10 @@ impl MemoryStore {
     /// # Errors
     /// [`StoreError::TooLarge`] for more than a fifth of the budget. What was stored stays.
     pub fn commit_now(&self, key: &ResourceKey, entry: Arc<Stored>) -> Result<(), StoreError> {
-        self.insert(key, key.wide_hash(), entry, Duration::ZERO, || true).map(|_| ())
+        self.insert(key, entry, Duration::ZERO, || true).map(|_| ())
     }
 
-    /// The same, for a key of this hash, of what comes here at the time `since`: unless, when it has its
+    /// The same, of what comes here at the time `since`: unless, when it has its
     /// turn, it `may` no more. Whether it is stored.
     ///
     /// # Errors
@@ -163,11 +163,11 @@ impl MemoryStore {
     pub fn insert(
         &self,
         key: &ResourceKey,
-        hash: u128,
         stored: Arc<Stored>,
         since: Duration,
         may: impl FnOnce() -> bool,
     ) -> Result<bool, StoreError> {
+        let hash = key.wide_hash();
         let mut evicted = SmallVec::new();
         {
             let mut index = self.turn(hash);
@@ -187,7 +187,7 @@ impl MemoryStore {
         Ok(true)
     }
 
-    /// [`Store::remove`] for one resource.
+    /// Removes all variants of a resource.
     pub fn remove_now(&self, key: &ResourceKey) {
         self.remove_hash(key.wide_hash());
     }
@@ -283,11 +283,6 @@ impl Store for MemoryStore {
 
     async fn tagged(&self, key: &ResourceKey, _: Duration) -> Result<Vec<Arc<Stored>>, StoreError> {
         Ok(self.tagged_now(key))
-    }
-
-    async fn remove(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
-        keys.iter().for_each(|key| self.remove_now(key));
-        Ok(())
     }
 
     async fn purge(&self, purge: &Purge, _: Wait, now: SystemTime) -> Result<Purged, StoreError> {
@@ -411,9 +406,7 @@ mod tests {
     fn what_came_too_early_or_may_no_more_is_not_there() {
         let store = MemoryStore::new(1 << 20, Arc::default());
         let (key, seconds) = (key("/"), Duration::from_secs);
-        let insert = |since, may: bool| {
-            store.insert(&key, key.wide_hash(), entry(&key, 9), seconds(since), || may).unwrap()
-        };
+        let insert = |since, may: bool| store.insert(&key, entry(&key, 9), seconds(since), || may).unwrap();
         let found = |since| {
             let selector = Selector { headers: &HeaderMap::new(), keyed: &KeyPolicy::default() };
             matches!(store.lookup_since(seconds(since), &key, &selector), Lookup::Found(_))

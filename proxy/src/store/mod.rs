@@ -64,9 +64,6 @@ pub trait Store: Send + Sync {
         within: Duration,
     ) -> impl Future<Output = Result<Vec<Arc<Stored>>, StoreError>> + Send;
 
-    /// Removes all variants of these resources.
-    fn remove(&self, keys: &[ResourceKey]) -> impl Future<Output = Result<(), StoreError>> + Send;
-
     /// Makes obsolete what a purge covers, whatever has been fetched of it until `now` included. In
     /// this process it is, at once, even where the shared store cannot be told.
     fn purge(
@@ -75,6 +72,12 @@ pub trait Store: Send + Sync {
         wait: Wait,
         now: SystemTime,
     ) -> impl Future<Output = Result<Purged, StoreError>> + Send;
+
+    /// Removes all variants of these resources: a hard purge, for which the clock need not have moved on.
+    fn remove(&self, keys: &[ResourceKey]) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let purge = Purge { resources: keys.to_vec(), ..Purge::default() };
+        async move { self.purge(&purge, Wait::ForStore, SystemTime::UNIX_EPOCH).await.map(|_| ()) }
+    }
 }
 
 /// What is purged, and how.

@@ -102,7 +102,20 @@ impl Tiers {
     pub async fn forget(&self, key: &ResourceKey, lease: Lease) -> Result<(), StoreError> {
         match (self, lease) {
             (Self::Redis(fleet), Lease::Shared(lease)) => fleet.redis().forget(lease).await,
-            _ => self.remove(std::slice::from_ref(key)).await,
+            // Redis is told when it can be.
+            (Self::Redis(_), Lease::Own) => self.remove(std::slice::from_ref(key)).await,
+            (Self::Memory(store), _) => {
+                store.remove_now(key);
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes all variants of a resource from this process's memory.
+    pub fn let_go(&self, key: &ResourceKey) {
+        match self {
+            Self::Memory(store) => store.remove_now(key),
+            Self::Redis(fleet) => fleet.let_go(key),
         }
     }
 
@@ -275,16 +288,6 @@ impl Store for Tiers {
         match self {
             Self::Memory(store) => store.purge(purge, wait, now).await,
             Self::Redis(fleet) => fleet.purge(purge, wait, now).await,
-        }
-    }
-
-    async fn remove(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(store) => store.remove(keys).await,
-            Self::Redis(fleet) => {
-                let purge = Purge { resources: keys.to_vec(), ..Purge::default() };
-                fleet.purge(&purge, Wait::ForStore, SystemTime::UNIX_EPOCH).await.map(|_| ())
-            }
         }
     }
 }

@@ -63,9 +63,9 @@ impl Sidecar {
         clock: Clock,
         others: Vec<Arc<dyn Heard>>,
     ) -> Self {
-        let store = RedisStore::start(redis, Clock::System);
+        let store = RedisStore::start(redis, clock);
         eventually("Redis is connected", async || store.health() == Health::Up && store.takes_writes()).await;
-        Self(Tiers::Redis(Box::new(Fleet::start(store, settings, clock, others))))
+        Self(Tiers::Redis(Box::new(Fleet::start(store, settings, others))))
     }
 
     pub(crate) fn fleet(&self) -> &Fleet {

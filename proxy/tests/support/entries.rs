@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use sidecache::{
     admit::{Scheme, Target},
-    clock::Clock,
     headers::Lines,
     key::{KeyPolicy, QueryPolicy, ResourceKey, VariantKey},
     policy::{facts::ResponseFacts, freshness::Lot},
@@ -29,9 +28,9 @@ pub const TIERS: TierSettings = TierSettings {
     shed_above: 64,
 };
 
-/// Memory before this Redis, by the machine's clock.
+/// Memory before this Redis.
 pub fn fleet(redis: RedisStore, settings: TierSettings) -> Fleet {
-    Fleet::start(redis, settings, Clock::System, Vec::new())
+    Fleet::start(redis, settings, Vec::new())
 }
 
 /// Long enough for any test.

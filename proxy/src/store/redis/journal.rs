@@ -2,14 +2,14 @@
 //!
 //! A purge is noted before it is sent, and struck out when it is acknowledged. What is left is sent
 //! again after each good beat. What was acknowledged is remembered for some minutes: a Redis that we
-//! come back to may have lost it, as one that has taken the place of another. Only so many are noted;
-//! when there is one more, everything is purged instead.
+//! come back to may have lost it, as one that has taken the place of another. Only so many are noted, and
+//! only so many remembered; when there is one more, everything is purged instead.
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -21,8 +21,8 @@ use tokio::{task::AbortHandle, time::Instant};
 use super::{
     announcement::{Announcement, Kind},
     condition::Throttle,
-    layout::{self, Place},
-    link::{Link, Role, Sessions},
+    layout,
+    link::{Link, Role},
     settings::Settings,
 };
 use crate::{
@@ -34,10 +34,10 @@ use crate::{
     tags::Tag,
 };
 
-/// Purges that are noted: about a megabyte.
-const MOST: usize = 4096;
-/// Purges that are remembered once Redis has them, and for how long.
-const RECENT: (usize, Duration) = (1024, Duration::from_secs(600));
+/// Purges that are noted, and as many that are remembered: some megabytes. More than one request can name.
+const MOST: usize = 16 * 1024;
+/// For how long purges are remembered once Redis has them.
+const RECENT: Duration = Duration::from_secs(600);
 /// Purges that are sent again at once, and how long an answer may take, which no request waits for.
 const BATCH: (usize, Duration) = (256, Duration::from_secs(1));
 /// For how long all can hear of a purge, in milliseconds.
@@ -57,8 +57,6 @@ pub(super) struct Journal {
 #[derive(Debug)]
 struct Shared {
     link: Link,
-    /// Of look-ups.
-    reads: Sessions,
     prefix: String,
     noted: Noted,
 }
@@ -71,10 +69,9 @@ impl Drop for Journal {
 
 impl Journal {
     /// Starts to connect, on the current runtime.
-    pub(super) fn start(settings: &Settings, clock: Clock, purges: Arc<Purges>, reads: Sessions) -> Self {
+    pub(super) fn start(settings: &Settings, clock: Clock, purges: Arc<Purges>) -> Self {
         let link = Link::start(Role::Purges, settings.clone(), clock);
-        let shared =
-            Arc::new(Shared { link, reads, prefix: settings.prefix.clone(), noted: Noted::new(purges) });
+        let shared = Arc::new(Shared { link, prefix: settings.prefix.clone(), noted: Noted::new(purges) });
         let retries = tokio::spawn(Arc::clone(&shared).retry()).abort_handle();
         Self { shared, retries }
     }
@@ -91,12 +88,9 @@ impl Journal {
         self.shared.send(&entries, wait, limit).await
     }
 
-    /// Whether something of a resource is noted and not acknowledged; or was lately, and the Redis that
-    /// look-ups ask in this session of theirs may have lost it.
-    pub(super) fn awaits(&self, place: &Place, session: u64) -> bool {
-        let noted = &self.shared.noted;
-        // In this order: what may have been lost is noted again first, and believed to be told then.
-        noted.may_be_lost(place.hash, session) || noted.holds(place.hash)
+    /// Whether something of the resource of that hash is noted and not acknowledged.
+    pub(super) fn awaits(&self, hash: u128) -> bool {
+        self.shared.noted.holds(hash)
     }
 
     /// The connection: what follows a purge uses it too.
@@ -108,16 +102,13 @@ impl Journal {
 impl Shared {
     /// Sends what is noted after each good beat, for ever.
     async fn retry(self: Arc<Self>) {
-        let (mut sessions, mut ours, mut of_reads) = ((0, 0), self.link.beats(), self.reads.beats());
+        let (mut sessions, mut beats) = (0, self.link.beats());
         loop {
-            tokio::select! {
-                () = ours.next() => {}
-                () = of_reads.next() => {}
-            }
-            let now = (self.link.sessions(), self.reads.count());
+            beats.next().await;
+            let now = self.link.sessions();
             if now != sessions && self.learn_epoch().await.is_ok() {
                 sessions = now;
-                self.noted.note_again(now.1);
+                self.noted.note_again();
             }
             for entries in self.noted.all().chunks(BATCH.0) {
                 if let Err(error) = self.send(entries, Wait::ForStore, BATCH.1).await {
@@ -133,7 +124,7 @@ impl Shared {
         let (name, seen) = (layout::epoch(&self.prefix), self.noted.purges.epoch());
         let ask =
             async |mut connection: MultiplexedConnection| epoch(&mut connection, &name, seen, "last").await;
-        self.noted.purges.observe(self.link.run(BATCH.1, ask).await?);
+        self.noted.purges.catch_up(self.link.run(BATCH.1, ask).await?);
         Ok(())
     }
 
@@ -267,8 +258,6 @@ struct Noted {
     entries: Mutex<Latest>,
     /// So that look-ups need no lock as long as there is none.
     any: AtomicBool,
-    /// The session of look-ups for which all was noted again.
-    session: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -276,14 +265,22 @@ struct Latest {
     of: HashMap<u128, Entry>,
     /// What Redis has acknowledged, the oldest first.
     recent: VecDeque<(Instant, Act)>,
+    /// When the last one was acknowledged that there was no room to remember.
+    forgotten: Option<Instant>,
     count: u64,
     lines: Throttle,
 }
 
 impl Noted {
     fn new(purges: Arc<Purges>) -> Self {
-        let latest = Latest { of: HashMap::new(), recent: VecDeque::new(), count: 0, lines: Throttle::new() };
-        Self { purges, entries: Mutex::new(latest), any: AtomicBool::new(false), session: AtomicU64::new(0) }
+        let latest = Latest {
+            of: HashMap::new(),
+            recent: VecDeque::new(),
+            forgotten: None,
+            count: 0,
+            lines: Throttle::new(),
+        };
+        Self { purges, entries: Mutex::new(latest), any: AtomicBool::new(false) }
     }
 
     /// Notes them. What they make obsolete is so here from now on, in an epoch that is earlier than any
@@ -302,12 +299,17 @@ impl Noted {
             if latest.lines.allows() {
                 tracing::warn!("Redis takes no purges: nothing that was fetched until now is served from it");
             }
-            let everything = Act::PurgeTag { tag: Tag::everything(), mode: Mode::Hard };
-            everything.apply(&self.purges, epoch);
-            latest.of.clear();
-            latest.insert(everything);
+            self.note_everything(latest, epoch);
         }
         latest.insert(act)
+    }
+
+    /// In place of all that is noted.
+    fn note_everything(&self, latest: &mut Latest, epoch: Epoch) {
+        let everything = Act::PurgeTag { tag: Tag::everything(), mode: Mode::Hard };
+        everything.apply(&self.purges, epoch);
+        latest.of.clear();
+        latest.insert(everything);
     }
 
     /// Redis has them, and they took that epoch.
@@ -320,8 +322,8 @@ impl Noted {
         self.any.store(!latest.of.is_empty(), Ordering::Release);
     }
 
-    /// Redis may have lost what it acknowledged, also the one that look-ups ask in this session.
-    fn note_again(&self, session: u64) {
+    /// Redis may have lost what it acknowledged.
+    fn note_again(&self) {
         let mut latest = self.lock();
         latest.forget_old();
         for (_, act) in std::mem::take(&mut latest.recent) {
@@ -329,17 +331,11 @@ impl Noted {
                 latest.insert(act);
             }
         }
-        self.any.store(!latest.of.is_empty(), Ordering::Release);
-        self.session.fetch_max(session, Ordering::SeqCst);
-    }
-
-    /// Whether the Redis that look-ups ask in this session may have lost a purge of that, and was not told
-    /// again.
-    fn may_be_lost(&self, what: u128, session: u64) -> bool {
-        if self.session.load(Ordering::SeqCst) >= session {
-            return false;
+        if latest.forgotten.take().is_some() {
+            tracing::warn!("Redis may have lost more purges than are remembered: everything is purged");
+            self.note_everything(&mut latest, self.purges.next(SystemTime::UNIX_EPOCH));
         }
-        self.lock().recent.iter().any(|(_, act)| act.what() == what)
+        self.any.store(!latest.of.is_empty(), Ordering::Release);
     }
 
     fn holds(&self, what: u128) -> bool {
@@ -378,9 +374,13 @@ impl Latest {
     }
 
     fn forget_old(&mut self) {
-        let is_old = |(at, _): &(Instant, Act)| at.elapsed() > RECENT.1;
-        while self.recent.len() > RECENT.0 || self.recent.front().is_some_and(is_old) {
+        let is_old = |at: &Instant| at.elapsed() > RECENT;
+        while self.recent.front().is_some_and(|(at, _)| is_old(at)) {
             self.recent.pop_front();
+        }
+        self.forgotten = self.forgotten.filter(|at| !is_old(at));
+        while self.recent.len() > MOST {
+            self.forgotten = self.recent.pop_front().map(|(at, _)| at);
         }
     }
 }
@@ -410,24 +410,10 @@ mod tests {
         let sent = noted.note(vec![purge(1, Mode::Hard)]);
         noted.acknowledged(&sent, Epoch::FIRST);
         assert!(!noted.holds(1));
-        noted.note_again(0);
+        noted.note_again();
         assert!(noted.holds(1));
         noted.acknowledged(&noted.all(), Epoch::FIRST);
         assert!(!noted.holds(1));
-    }
-
-    #[test]
-    fn what_redis_may_have_lost_is_not_read_before_it_is_noted_again() {
-        let noted = Noted::new(Arc::default());
-        let sent = noted.note(vec![purge(1, Mode::Hard)]);
-        noted.acknowledged(&sent, Epoch::FIRST);
-        for session in [1, 2] {
-            assert!(noted.may_be_lost(1, session) && !noted.may_be_lost(2, session));
-            noted.note_again(session);
-            assert!(!noted.may_be_lost(1, session) && noted.holds(1));
-            noted.acknowledged(&noted.all(), Epoch::FIRST);
-            assert!(!noted.may_be_lost(1, session) && !noted.holds(1));
-        }
     }
 
     #[test]
@@ -457,13 +443,19 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_are_remembered() {
+    fn when_more_may_be_lost_than_is_remembered_everything_is_purged() {
         let noted = Noted::new(Arc::default());
-        for n in 0..2 * RECENT.0 {
-            let sent = noted.note(vec![purge(n, Mode::Hard)]);
-            noted.acknowledged(&sent, Epoch::FIRST);
-        }
-        noted.note_again(0);
-        assert_eq!(noted.all().len(), RECENT.0);
+        let acknowledge = |n| noted.acknowledged(&noted.note(vec![purge(n, Mode::Hard)]), Epoch::FIRST);
+        (0..MOST).for_each(acknowledge);
+        noted.note_again();
+        assert_eq!(noted.all().len(), MOST);
+        noted.acknowledged(&noted.all(), Epoch::FIRST);
+        acknowledge(MOST);
+        noted.note_again();
+        let everything = Tag::everything().bits();
+        assert!(noted.holds(everything) && noted.all().len() == 1);
+        noted.acknowledged(&noted.all(), Epoch::FIRST);
+        noted.note_again();
+        assert_eq!(noted.all().len(), 1, "what that covers is not remembered beside it");
     }
 }

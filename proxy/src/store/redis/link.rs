@@ -12,7 +12,7 @@ use std::{
         Arc, Once,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -28,10 +28,7 @@ use tokio::{
 };
 
 use self::session::{Session, Ticket};
-pub(super) use self::{
-    beats::{Beats, Sessions},
-    role::Role,
-};
+pub(super) use self::{beats::Beats, role::Role};
 use super::{
     breaker::Breaker,
     condition::{Condition, Failure},
@@ -191,11 +188,6 @@ impl Link {
         **self.state.offset.load()
     }
 
-    /// The present time by Redis' clock, as far as we know it.
-    pub(super) fn now(&self) -> SystemTime {
-        self.offset().there(self.state.clock.now())
-    }
-
     /// The beats that are answered from now on.
     pub(super) fn beats(&self) -> Beats {
         Beats::of(&self.state)
@@ -204,11 +196,6 @@ impl Link {
     /// How often it has been connected. Each time it may be to another server.
     pub(super) fn sessions(&self) -> u64 {
         self.state.sessions.load(Ordering::SeqCst)
-    }
-
-    /// The same, for who does not ask anything of it.
-    pub(super) fn watched(&self) -> Sessions {
-        Sessions(Arc::clone(&self.state))
     }
 
     /// Whether commands are held back after failures.

@@ -109,18 +109,12 @@ impl Inner {
     async fn find(self: &Arc<Self>, question: &Question<'_>) -> Result<Found, StoreError> {
         let Question { key, place, selector, .. } = question;
         // Before Redis is asked: if it is removed while we wait, we may have read it before that.
-        let asked = self.reads.sessions();
-        if self.journal.awaits(place, asked) {
+        if self.journal.awaits(place.hash) {
             return Ok(Found::Settled(Lookup::Nothing, Mark::default()));
         }
         let known = self.nominations.get(place.hash);
         let ask = |connection| read(connection, &place.name, selector, known);
         let read = self.reads.run(question.left(), ask).await.map_err(refused)?;
-        // Another server may have answered, which is not known to have been told.
-        let answered = self.reads.sessions();
-        if answered != asked && self.journal.awaits(place, answered) {
-            return Ok(Found::Settled(Lookup::Nothing, Mark::default()));
-        }
         let marked = match read {
             Read::Entry { marked, .. } => Mark { hard: Epoch::FIRST, soft: marked },
             _ => Mark::default(),

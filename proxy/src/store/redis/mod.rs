@@ -164,7 +164,7 @@ impl RedisStore {
         let purges = Arc::<Purges>::default();
         let reads = Link::start(Role::Reads, settings.clone(), clock.clone());
         let inner = Arc::new(Inner {
-            journal: Journal::start(&settings, clock.clone(), Arc::clone(&purges), reads.watched()),
+            journal: Journal::start(&settings, clock.clone(), Arc::clone(&purges)),
             reads,
             bodies: Bodies::start(&settings, &clock),
             writes: Link::start(Role::Writes, settings.clone(), clock.clone()),
@@ -316,12 +316,6 @@ impl Store for RedisStore {
 
     async fn tagged(&self, key: &ResourceKey, within: Duration) -> Result<Vec<Arc<Stored>>, StoreError> {
         self.0.tagged(within, key).await
-    }
-
-    /// Whatever comes of it, look-ups of this store find no more what was there before.
-    async fn remove(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
-        let purge = Purge { resources: keys.to_vec(), ..Purge::default() };
-        self.purge(&purge, Wait::ForStore, self.0.reads.now()).await.map(|_| ())
     }
 
     /// Whatever comes of it, look-ups of this store find no more what was there before.

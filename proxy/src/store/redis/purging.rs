@@ -141,6 +141,7 @@ impl Heard for RedisStore {
     }
 
     fn emptied(&self) {
+        self.0.purges.miss();
         self.0.leases.wakes().wake_all();
     }
 

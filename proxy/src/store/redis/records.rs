@@ -143,7 +143,7 @@ impl Inner {
         let last =
             async |mut connection: MultiplexedConnection| epoch(&mut connection, &name, seen, "last").await;
         let now = self.writes.run(within, last).await?;
-        self.purges.observe(now);
+        self.purges.catch_up(now);
         self.renew(&missing, keep, Some(now), session, within).await?;
         Ok(stored.epoch >= now)
     }

@@ -42,7 +42,6 @@ use super::{
     roll,
     trust::{Session, Trust},
 };
-use crate::clock::Clock;
 
 /// To connect, to authenticate, and to be answered for the first time.
 const CONNECT: Duration = Duration::from_millis(500);
@@ -113,17 +112,17 @@ impl Drop for Tracking {
 
 impl Tracking {
     /// Starts to connect, on the current runtime, and tells `heard` what it hears. Where Redis does not
-    /// tell, entries are served for `max_age` by `clock`.
+    /// tell, entries are served for `max_age`.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     #[must_use]
-    pub fn start(store: &RedisStore, clock: Clock, max_age: Duration, heard: Arc<dyn Heard>) -> Self {
+    pub fn start(store: &RedisStore, max_age: Duration, heard: Arc<dyn Heard>) -> Self {
         let down = Condition::Down { reason: "not connected yet".to_owned() };
         let state = Arc::new(State {
             store: Arc::clone(&store.0),
             renewals: AtomicU64::new(0),
-            untracked: Trust::new(clock),
+            untracked: store.0.trust.another(),
             max_age,
             ear: Ear::new(&store.0.settings.prefix, heard),
             roused: Notify::new(),

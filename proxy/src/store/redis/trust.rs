@@ -44,6 +44,11 @@ impl Trust {
         Self { clock, session: AtomicU64::new(0), until: AtomicU64::new(0), changes: Mutex::default() }
     }
 
+    /// One more, by the same clock.
+    pub(super) fn another(&self) -> Self {
+        Self::new(self.clock.clone())
+    }
+
     /// By the clock that trust is measured by.
     pub(super) fn now(&self) -> Duration {
         self.clock.elapsed()

@@ -81,8 +81,8 @@ impl Coherent {
     }
 
     /// What has been heard of a resource until now.
-    pub(super) fn mark(&self, hash: u128) -> Mark {
-        let changes = self.counter(hash).map_or(0, |counter| counter.load(Ordering::SeqCst));
+    pub(super) fn mark(&self, key: &ResourceKey) -> Mark {
+        let changes = self.counter(key.wide_hash()).map_or(0, |counter| counter.load(Ordering::SeqCst));
         Mark { changes, sweeps: self.sweeps.load(Ordering::SeqCst) }
     }
 
@@ -91,14 +91,14 @@ impl Coherent {
     pub(super) fn insert(
         &self,
         key: &ResourceKey,
-        (hash, mark): (u128, Mark),
+        mark: Mark,
         stored: Arc<Stored>,
         since: Duration,
         may: impl FnOnce() -> bool,
     ) -> bool {
         let unguarded = Omission::InsertionGuard.is_made();
-        let unchanged = || unguarded || self.mark(hash) == mark && may();
-        let outcome = self.memory.insert(key, hash, stored, since, unchanged);
+        let unchanged = || unguarded || self.mark(key) == mark && may();
+        let outcome = self.memory.insert(key, stored, since, unchanged);
         match outcome {
             Ok(true) => self.counters.inserted.fetch_add(1, Ordering::Relaxed),
             Ok(false) => self.counters.refused.fetch_add(1, Ordering::Relaxed),

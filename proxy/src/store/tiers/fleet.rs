@@ -13,7 +13,6 @@ use super::{
     coherent::{Coherent, TierStats},
 };
 use crate::{
-    clock::Clock,
     key::{ResourceKey, VariantKey},
     store::{
         Claim, Claimant, Lookup, Purge, Purged, Selector, Store, StoreError, Wait,
@@ -79,22 +78,17 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts to connect, on the current tokio runtime. Ages are measured by `clock`. `others` hear what the tiers hear, after they
-    /// have obeyed.
+    /// Starts to connect, on the current tokio runtime. `others` hear what the tiers hear, after they have
+    /// obeyed.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     #[must_use]
-    pub fn start(
-        redis: RedisStore,
-        settings: TierSettings,
-        clock: Clock,
-        mut others: Vec<Arc<dyn Heard>>,
-    ) -> Self {
+    pub fn start(redis: RedisStore, settings: TierSettings, mut others: Vec<Arc<dyn Heard>>) -> Self {
         others.insert(0, Arc::new(redis.clone()));
         let tier = Arc::new(Coherent::new(settings.memory, Arc::clone(redis.purges()), others));
         let heard: Arc<dyn Heard> = Arc::clone(&tier) as _;
-        let tracking = Tracking::start(&redis, clock, settings.untracked_max_age, heard);
+        let tracking = Tracking::start(&redis, settings.untracked_max_age, heard);
         let fetches = Arc::new(Semaphore::new(settings.shed_above.min(Semaphore::MAX_PERMITS)));
         Self { redis, tier, tracking, settings, fetches }
     }
@@ -170,19 +164,19 @@ impl Fleet {
         key: &ResourceKey,
         selector: &Selector<'_>,
     ) -> Result<Lookup, StoreError> {
-        let hash = key.wide_hash();
         // All of it before the question is sent.
-        let (session, mark, asked) = (self.tracking.session(), self.tier.mark(hash), self.tracking.now());
+        let (session, mark, asked) = (self.tracking.session(), self.tier.mark(key), self.tracking.now());
         let lookup = self.redis.lookup_within(budget, key, selector).await?;
         if matches!(lookup, Lookup::Nothing) && self.is_cut_off() {
             // It was not asked: a removal that it has yet to hear of answers for it.
             return Err(StoreError::Unavailable);
         }
         if let Lookup::Found(stored) = &lookup
+            && self.settings.memory > 0
             && (session.is_some() || self.tracking.is_untracked())
         {
             let goes_on = || self.tracking.session() == session;
-            self.tier.insert(key, (hash, mark), Arc::clone(stored), asked, goes_on);
+            self.tier.insert(key, mark, Arc::clone(stored), asked, goes_on);
         }
         Ok(lookup)
     }
@@ -249,11 +243,16 @@ impl Fleet {
         wait: Wait,
         now: SystemTime,
     ) -> Result<Purged, StoreError> {
-        let let_go = || purge.resources.iter().for_each(|key| self.tier.let_go(key.wide_hash()));
+        let let_go = || purge.resources.iter().for_each(|key| self.let_go(key));
         let_go();
         let outcome = self.redis.purge(purge, wait, now).await;
         let_go();
         outcome
+    }
+
+    /// Removes a resource from memory.
+    pub(super) fn let_go(&self, key: &ResourceKey) {
+        self.tier.let_go(key.wide_hash());
     }
 
     /// Stores in Redis; without it, for this process alone. Does not insert into memory otherwise: Redis
@@ -269,7 +268,7 @@ impl Fleet {
         let outcome = self.redis.commit(key, Arc::clone(&entry), keep, lease).await;
         if outcome.is_ok() || matches!(outcome, Err(StoreError::Budget)) {
             // What this process has written it must not overlook, though Redis may be slow to tell.
-            self.tier.let_go(key.wide_hash());
+            self.let_go(key);
         }
         match outcome {
             Err(StoreError::Unavailable | StoreError::Budget) if self.is_cut_off() => {
@@ -281,10 +280,8 @@ impl Fleet {
 
     /// Stores for this process alone, for as long as Redis is out of reach.
     fn commit_alone(&self, key: &ResourceKey, entry: Arc<Stored>) -> Result<(), StoreError> {
-        let hash = key.wide_hash();
-        let (mark, now) = (self.tier.mark(hash), self.tracking.now());
-        let inserted =
-            self.serves_alone() && self.tier.insert(key, (hash, mark), entry, now, || self.is_cut_off());
+        let (mark, now) = (self.tier.mark(key), self.tracking.now());
+        let inserted = self.serves_alone() && self.tier.insert(key, mark, entry, now, || self.is_cut_off());
         inserted.then_some(()).ok_or(StoreError::Unavailable)
     }
 

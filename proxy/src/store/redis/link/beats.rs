@@ -1,7 +1,5 @@
 //! A link as those see it who only follow it.
 
-use std::sync::{Arc, atomic::Ordering};
-
 use tokio::sync::watch;
 
 use super::State;
@@ -22,21 +20,5 @@ impl Beats {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
-    }
-}
-
-/// The connections of a link.
-#[derive(Debug)]
-pub(in crate::store::redis) struct Sessions(pub(super) Arc<State>);
-
-impl Sessions {
-    /// [`Link::beats`]
-    pub(in crate::store::redis) fn beats(&self) -> Beats {
-        Beats::of(&self.0)
-    }
-
-    /// [`Link::sessions`]
-    pub(in crate::store::redis) fn count(&self) -> u64 {
-        self.0.sessions.load(Ordering::SeqCst)
     }
 }
