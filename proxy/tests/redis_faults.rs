@@ -649,7 +649,7 @@ async fn what_is_larger_than_we_write_is_not_served() {
     let larger = large(&key, LARGEST_BODY + MAX_HEAD);
     let refused = commit_entry(&store, &key, large(&key, LARGEST_BODY + 1), KEEP).await;
     assert!(matches!(refused, Err(StoreError::TooLarge)), "{refused:?}");
-    let (name, id) = (server.keys().remove(0), larger.variant.id());
+    let (name, id) = (server.resources().remove(0), larger.variant.id());
     let mut connection = server.connect().unwrap();
     let Encoded { entry, body } = larger.encode(Offset::NONE, Compression::Off).unwrap();
     let mut write = redis::cmd("HSET");
