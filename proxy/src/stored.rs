@@ -158,7 +158,7 @@ impl Apart {
 
     /// In how many bytes the body is written: so it says, and they may be any number.
     #[must_use]
-    pub fn length(&self) -> u64 {
+    pub fn written(&self) -> u64 {
         self.told.written
     }
 

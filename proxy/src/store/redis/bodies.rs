@@ -45,7 +45,7 @@ impl Bodies {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
-        let bytes = entries.iter().map(Apart::length).fold(0, u64::saturating_add);
+        let bytes = entries.iter().map(Apart::written).fold(0, u64::saturating_add);
         let bytes = usize::try_from(bytes).ok().filter(|bytes| *bytes <= LARGEST_BODY);
         // Such an entry is none of ours.
         let Some(bytes) = bytes else { return Ok(entries.iter().map(|_| None).collect()) };

@@ -61,7 +61,7 @@ impl Question<'_> {
 enum Judged {
     Settled(Lookup),
     /// Without the body, and as it was read.
-    Apart(Apart, Bytes),
+    Apart(Box<Apart>, Bytes),
 }
 
 /// What there is.
@@ -124,7 +124,7 @@ impl Inner {
             Judged::Apart(apart, entry) => (apart, entry),
         };
         let field = layout::field(&apart.stored().variant);
-        let joined = self.bodies.join(place, vec![apart], question.left()).await.map_err(refused)?;
+        let joined = self.bodies.join(place, vec![*apart], question.left()).await.map_err(refused)?;
         Ok(match joined.into_iter().next().flatten() {
             Some(stored) => Found::Settled(Lookup::Found(Arc::new(stored)), marked),
             None => Found::Torn(field, entry),
@@ -168,7 +168,7 @@ impl Inner {
             Ok(Entry::Whole(stored)) if is_it(&stored) => {
                 return Judged::Settled(Lookup::Found(Arc::new(stored)));
             }
-            Ok(Entry::Apart(apart)) if is_it(apart.stored()) => return Judged::Apart(apart, bytes),
+            Ok(Entry::Apart(apart)) if is_it(apart.stored()) => return Judged::Apart(Box::new(apart), bytes),
             // Of another request: two with one hash, or somebody renamed a key. The next commit
             // takes its place.
             Ok(_) => self.counters.found_corrupt(),
