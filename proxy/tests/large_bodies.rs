@@ -87,8 +87,9 @@ impl Hash {
         self.ask("HGET", &[field.as_bytes()])
     }
 
-    fn set(&mut self, field: &str, value: &[u8]) {
-        let _: i64 = self.ask("HSET", &[field.as_bytes(), value]);
+    fn set(&mut self, fields: &[(&str, &[u8])]) {
+        let words: Vec<_> = fields.iter().flat_map(|(field, value)| [field.as_bytes(), value]).collect();
+        let _: i64 = self.ask("HSET", &words);
     }
 
     /// How many fields begin with this letter.
@@ -156,6 +157,7 @@ async fn no_damaged_or_other_body_is_served() {
     }
     let (mut hash, [head, large]) = (Hash::of(&server), fields(&mine));
     let (whole_head, whole, index) = (hash.get(&head), hash.get(&large), hash.get("i"));
+    let original = [(&*head, &*whole_head), (&*large, &*whole), ("i", &*index)];
     let others = fields(&other).map(|field| hash.get(&field));
 
     let flipped = |bytes: &[u8], bit: usize| {
@@ -173,9 +175,9 @@ async fn no_damaged_or_other_body_is_served() {
     bad.push((&head, others[0].clone()));
     bad.push((&head, [&whole_head[..], &whole].concat()));
     for (field, bytes) in &bad {
-        (hash.set(&head, &whole_head), hash.set(&large, &whole), hash.set("i", &index));
+        hash.set(&original);
         assert_eq!(body(&store, &key, &speaking("de")).await, text("de", APART));
-        hash.set(field, bytes);
+        hash.set(&[(field, bytes)]);
         assert_eq!(body(&store, &key, &speaking("de")).await, "", "{field}: {}", bytes.len());
         // One who is somebody else's entry is left to the next commit.
         if *bytes != others[0] {
@@ -185,7 +187,7 @@ async fn no_damaged_or_other_body_is_served() {
     assert!(bad.len() > 150);
     assert_eq!(store.stats().corrupt, bad.len() as u64);
 
-    (hash.set(&head, &whole_head), hash.set(&large, &whole), hash.set("i", &index));
+    hash.set(&original);
     let _: i64 = hash.ask("HDEL", &[large.as_bytes()]);
     assert_eq!(body(&store, &key, &speaking("de")).await, "");
     eventually("an entry without its body goes", async || hash.entries_and_bodies() == (1, 1)).await;
@@ -206,7 +208,7 @@ async fn bodies_that_are_swapped_are_no_bodies() {
     let mut hash = Hash::of(&server);
     let [[_, one], [_, other]] = both.each_ref().map(|stored| fields(stored));
     let (ones, others) = (hash.get(&one), hash.get(&other));
-    (hash.set(&one, &others), hash.set(&other, &ones));
+    hash.set(&[(&one, &others), (&other, &ones)]);
     for language in ["de", "fr"] {
         assert_eq!(body(&store, &key, &speaking(language)).await, "");
     }
@@ -243,7 +245,7 @@ async fn a_body_that_is_there_is_not_written_again() {
     assert!(commit(tagged("\"e\"", &large)).await, "nor is it there without its field");
     let _: i64 = hash.ask("HDEL", &[head.as_bytes()]);
     assert!(commit(tagged("\"f\"", &large)).await, "nor without its entry");
-    hash.set(&head, b"damaged");
+    hash.set(&[(&head, b"damaged")]);
     assert!(commit(tagged("\"g\"", &large)).await);
     assert_eq!(hash.entries_and_bodies(), (1, 1));
     assert_eq!(store.stats().corrupt, 0);
