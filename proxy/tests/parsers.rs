@@ -179,7 +179,7 @@ fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
 
 /// Bytes that are not text, and no two of which are alike for long.
 fn noise(length: usize, seed: u64) -> Vec<u8> {
-    (0..length as u64).map(|place| xxh3_64(&(place ^ (seed << 32)).to_le_bytes()) as u8).collect()
+    (0..length as u64).map(|place| xxh3_64(&(place ^ (seed << 32)).to_le_bytes()).to_le_bytes()[0]).collect()
 }
 
 proptest! {
