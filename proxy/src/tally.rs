@@ -1,11 +1,8 @@
 //! Counts of what happens to resources, for whoever must know that it has happened meanwhile.
 
-use std::{
-    hash::Hasher,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::key::ResourceKey;
 
@@ -38,9 +35,7 @@ impl Tally {
     }
 
     fn counter(&self, key: &ResourceKey) -> Option<&AtomicU64> {
-        let mut hash = Xxh3::new();
-        hash.write(key.as_bytes());
-        let index = usize::try_from(hash.finish() % COUNTERS as u64).ok()?;
+        let index = usize::try_from(xxh3_64(key.as_bytes()) % COUNTERS as u64).ok()?;
         self.0.get(index)
     }
 }

@@ -172,7 +172,7 @@ impl Target {
 }
 
 fn is_ambiguous(path: &[u8]) -> bool {
-    if memchr::memchr3(b'%', b'.', b'\\', path).is_none() && memchr::memmem::find(path, b"//").is_none() {
+    if memchr::memchr3(b'%', b'.', b'\\', path).is_none() && !path.windows(2).any(|pair| pair == b"//") {
         return false;
     }
     let mut segments = path.split(|&b| b == b'/').skip(1).peekable();
