@@ -1,4 +1,5 @@
-//! A stored entry, as it comes from Redis: as it is, and as a head with the right lengths and checksum.
+//! A stored entry, as it comes from Redis: as it is, and as a head with the right lengths and checksums, with
+//! its body and without.
 #![no_main]
 
 use std::{sync::LazyLock, time::SystemTime};
@@ -11,7 +12,7 @@ use sidecache::{
     headers::Lines,
     key::{KeyPolicy, VariantKey},
     policy::{facts::ResponseFacts, freshness::Lot},
-    stored::{Compression, Stored},
+    stored::{APART, Compression, Encoded, Entry, Stored},
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -34,27 +35,42 @@ static MAGIC: LazyLock<[u8; 4]> = LazyLock::new(|| {
         facts: ResponseFacts::of(StatusCode::OK, &none),
         body: Bytes::new(),
     };
-    let bytes = entry.encode(Offset::NONE, Compression::Off).expect("it is small");
-    *bytes.first_chunk().expect("it has a preamble")
+    let Encoded { entry, .. } = entry.encode(Offset::NONE, Compression::Off).expect("it is small");
+    *entry.first_chunk().expect("it has a preamble")
 });
 
-/// This head, and a body, as they would be written.
-fn sealed(head: &[u8]) -> Bytes {
-    let body = b"body";
-    let lengths =
-        [&MAGIC[..], &(head.len() as u32).to_le_bytes(), &(body.len() as u64).to_le_bytes(), &[0]].concat();
-    let sum = xxh3_64(&[&lengths, head, body].concat()).to_le_bytes();
-    [&lengths, &sum[..], head, body].concat().into()
+/// A body that is apart.
+static LARGE: LazyLock<Bytes> = LazyLock::new(|| vec![b'x'; APART].into());
+
+/// This head, and what it says of its body.
+fn sealed(head: &[u8], body: &[u8]) -> Vec<u8> {
+    let length = (body.len() as u64).to_le_bytes();
+    let told = [&MAGIC[..], &length, &length, &[0], &xxh3_64(body).to_le_bytes()].concat();
+    let before = [&told, &(head.len() as u32).to_le_bytes()[..], head].concat();
+    [&before, &xxh3_64(&before).to_le_bytes()[..]].concat()
+}
+
+/// It can be written again, and then means the same.
+fn comes_back(entry: &Stored) {
+    let Ok(Encoded { entry: bytes, body }) = entry.encode(Offset::NONE, Compression::Off) else { return };
+    let again = match (Stored::decode(&bytes.into(), Offset::NONE).expect("it was just written"), body) {
+        (Entry::Whole(stored), None) => stored,
+        (Entry::Apart(apart), Some(body)) => apart.with(body).expect("it is its own"),
+        _ => panic!("the body is elsewhere"),
+    };
+    assert_eq!((&again.lines, &again.variant, &again.body), (&entry.lines, &entry.variant, &entry.body));
 }
 
 fuzz_target!(|data: &[u8]| {
     let _ = Stored::decode(&Bytes::copy_from_slice(data), Offset::NONE);
-    if let Ok(entry) = Stored::decode(&sealed(data), Offset::NONE) {
+    let together = [&sealed(data, b"body"), &b"body"[..]].concat();
+    if let Ok(entry) = Stored::decode(&together.into(), Offset::NONE) {
+        let Entry::Whole(entry) = entry else { panic!("it has its body") };
         assert_eq!(&entry.body[..], b"body");
-        // It can be written again, and then means the same.
-        if let Ok(bytes) = entry.encode(Offset::NONE, Compression::Off) {
-            let again = Stored::decode(&bytes.into(), Offset::NONE).expect("it was just written");
-            assert_eq!((&again.lines, &again.variant), (&entry.lines, &entry.variant));
-        }
+        comes_back(&entry);
+    }
+    if let Ok(entry) = Stored::decode(&sealed(data, &LARGE).into(), Offset::NONE) {
+        let Entry::Apart(entry) = entry else { panic!("it has no body") };
+        comes_back(&entry.with(LARGE.clone()).expect("it is its own"));
     }
 });

@@ -1,16 +1,20 @@
 //! A stored response and its bytes: what the tiers keep and what Redis is trusted with.
 //!
 //! ```text
-//! magic+version  head length  body length  packing  checksum  head (postcard)  body
-//!       4             4            8          1        8          …             …
+//! magic+version  length  as written  packing  checksum  head length  head (postcard)  checksum  body
+//!       4          8         8          1        8           4             …             8        …
+//!                └──────── of the body ────────────┘                              └ of all before it
 //! ```
 //!
-//! The body's length is that of the body as it is served. As it is written, it may be packed (`packing`).
+//! The body's length is that of the body as it is served. As it is written, it may be packed (`packing`). Where
+//! that takes [`APART`] bytes or more, the entry ends with its checksum, and the body is kept apart: whatever
+//! is found there is the body if it is what the entry says of it, and else is not believed.
 //!
 //! Redis is not trusted: lengths are checked before anything is allocated, the checksum before
 //! anything is read, and field lines before they can reach a client. Whatever is wrong is an error,
 //! which the store turns into a miss and a deletion.
 
+mod body;
 mod packing;
 
 use std::{
@@ -22,10 +26,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
-pub use self::packing::Compression;
-use self::packing::{Packing, packed, unpacked};
+pub use self::{body::APART, packing::Compression};
+use self::{
+    body::Told,
+    packing::{Packing, packed},
+};
 use crate::{
     clock::Offset,
     epoch::Epoch,
@@ -96,12 +103,73 @@ pub enum Corrupt {
     Fields,
 }
 
-const MAGIC: [u8; 4] = *b"SCE\x04";
-const PREAMBLE: usize = LENGTHS + 8;
-/// What of it the checksum covers.
-const LENGTHS: usize = 17;
+const MAGIC: [u8; 4] = *b"SCE\x05";
+/// By so many of their first bytes two entries of one version can be seen to have the same body.
+pub const TELLING: usize = MAGIC.len() + Told::SIZE;
+/// What there is beside head and body.
+const FRAME: usize = TELLING + 4 + 8;
+/// The longest entry, in bytes, without the body that is apart.
+pub const LONGEST_ENTRY: usize = FRAME + MAX_HEAD + APART;
 /// The longest head that is written or read: what the field limits allow, and the key.
 pub const MAX_HEAD: usize = 256 * 1024;
+
+/// A stored response as it is written.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The entry.
+    pub entry: Vec<u8>,
+    /// Its body, where that is apart.
+    pub body: Option<Bytes>,
+}
+
+/// An entry that was read.
+#[derive(Debug)]
+pub enum Entry {
+    /// With its body.
+    Whole(Stored),
+    /// Without it.
+    Apart(Apart),
+}
+
+impl Entry {
+    /// All but the body, which may be missing.
+    #[must_use]
+    pub fn stored(&self) -> &Stored {
+        match self {
+            Self::Whole(stored) => stored,
+            Self::Apart(apart) => apart.stored(),
+        }
+    }
+}
+
+/// A stored response whose body is somewhere else.
+#[derive(Debug)]
+pub struct Apart {
+    stored: Stored,
+    told: Told,
+}
+
+impl Apart {
+    /// All but the body.
+    #[must_use]
+    pub fn stored(&self) -> &Stored {
+        &self.stored
+    }
+
+    /// In how many bytes the body is written: so it says, and they may be any number.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.told.written
+    }
+
+    /// The whole, with what was found where the body should be.
+    ///
+    /// # Errors
+    /// [`Corrupt`], if that is another one, or damaged.
+    pub fn with(self, found: Bytes) -> Result<Stored, Corrupt> {
+        Ok(Stored { body: self.told.admit(found)?, ..self.stored })
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 struct Head<'a> {
@@ -178,7 +246,7 @@ impl Stored {
     ///
     /// # Errors
     /// [`Corrupt::Length`] if the head is beyond [`MAX_HEAD`]: such a response is not stored.
-    pub fn encode(&self, store: Offset, compression: Compression) -> Result<Vec<u8>, Corrupt> {
+    pub fn encode(&self, store: Offset, compression: Compression) -> Result<Encoded, Corrupt> {
         let names = self.nominated.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(",");
         let head = Head {
             key: &self.key,
@@ -198,39 +266,57 @@ impl Stored {
         };
         let head = postcard::to_allocvec(&head).map_err(|_| Corrupt::Head)?;
         let head_length = u32::try_from(head.len()).ok().filter(|_| head.len() <= MAX_HEAD);
-        let packed = match compression {
-            Compression::Off => None,
+        let (packing, body) = match compression {
             Compression::Zstd => packed(&self.body, &self.fields()),
-        };
-        let (packing, body) = match &packed {
-            Some(packed) => (Packing::Zstd, &**packed),
-            None => (Packing::Plain, &*self.body),
-        };
-        let mut out = Vec::with_capacity(PREAMBLE + head.len() + body.len());
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&head_length.ok_or(Corrupt::Length)?.to_le_bytes());
-        out.extend_from_slice(&(self.body.len() as u64).to_le_bytes());
-        out.push(packing as u8);
-        out.extend_from_slice(&checksum(&out, &head, body).to_le_bytes());
-        out.extend_from_slice(&head);
-        out.extend_from_slice(body);
-        Ok(out)
+            Compression::Off => None,
+        }
+        .map_or_else(|| (Packing::Plain, self.body.clone()), |packed| (Packing::Zstd, packed.into()));
+        let told = Told::of(self.body.len(), &body, packing);
+        let mut entry = Vec::with_capacity(FRAME + head.len() + if told.is_apart() { 0 } else { body.len() });
+        entry.extend_from_slice(&MAGIC);
+        told.write(&mut entry);
+        entry.extend_from_slice(&head_length.ok_or(Corrupt::Length)?.to_le_bytes());
+        entry.extend_from_slice(&head);
+        entry.extend_from_slice(&xxh3_64(&entry).to_le_bytes());
+        if told.is_apart() {
+            return Ok(Encoded { entry, body: Some(body) });
+        }
+        entry.extend_from_slice(&body);
+        Ok(Encoded { entry, body: None })
     }
 
-    /// Reads what [`Stored::encode`] wrote. Fields and body share the given bytes, unless the body was packed:
-    /// then these need not be kept.
+    /// Reads an entry that [`Stored::encode`] wrote. Fields and body share the given bytes, unless the body was
+    /// packed: then these need not be kept.
     ///
     /// # Errors
     /// [`Corrupt`], for bytes that are not exactly such an entry.
-    pub fn decode(bytes: &Bytes, store: Offset) -> Result<Self, Corrupt> {
-        let (head, body) = split(bytes)?;
-        let (read, rest) = postcard::take_from_bytes::<Head<'_>>(&head).map_err(|_| Corrupt::Head)?;
+    pub fn decode(bytes: &Bytes, store: Offset) -> Result<Entry, Corrupt> {
+        let (told, head, body) = split(bytes)?;
+        if told.is_apart() {
+            let stored = Self::read(&bytes.slice_ref(head), (told.length, Bytes::new()), store)?;
+            return if body.is_empty() {
+                Ok(Entry::Apart(Apart { stored, told }))
+            } else {
+                Err(Corrupt::Length)
+            };
+        }
+        let head = match told.packing {
+            Packing::Plain => bytes.slice_ref(head),
+            Packing::Zstd => Bytes::copy_from_slice(head),
+        };
+        let body = told.admit(bytes.slice_ref(body))?;
+        Ok(Entry::Whole(Self::read(&head, (told.length, body), store)?))
+    }
+
+    /// Reads a head, with this body, which has or will have this length.
+    fn read(head: &Bytes, (length, body): (u64, Bytes), store: Offset) -> Result<Self, Corrupt> {
+        let (read, rest) = postcard::take_from_bytes::<Head<'_>>(head).map_err(|_| Corrupt::Head)?;
         if !rest.is_empty() {
             return Err(Corrupt::Head);
         }
         let lines = Lines::checked(head.slice_ref(read.lines)).ok_or(Corrupt::Fields)?;
         let hidden = Lines::checked(head.slice_ref(read.hidden)).ok_or(Corrupt::Fields)?;
-        if read.part.is_some_and(|part| !is_part(part, body.len() as u64)) {
+        if read.part.is_some_and(|part| !is_part(part, length)) {
             return Err(Corrupt::Length);
         }
         let status = StatusCode::from_u16(read.status).map_err(|_| Corrupt::Head)?;
@@ -269,40 +355,22 @@ fn fields(lines: &Lines, hidden: &Lines) -> HeaderMap {
     fields
 }
 
-/// Head and body, their lengths and checksum proven, the body as it is served.
-fn split(bytes: &Bytes) -> Result<(Bytes, Bytes), Corrupt> {
-    let (magic, rest) = bytes.split_first_chunk::<4>().ok_or(Corrupt::Length)?;
-    let (head_length, rest) = rest.split_first_chunk::<4>().ok_or(Corrupt::Length)?;
-    let (body_length, rest) = rest.split_first_chunk::<8>().ok_or(Corrupt::Length)?;
-    let (&[packing], rest) = rest.split_first_chunk::<1>().ok_or(Corrupt::Length)?;
-    let (sum, rest) = rest.split_first_chunk::<8>().ok_or(Corrupt::Length)?;
-    if *magic != MAGIC {
-        return Err(Corrupt::Magic);
-    }
+/// What is said of the body, the head, and what follows it: the head's length and the checksum are proven.
+fn split(bytes: &[u8]) -> Result<(Told, &[u8], &[u8]), Corrupt> {
+    let rest = bytes.strip_prefix(&MAGIC).ok_or(Corrupt::Magic)?;
+    let (told, rest) = Told::read(rest)?;
+    let (head_length, rest) = rest.split_first_chunk().ok_or(Corrupt::Length)?;
     let head_length = usize::try_from(u32::from_le_bytes(*head_length)).map_err(|_| Corrupt::Length)?;
-    let body_length = usize::try_from(u64::from_le_bytes(*body_length)).map_err(|_| Corrupt::Length)?;
     if head_length > MAX_HEAD {
         return Err(Corrupt::Length);
     }
-    let (head, body) = rest.split_at_checked(head_length).ok_or(Corrupt::Length)?;
-    let lengths = bytes.get(..LENGTHS).ok_or(Corrupt::Length)?;
-    if checksum(lengths, head, body) != u64::from_le_bytes(*sum) {
+    let (head, rest) = rest.split_at_checked(head_length).ok_or(Corrupt::Length)?;
+    let (sum, body) = rest.split_first_chunk().ok_or(Corrupt::Length)?;
+    let before = bytes.get(..TELLING + 4 + head_length).ok_or(Corrupt::Length)?;
+    if xxh3_64(before) != u64::from_le_bytes(*sum) {
         return Err(Corrupt::Checksum);
     }
-    let packing = Packing::from_byte(packing).ok_or(Corrupt::Body)?;
-    let head = match packing {
-        Packing::Plain => bytes.slice_ref(head),
-        Packing::Zstd => Bytes::copy_from_slice(head),
-    };
-    Ok((head, unpacked(bytes.slice_ref(body), packing, body_length)?))
-}
-
-fn checksum(lengths: &[u8], head: &[u8], body: &[u8]) -> u64 {
-    let mut hash = Xxh3::new();
-    hash.update(lengths);
-    hash.update(head);
-    hash.update(body);
-    hash.digest()
+    Ok((told, head, body))
 }
 
 fn to_millis(time: SystemTime) -> u64 {
@@ -339,7 +407,12 @@ mod tests {
     }
 
     fn again(stored: &Stored) -> Result<Stored, Corrupt> {
-        Stored::decode(&stored.encode(Offset::NONE, Compression::Off).unwrap().into(), Offset::NONE)
+        let Encoded { entry, body } = stored.encode(Offset::NONE, Compression::Off).unwrap();
+        match (Stored::decode(&entry.into(), Offset::NONE)?, body) {
+            (Entry::Whole(stored), None) => Ok(stored),
+            (Entry::Apart(apart), Some(body)) => apart.with(body),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use sidecache::{
     headers::Lines,
     key::{KeyPolicy, VariantKey},
     policy::{facts::ResponseFacts, freshness::Lot, validation::is_not_modified, vary::nominated},
-    stored::{Compression, Stored},
+    stored::{APART, Compression, Encoded, Entry, Stored, TELLING},
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -134,9 +134,9 @@ proptest! {
         junk in prop::collection::vec(any::<u8>(), 0..80),
     ) {
         let entry = entry(&body);
-        let bytes = entry.encode(Offset::NONE, Compression::Off).unwrap();
-        let decoded = Stored::decode(&Bytes::from(bytes.clone()), Offset::NONE).unwrap();
-        prop_assert_eq!(decoded.encode(Offset::NONE, Compression::Off).unwrap(), &bytes[..]);
+        let bytes = together(&entry, Compression::Off);
+        let decoded = whole(&bytes).unwrap();
+        prop_assert_eq!(together(&decoded, Compression::Off), &bytes[..]);
         prop_assert_eq!((&decoded.facts, &decoded.body), (&entry.facts, &entry.body));
 
         let mut changed = bytes.clone();
@@ -149,14 +149,37 @@ proptest! {
     }
 }
 
-/// What of a packed entry is its checksum.
-const SUM: std::ops::Range<usize> = 17..25;
+/// An entry that is written with its body.
+fn together(entry: &Stored, compression: Compression) -> Vec<u8> {
+    let Encoded { entry, body } = entry.encode(Offset::NONE, compression).unwrap();
+    assert_eq!(body, None);
+    entry
+}
 
-/// The same bytes under a checksum that fits.
-fn resealed(mut bytes: Vec<u8>) -> Bytes {
-    let covered = [&bytes[..SUM.start], &bytes[SUM.end..]].concat();
-    bytes[SUM].copy_from_slice(&xxh3_64(&covered).to_le_bytes());
-    bytes.into()
+/// What is read of it.
+fn whole(bytes: &[u8]) -> Option<Stored> {
+    match Stored::decode(&Bytes::copy_from_slice(bytes), Offset::NONE) {
+        Ok(Entry::Whole(stored)) => Some(stored),
+        _ => None,
+    }
+}
+
+/// The same bytes under checksums that fit.
+fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let head: [u8; 4] = bytes[TELLING..TELLING + 4].try_into().unwrap();
+    let sum = TELLING + 4 + u32::from_le_bytes(head) as usize;
+    if sum + 8 <= bytes.len() {
+        let of_body = xxh3_64(&bytes[sum + 8..]).to_le_bytes();
+        bytes[TELLING - 8..TELLING].copy_from_slice(&of_body);
+        let of_entry = xxh3_64(&bytes[..sum]).to_le_bytes();
+        bytes[sum..sum + 8].copy_from_slice(&of_entry);
+    }
+    bytes
+}
+
+/// Bytes that are not text, and no two of which are alike for long.
+fn noise(length: usize, seed: u64) -> Vec<u8> {
+    (0..length as u64).map(|place| xxh3_64(&(place ^ (seed << 32)).to_le_bytes()).to_le_bytes()[0]).collect()
 }
 
 proptest! {
@@ -171,23 +194,52 @@ proptest! {
         let text = words.join(" ").repeat(2);
         let mut entry = entry(text.as_bytes());
         entry.lines = Lines::from_map(&map(&CONTENT_TYPE, &[HeaderValue::from_static("text/plain")]));
-        let plain = entry.encode(Offset::NONE, Compression::Off).unwrap();
-        let packed = entry.encode(Offset::NONE, Compression::Zstd).unwrap();
+        let plain = together(&entry, Compression::Off);
+        let packed = together(&entry, Compression::Zstd);
         prop_assert_eq!(packed.len() < plain.len(), text.len() >= 1024, "{} {}", packed.len(), plain.len());
         for bytes in [&plain, &packed] {
-            let decoded = Stored::decode(&Bytes::from(bytes.clone()), Offset::NONE).unwrap();
+            let decoded = whole(bytes).unwrap();
             prop_assert_eq!(&decoded.body, &text);
-            prop_assert_eq!(&decoded.encode(Offset::NONE, Compression::Off).unwrap(), &plain);
+            prop_assert_eq!(&together(&decoded, Compression::Off), &plain);
         }
         let at = at.index(packed.len());
         let mut damaged = packed;
         damaged[at] ^= 1_u8 << bit;
         prop_assert!(Stored::decode(&Bytes::from(damaged.clone()), Offset::NONE).is_err());
         // By somebody who knows how: still of the length that was stated, or nothing.
-        let stated = u64::from_le_bytes(damaged[8..16].try_into().unwrap());
-        if let Ok(forged) = Stored::decode(&resealed(damaged), Offset::NONE) {
+        let stated = u64::from_le_bytes(damaged[4..12].try_into().unwrap());
+        if let Some(forged) = whole(&resealed(damaged)) {
             prop_assert_eq!(forged.body.len() as u64, stated);
         }
+    }
+
+    #[test]
+    fn only_its_own_body_is_joined_to_an_entry(
+        length in APART - 2..APART + 2,
+        seed in any::<u64>(),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8_u8,
+    ) {
+        let original = noise(length, seed);
+        let Encoded { entry: written, body } = entry(&original).encode(Offset::NONE, Compression::Zstd).unwrap();
+        prop_assert_eq!(body.is_some(), length >= APART);
+        let Some(body) = body else { return Ok(()) };
+        let join = |bytes: &[u8], body: Bytes| match Stored::decode(&Bytes::copy_from_slice(bytes), Offset::NONE) {
+            Ok(Entry::Apart(apart)) => apart.with(body).ok(),
+            _ => None,
+        };
+        prop_assert_eq!(&join(&written, body.clone()).unwrap().body, &original);
+        let mut flipped = body.to_vec();
+        flipped[at.index(length)] ^= 1_u8 << bit;
+        let longer = [&body[..], b"x"].concat();
+        for other in [&flipped[..], &body[..at.index(length)], &longer, &noise(length, !seed), b""] {
+            prop_assert!(join(&written, Bytes::copy_from_slice(other)).is_none());
+        }
+        let mut damaged = written.clone();
+        damaged[at.index(written.len())] ^= 1_u8 << bit;
+        prop_assert!(join(&damaged, body.clone()).is_none());
+        prop_assert!(join(&written[..at.index(written.len())], body.clone()).is_none());
+        prop_assert!(join(&[&written[..], &body[..]].concat(), body).is_none());
     }
 }
 

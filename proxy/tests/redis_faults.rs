@@ -22,7 +22,7 @@ use sidecache::{
         redis::{BreakerState, Health, LARGEST_BODY, Lease, RedisStore, Settings, Waits},
         tiers::{TierSettings, Tiers},
     },
-    stored::{Compression, MAX_HEAD, Stored},
+    stored::{Compression, Encoded, MAX_HEAD, Stored},
 };
 use support::{
     entries::{CLAIM, KEEP, TIERS, body, commit as commit_entry, entry, fleet, request, resource},
@@ -38,7 +38,8 @@ fn start(url: &str) -> RedisStore {
 }
 
 async fn is_up(store: &RedisStore) {
-    eventually("the store is up", async || store.health() == Health::Up && store.takes_writes()).await;
+    let is_up = || store.health() == Health::Up && store.takes_writes() && store.takes_bodies();
+    eventually("the store is up", async || is_up()).await;
 }
 
 /// A server, a store on it, and one response in it.
@@ -503,7 +504,7 @@ async fn with_the_last_clone_the_connections_go() {
     let clone = store.clone();
     drop(store);
     assert!(is_up_now(&clone).await);
-    assert_eq!(clients(), 4);
+    assert_eq!(clients(), 5);
     drop(clone);
     eventually("all are closed", async || clients() == 0).await;
 }
@@ -646,10 +647,14 @@ async fn what_is_larger_than_we_write_is_not_served() {
     commit_entry(&store, &key, large(&key, LARGEST_BODY), KEEP).await.unwrap();
     assert!(is_hit(&store, &key).await);
     let larger = large(&key, LARGEST_BODY + MAX_HEAD);
-    let (name, field) = (server.keys().remove(0), format!("v{:032x}", larger.variant.id()));
+    let refused = commit_entry(&store, &key, large(&key, LARGEST_BODY + 1), KEEP).await;
+    assert!(matches!(refused, Err(StoreError::TooLarge)), "{refused:?}");
+    let (name, id) = (server.resources().remove(0), larger.variant.id());
     let mut connection = server.connect().unwrap();
-    let bytes = larger.encode(Offset::NONE, Compression::Off).unwrap();
-    redis::cmd("HSET").arg(name).arg(field).arg(bytes).exec(&mut connection).unwrap();
+    let Encoded { entry, body } = larger.encode(Offset::NONE, Compression::Off).unwrap();
+    let mut write = redis::cmd("HSET");
+    write.arg(name).arg(format!("v{id:032x}")).arg(entry).arg(format!("V{id:032x}")).arg(&*body.unwrap());
+    write.exec(&mut connection).unwrap();
     assert!(matches!(try_lookup(&store, &key).await, Ok(Lookup::Nothing)));
     assert_eq!(store.stats().corrupt, 1);
     eventually("it is deleted", async || server.keys().is_empty()).await;

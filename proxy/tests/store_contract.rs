@@ -209,7 +209,8 @@ async fn client_that(server: &RedisServer, compression: Compression) -> RedisSto
     let settings = Settings::new(&server.url(), "test").unwrap().with_budget(Duration::from_secs(10));
     let settings = settings.with_compression(compression);
     let store = RedisStore::start(settings, Clock::System);
-    eventually("the store is connected", async || store.health() == Health::Up && store.takes_writes()).await;
+    let is_up = || store.health() == Health::Up && store.takes_writes() && store.takes_bodies();
+    eventually("the store is connected", async || is_up()).await;
     store
 }
 

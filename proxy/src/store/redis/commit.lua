@@ -3,7 +3,9 @@
 -- KEYS[2]  its leases
 -- ARGV     nominated names, the variant's field, the entry, milliseconds to keep it, most variants,
 --          the length of its body if it has an entity tag, else nothing; the field of the lease, its
---          token, for how many milliseconds nobody waits for the next one
+--          token, for how many milliseconds nobody waits for the next one; by how many of its first
+--          bytes an entry tells what its body is that is apart, zero if it is not; that body, or nothing:
+--          then the one that is there is kept if it is the same, and else nothing is stored (-1)
 local key, names, field, entry = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local keep, most, tagged = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local time = redis.call('TIME')
@@ -27,21 +29,33 @@ elseif kind ~= 'none' then
   redis.call('UNLINK', key)
 end
 
+-- What was stored tells what body is stored with it.
+local function apart(name)
+  return 'V' .. string.sub(name, 2)
+end
+local telling, body = tonumber(ARGV[10]), ARGV[11]
+if telling > 0 and not body then
+  local there = present[apart(field)] and redis.call('HGET', key, field)
+  if not there or string.sub(there, 1, telling) ~= string.sub(entry, 1, telling) then
+    return -1
+  end
+end
+
 -- The other variants that stay, the oldest first: none if other fields are nominated now.
-local kept = {}
+local kept, stays = {}, { m = true, i = true, s = true, [field] = true, [apart(field)] = telling > 0 }
 if present.m and redis.call('HGET', key, 'm') == names then
   for length, name, expiry in string.gmatch(redis.call('HGET', key, 'i') or '', '(%d*) ?(v%x+) (%d+)\n') do
-    if present[name] and name ~= field and tonumber(expiry) > now then
-      present[name] = nil
+    if present[name] and not stays[name] and tonumber(expiry) > now then
+      stays[name], stays[apart(name)] = true, true
       kept[#kept + 1] = { name, tonumber(expiry), length }
     end
   end
 end
 while #kept >= most do
-  present[table.remove(kept, 1)[1]] = true
+  local oldest = table.remove(kept, 1)[1]
+  stays[oldest], stays[apart(oldest)] = nil, nil
 end
 kept[#kept + 1] = { field, now + keep, tagged }
-present.m, present.i, present.s, present[field] = nil, nil, nil, nil
 
 local lines, last = {}, 0
 for place, variant in ipairs(kept) do
@@ -51,9 +65,15 @@ for place, variant in ipairs(kept) do
 end
 -- The first write, because only the first is refused when the memory is full: what was stored then
 -- stays as it was. A deletion before it, even of nothing, would force us in beyond the limit.
-redis.call('HSET', key, 'm', names, 'i', table.concat(lines), field, entry)
+local fields = { 'm', names, 'i', table.concat(lines), field, entry }
+if body then
+  fields[7], fields[8] = apart(field), body
+end
+redis.call('HSET', key, unpack(fields))
 for name in pairs(present) do
-  redis.call('HDEL', key, name)
+  if not stays[name] then
+    redis.call('HDEL', key, name)
+  end
 end
 if unshared > 0 then
   redis.call('HSET', key, 'u', string.format('%.0f u', now + unshared))

@@ -7,6 +7,7 @@
 //!                  its field; when it may go
 //!     s            the epoch of the last soft purge: what was fetched before it is stale
 //!     v<variant>   one stored response
+//!     V<variant>   its body, where that is apart
 //!     u            until when nobody need wait for a fetch (Redis' time in milliseconds), and why: `u`,
 //!                  what came last is not for others, or `f`, nothing came
 //!
@@ -49,7 +50,7 @@ const MAX_NAMES: usize = 4 * 1024;
 const MAX_LINE: usize = 80;
 
 /// A resource's place.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Place {
     /// 128 bits of the hash of its key.
     pub(super) hash: u128,
@@ -151,6 +152,11 @@ pub(super) fn acknowledgements(prefix: &str, epoch: Epoch) -> String {
 /// The field of one variant.
 pub(super) fn field(variant: &VariantKey) -> String {
     format!("v{:032x}", variant.id())
+}
+
+/// The field of its body, where that is apart.
+pub(super) fn body_field(variant: &VariantKey) -> String {
+    format!("V{:032x}", variant.id())
 }
 
 /// The variants of an index that have an entity tag, the newest first: their bodies' lengths and

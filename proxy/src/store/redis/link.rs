@@ -2,6 +2,7 @@
 //! only ever find it there or not; none waits for a connection.
 
 mod beats;
+mod role;
 mod session;
 
 use std::{
@@ -26,8 +27,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-pub(super) use self::beats::Beats;
 use self::session::{Session, Ticket};
+pub(super) use self::{beats::Beats, role::Role};
 use super::{
     breaker::Breaker,
     condition::{Condition, Failure},
@@ -51,32 +52,6 @@ const BEAT_ANSWER: Duration = Duration::from_millis(500);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// Room beyond the commands of requests, for those of the heart.
 const BEAT_ROOM: usize = 8;
-
-/// What a connection is for. Commits have their own: one that Redis holds back holds back whatever
-/// comes after it on the same connection. Purges must not wait for them, nor fail as they do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// Look-ups. What happens to it is told in the log and in the health.
-    Reads,
-    /// Commits.
-    Writes,
-    /// Purges, for which requests wait.
-    Purges,
-    /// Leases, for which they wait too. A user who may only read is refused them, which must not hold
-    /// back the look-ups.
-    Leases,
-}
-
-impl Role {
-    /// Commands on their way at once.
-    const fn in_flight(self) -> usize {
-        match self {
-            Self::Reads | Self::Leases => 1024,
-            Self::Writes => 64,
-            Self::Purges => 256,
-        }
-    }
-}
 
 /// A supervised connection. The supervision ends when it is dropped.
 #[derive(Debug)]
@@ -142,7 +117,41 @@ impl Link {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let ticket = self.admit()?;
+        let ticket = self.session()?.admit(1)?;
+        self.send(ticket, limit, ask).await
+    }
+
+    /// The same for what takes so much room, when its turn has come.
+    pub(super) async fn run_in_turn<T, F>(
+        &self,
+        weight: u32,
+        limit: Duration,
+        ask: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let begun = Instant::now();
+        let turn = timeout(limit, self.session()?.queue(weight)).await;
+        let ticket = turn.map_err(|_| StoreError::Budget)??;
+        let left = limit.saturating_sub(begun.elapsed());
+        // Those before it may have failed, or taken all the time.
+        if left.is_zero() || !self.is_ready() {
+            ticket.answered();
+            return Err(if left.is_zero() { StoreError::Budget } else { StoreError::Unavailable });
+        }
+        self.send(ticket, left, ask).await
+    }
+
+    async fn send<T, F>(
+        &self,
+        ticket: Ticket,
+        limit: Duration,
+        ask: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
         match timeout(limit, ask(ticket.session.connection.clone())).await {
             // Nobody else sees what is there.
             Ok(Ok(_)) if ticket.session.server.is_deposed() => Err(StoreError::Unavailable),
@@ -166,12 +175,12 @@ impl Link {
             && self.state.session.load().as_ref().is_some_and(|session| !session.is_gone())
     }
 
-    fn admit(&self) -> Result<Ticket, StoreError> {
+    fn session(&self) -> Result<Arc<Session>, StoreError> {
         if self.state.breaker.is_open() {
             return Err(StoreError::Unavailable);
         }
         let session = self.state.session.load_full().filter(|session| !session.is_gone());
-        session.ok_or(StoreError::Unavailable)?.admit()
+        session.ok_or(StoreError::Unavailable)
     }
 
     /// How far Redis' clock is from ours.
@@ -273,7 +282,7 @@ impl State {
     async fn open(&self) -> Result<Arc<Session>, Failure> {
         let gone = Arc::new(AtomicBool::new(false));
         let (connection, server) = self.connect(&gone).await.map_err(|error| Failure::from(&error))?;
-        let session = Session::new(connection, server, gone, self.role.in_flight());
+        let session = Session::new(connection, server, gone, self.role.room());
         self.beat(&session).await?;
         Ok(Arc::new(session))
     }
@@ -329,7 +338,7 @@ impl State {
         session.regain(abandoned);
         self.learn(sample);
         // One that answers later than a request waits would only be held back again.
-        if self.role != Role::Reads || sent.elapsed() <= self.settings.budget {
+        if !self.role.is_of_requests() || sent.elapsed() <= self.settings.budget {
             self.breaker.close();
         }
         if !self.breaker.is_open() {

@@ -1,4 +1,5 @@
-//! One look-up: one round trip as a rule, two when other fields are nominated than we knew of.
+//! One look-up: one round trip as a rule, two when other fields are nominated than we knew of, and another for
+//! a body that is apart.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,14 +10,13 @@ use tokio::time::Instant;
 use super::{
     Inner,
     layout::{self, MARKED, NOMINATED, Nominated, Place},
-    write::MAX_ENTRY,
 };
 use crate::{
     epoch::Epoch,
     key::{ResourceKey, VariantKey},
     purges::{Mark, Standing},
     store::{Lookup, Selector, StoreError},
-    stored::{Corrupt, Stored},
+    stored::{Apart, Corrupt, Entry, LONGEST_ENTRY, Stored},
 };
 
 /// What Redis had to say.
@@ -41,6 +41,37 @@ enum Fields {
     OtherType,
 }
 
+/// What is asked.
+struct Question<'q> {
+    key: &'q ResourceKey,
+    place: Place,
+    selector: &'q Selector<'q>,
+    /// Since when, and for how long.
+    begun: Instant,
+    budget: Duration,
+}
+
+impl Question<'_> {
+    fn left(&self) -> Duration {
+        self.budget.saturating_sub(self.begun.elapsed())
+    }
+}
+
+/// What an answer is worth.
+enum Judged {
+    Settled(Lookup),
+    /// Without the body, and as it was read.
+    Apart(Box<Apart>, Bytes),
+}
+
+/// What there is.
+enum Found {
+    /// With the epoch of the last soft purge, if it is a response.
+    Settled(Lookup, Mark),
+    /// An entry, the field that holds it, and something else in place of its body.
+    Torn(String, Bytes),
+}
+
 impl Inner {
     pub(super) async fn look_up(
         self: &Arc<Self>,
@@ -49,28 +80,21 @@ impl Inner {
         selector: &Selector<'_>,
     ) -> Result<Lookup, StoreError> {
         let place = Place::of(&self.settings.prefix, key);
-        // Before Redis is asked: if it is removed while we wait, we may have read it before that.
-        if self.journal.awaits(place.hash) {
-            return Ok(Lookup::Nothing);
-        }
-        let (hash, known) = (place.hash, self.nominations.get(place.hash));
-        let (begun, session) = (Instant::now(), self.session());
-        let read = self
-            .reads
-            .run(budget, |connection| read(connection, &place.name, selector, known))
-            .await
-            .map_err(|error| match error {
-                StoreError::Overload => StoreError::Unavailable,
-                other => other,
-            })?;
-        let marked = match read {
-            Read::Entry { marked, .. } => Mark { hard: Epoch::FIRST, soft: marked },
-            _ => Mark::default(),
+        let (hash, session) = (place.hash, self.session());
+        let question = Question { key, place, selector, begun: Instant::now(), budget };
+        let found = match self.find(&question).await? {
+            // A commit came between the entry and its body, or the body is damaged.
+            Found::Torn(..) if question.left().is_zero() => return Err(StoreError::Budget),
+            Found::Torn(..) => self.find(&question).await?,
+            found => found,
         };
-        match self.judge(key, place, read) {
-            Lookup::Found(stored) => {
-                let left = budget.saturating_sub(begun.elapsed());
-                let standing = self.standing(&stored, session, left).await?;
+        match found {
+            Found::Torn(field, entry) => {
+                self.discard(question.place, field, entry);
+                Ok(Lookup::Nothing)
+            }
+            Found::Settled(Lookup::Found(stored), marked) => {
+                let standing = self.standing(&stored, session, question.left()).await?;
                 let undone = self.undone(hash, stored.epoch);
                 Ok(match standing.and(marked.leaves(stored.epoch)).and(undone) {
                     Standing::Valid => Lookup::Found(stored),
@@ -78,13 +102,38 @@ impl Inner {
                     Standing::Purged => Lookup::Nothing,
                 })
             }
-            other => Ok(other),
+            Found::Settled(lookup, _) => Ok(lookup),
         }
     }
 
+    async fn find(self: &Arc<Self>, question: &Question<'_>) -> Result<Found, StoreError> {
+        let Question { key, place, selector, .. } = question;
+        // Before Redis is asked: if it is removed while we wait, we may have read it before that.
+        if self.journal.awaits(place.hash) {
+            return Ok(Found::Settled(Lookup::Nothing, Mark::default()));
+        }
+        let known = self.nominations.get(place.hash);
+        let ask = |connection| read(connection, &place.name, selector, known);
+        let read = self.reads.run(question.left(), ask).await.map_err(refused)?;
+        let marked = match read {
+            Read::Entry { marked, .. } => Mark { hard: Epoch::FIRST, soft: marked },
+            _ => Mark::default(),
+        };
+        let (apart, entry) = match self.judge(key, place, read) {
+            Judged::Settled(lookup) => return Ok(Found::Settled(lookup, marked)),
+            Judged::Apart(apart, entry) => (apart, entry),
+        };
+        let field = layout::field(&apart.stored().variant);
+        let joined = self.bodies.join(place, vec![*apart], question.left()).await.map_err(refused)?;
+        Ok(match joined.into_iter().next().flatten() {
+            Some(stored) => Found::Settled(Lookup::Found(Arc::new(stored)), marked),
+            None => Found::Torn(field, entry),
+        })
+    }
+
     /// Trusts nothing that was read.
-    fn judge(self: &Arc<Self>, key: &ResourceKey, place: Place, read: Read) -> Lookup {
-        match read {
+    fn judge(self: &Arc<Self>, key: &ResourceKey, place: &Place, read: Read) -> Judged {
+        Judged::Settled(match read {
             Read::Nothing => Lookup::Nothing,
             Read::OtherVariants(nominated) => {
                 let names = nominated.names.clone();
@@ -93,42 +142,47 @@ impl Inner {
             }
             Read::Entry { nominated, variant, bytes, .. } => {
                 self.nominations.remember(place.hash, nominated);
-                self.admit(key, place, &variant, bytes.into())
+                return self.admit(key, place, &variant, bytes.into());
             }
             Read::Unfit(field, bytes) => {
-                self.discard(place, field, bytes.into());
+                self.discard(place.clone(), field, bytes.into());
                 Lookup::Nothing
             }
-        }
+        })
     }
 
     fn admit(
         self: &Arc<Self>,
         key: &ResourceKey,
-        place: Place,
+        place: &Place,
         variant: &VariantKey,
         bytes: Bytes,
-    ) -> Lookup {
+    ) -> Judged {
         let offset = self.reads.offset();
         let decoded = match bytes.len() {
-            0..=MAX_ENTRY => Stored::decode(&bytes, offset),
+            0..=LONGEST_ENTRY => Stored::decode(&bytes, offset),
             _ => Err(Corrupt::Length),
         };
+        let is_it = |stored: &Stored| stored.key == key.as_bytes() && stored.variant == *variant;
         match decoded {
-            Ok(stored) if stored.key == key.as_bytes() && stored.variant == *variant => {
-                Lookup::Found(Arc::new(stored))
+            Ok(Entry::Whole(stored)) if is_it(&stored) => {
+                return Judged::Settled(Lookup::Found(Arc::new(stored)));
             }
+            Ok(Entry::Apart(apart)) if is_it(apart.stored()) => return Judged::Apart(Box::new(apart), bytes),
             // Of another request: two with one hash, or somebody renamed a key. The next commit
             // takes its place.
-            Ok(_) => {
-                self.counters.found_corrupt();
-                Lookup::Nothing
-            }
-            Err(_) => {
-                self.discard(place, layout::field(variant), bytes);
-                Lookup::Nothing
-            }
+            Ok(_) => self.counters.found_corrupt(),
+            Err(_) => self.discard(place.clone(), layout::field(variant), bytes),
         }
+        Judged::Settled(Lookup::Nothing)
+    }
+}
+
+/// One more than may be on their way is as none.
+fn refused(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Overload => StoreError::Unavailable,
+        other => other,
     }
 }
 

@@ -10,7 +10,7 @@
 //! | `dialer`, `sentinels`, `credentials` | where it is now, and what lets us in |
 //! | `layout` | names of keys and fields |
 //! | `link` | a supervised connection; `probe`, `breaker` and `condition` are its parts |
-//! | `lookup`, `nominations`, `tagged` | reading |
+//! | `lookup`, `nominations`, `bodies`, `tagged` | reading |
 //! | `write`, `commit.lua`, `discard.lua` | writing |
 //! | `journal`, `purging`, `applied`, `announcement` | purging, and what is not served until Redis has done so |
 //! | `doubt` | what of that Redis may have lost |
@@ -30,6 +30,7 @@
 
 mod announcement;
 mod applied;
+mod bodies;
 mod breaker;
 mod condition;
 mod counters;
@@ -83,6 +84,7 @@ pub use self::{
 };
 use self::{
     applied::Applied,
+    bodies::Bodies,
     condition::Throttle,
     counters::Counters,
     doubt::Doubt,
@@ -112,6 +114,7 @@ pub struct RedisStore(Arc<Inner>);
 struct Inner {
     settings: Settings,
     reads: Link,
+    bodies: Bodies,
     writes: Link,
     journal: Journal,
     records: Records,
@@ -163,6 +166,7 @@ impl RedisStore {
         let inner = Arc::new(Inner {
             journal: Journal::start(&settings, clock.clone(), Arc::clone(&purges)),
             reads,
+            bodies: Bodies::start(&settings, &clock),
             writes: Link::start(Role::Writes, settings.clone(), clock.clone()),
             records: Records::new(),
             member: Member::new(),
@@ -260,6 +264,12 @@ impl RedisStore {
     #[must_use]
     pub fn takes_reads(&self) -> bool {
         self.0.reads.is_ready()
+    }
+
+    /// Whether a look-up would be tried now whose body is apart.
+    #[must_use]
+    pub fn takes_bodies(&self) -> bool {
+        self.0.bodies.is_ready()
     }
 
     /// Whether a claim, a commit and a purge would be tried now.

@@ -1,24 +1,25 @@
-//! The variants of a resource that have an entity tag: two round trips, one where there are none.
+//! The variants of a resource that have an entity tag: two round trips, one where there are none, and another
+//! for bodies that are apart.
 
 use std::{sync::Arc, time::Duration};
 
 use redis::{RedisResult, aio::MultiplexedConnection};
+use tokio::time::Instant;
 
 use super::{
     Inner,
     layout::{self, INDEX, Place},
     lookup::values,
-    write::MAX_ENTRY,
 };
 use crate::{
     key::ResourceKey,
     purges::Standing,
     store::{StoreError, within_reach},
-    stored::Stored,
+    stored::{Entry, LONGEST_ENTRY, Stored},
 };
 
 /// A field, and what it holds.
-type Entry = (String, Vec<u8>);
+type Field = (String, Vec<u8>);
 
 impl Inner {
     pub(super) async fn tagged(
@@ -34,24 +35,48 @@ impl Inner {
         if self.journal.awaits(place.hash) {
             return Ok(Vec::new());
         }
-        let entries = self.reads.run(within, |connection| read(connection, &place.name)).await?;
+        let begun = Instant::now();
+        let fields = self.reads.run(within, |connection| read(connection, &place.name)).await?;
+        let sound: Vec<_> = fields.into_iter().filter_map(|field| self.sound(key, field)).collect();
+        let stored = self.whole(&place, sound, within.saturating_sub(begun.elapsed())).await;
         let undone = |stored: &Stored| self.undone(place.hash, stored.epoch) == Standing::Purged;
-        let sound = entries.into_iter().filter_map(|entry| self.sound(key, entry));
-        Ok(sound.filter(|stored| !undone(stored)).map(Arc::new).collect())
+        Ok(stored.into_iter().filter(|stored| !undone(stored)).map(Arc::new).collect())
     }
 
     /// Trusts nothing that was read. What is damaged is left to the look-up that finds it.
-    fn sound(&self, key: &ResourceKey, (field, bytes): Entry) -> Option<Stored> {
+    fn sound(&self, key: &ResourceKey, (field, bytes): Field) -> Option<Entry> {
         let offset = self.reads.offset();
-        let stored = (bytes.len() <= MAX_ENTRY).then(|| Stored::decode(&bytes.into(), offset).ok())??;
+        let entry = (bytes.len() <= LONGEST_ENTRY).then(|| Stored::decode(&bytes.into(), offset).ok())??;
+        let stored = entry.stored();
         let ours = stored.key == key.as_bytes() && layout::field(&stored.variant) == field;
         let purged = self.purges.judge(&stored.tags, stored.epoch) == Standing::Purged;
-        (ours && !purged).then_some(stored)
+        (ours && !purged).then_some(entry)
+    }
+
+    /// These with their bodies. Those whose bodies do not come in time are missing: they spare the origin work,
+    /// and nobody is owed them.
+    async fn whole(&self, place: &Place, entries: Vec<Entry>, within: Duration) -> Vec<Stored> {
+        let (mut all, mut apart) = (Vec::new(), Vec::new());
+        for entry in entries {
+            match entry {
+                Entry::Whole(stored) => all.push(Some(stored)),
+                Entry::Apart(one) => {
+                    all.push(None);
+                    apart.push(one);
+                }
+            }
+        }
+        let joined = self.bodies.join(place, apart, within).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "the bodies of stored variants did not come");
+            Vec::new()
+        });
+        let mut joined = joined.into_iter();
+        all.into_iter().filter_map(|stored| stored.or_else(|| joined.next().flatten())).collect()
     }
 }
 
 /// A variant that goes between the two answers is missing from the second.
-async fn read(mut connection: MultiplexedConnection, name: &str) -> RedisResult<Vec<Entry>> {
+async fn read(mut connection: MultiplexedConnection, name: &str) -> RedisResult<Vec<Field>> {
     let index = values(&mut connection, name, &[INDEX]).await?;
     let index = index.and_then(|values| values.into_iter().next()).flatten().unwrap_or_default();
     let fields: Vec<_> = within_reach(layout::tagged(&index)).collect();

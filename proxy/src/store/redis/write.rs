@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use redis::ScriptInvocation;
 use tokio::sync::SemaphorePermit;
 
 use super::{
@@ -16,18 +17,19 @@ use super::{
 };
 use crate::{
     store::{MAX_VARIANTS, StoreError},
-    stored::{MAX_HEAD, Stored},
+    stored::{Encoded, MAX_HEAD, Stored, TELLING},
 };
 
 /// For a write, which no request waits for.
 const LIMIT: Duration = Duration::from_secs(1);
-/// The largest body, in bytes. A larger one would take longer to read than a request waits, and
-/// everything behind it on the connection with it.
+/// The largest body, in bytes. A larger one would take longer to read than a request waits.
 pub const LARGEST_BODY: usize = 8 * 1024 * 1024;
-/// The largest entry.
-pub(super) const MAX_ENTRY: usize = LARGEST_BODY + MAX_HEAD;
+/// The largest entry, with its body.
+const MAX_ENTRY: usize = LARGEST_BODY + MAX_HEAD;
 /// KiB that may be on their way to Redis at once.
 pub(super) const ROOM: usize = 32 * 1024;
+/// What a commit answers when the body that it does not bring is not there.
+const BODY_NEEDED: i64 = -1;
 /// The longest an entry is kept; what asks for more is not lost by it, only collected.
 const MAX_KEEP: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
@@ -39,7 +41,7 @@ impl Inner {
         lease: Lease,
     ) -> Result<(), StoreError> {
         let nominated = Nominated::of(&entry.nominated);
-        if entry.footprint() > MAX_ENTRY || !nominated.fits() {
+        if entry.body.len() > LARGEST_BODY || entry.footprint() > MAX_ENTRY || !nominated.fits() {
             return Err(StoreError::TooLarge);
         }
         if self.manners.hold_back() {
@@ -52,7 +54,7 @@ impl Inner {
         if !self.keep_records(entry, keep, self.session(), LIMIT).await? {
             return Err(StoreError::Refused("purges may have been lost since it was asked for".to_owned()));
         }
-        let bytes =
+        let Encoded { entry: bytes, body } =
             entry.encode(self.reads.offset(), self.settings.compression).map_err(|_| StoreError::TooLarge)?;
         let terms = lease.terms();
         let mut script = self.commit_script.prepare_invoke();
@@ -60,17 +62,23 @@ impl Inner {
         let tagged = entry.facts.etag.as_ref().map(|_| entry.body.len().to_string());
         script.arg(milliseconds(keep)).arg(MAX_VARIANTS).arg(tagged.unwrap_or_default());
         script.arg(&terms.proof()).arg(lease.unshared());
-        let kept = self
-            .writes
-            .run(LIMIT, async |mut connection| script.invoke_async::<u64>(&mut connection).await)
-            .await?;
-        if kept == 0 {
+        script.arg(body.as_ref().map_or(0, |_| TELLING));
+        let mut kept = self.write(&script).await?;
+        // It is not there already.
+        if let (Some(body), BODY_NEEDED) = (body, kept) {
+            kept = self.write(script.arg(&*body)).await?;
+        }
+        if kept <= 0 {
             lease.is_lost();
             return Err(StoreError::LeaseLost);
         }
         self.nominations.remember(terms.place().hash, Arc::new(nominated));
         lease.is_over();
         Ok(())
+    }
+
+    async fn write(&self, script: &ScriptInvocation<'_>) -> Result<i64, StoreError> {
+        self.writes.run(LIMIT, async |mut connection| script.invoke_async(&mut connection).await).await
     }
 
     /// Deletes what was read, if it is still what is there. Nobody waits for it; if it fails, the

@@ -16,13 +16,13 @@ pub(super) struct Session {
     pub(super) server: Server,
     gone: Arc<AtomicBool>,
     room: Arc<Semaphore>,
-    /// Commands that nobody waits for any more, but that Redis has not answered: they keep their
-    /// room until a later beat is answered, and with it all that was sent before.
+    /// The room of commands that nobody waits for any more, but that Redis has not answered: it stays taken
+    /// until a later beat is answered, and with it all that was sent before.
     abandoned: AtomicUsize,
 }
 
 impl Session {
-    /// With room for so many commands at once. `gone` is set by whoever sees that it is.
+    /// With so much room for what is on its way. `gone` is set by whoever sees that it is.
     pub(super) fn new(
         connection: MultiplexedConnection,
         server: Server,
@@ -42,18 +42,28 @@ impl Session {
         self.gone.store(true, Ordering::Relaxed);
     }
 
-    /// The right to send a command, if there is room for one.
-    pub(super) fn admit(self: Arc<Self>) -> Result<Ticket, StoreError> {
-        let room = Arc::clone(&self.room).try_acquire_owned();
+    /// The right to send a command that takes so much room, if that is there.
+    pub(super) fn admit(self: Arc<Self>, weight: u32) -> Result<Ticket, StoreError> {
+        let room = Arc::clone(&self.room).try_acquire_many_owned(weight);
         Ok(Ticket { permit: Some(room.map_err(|_| StoreError::Overload)?), session: self })
     }
 
-    /// How many commands are abandoned.
+    /// The same, as soon as there is room; at once or not at all behind what has been abandoned, because that
+    /// took too long already.
+    pub(super) async fn queue(self: Arc<Self>, weight: u32) -> Result<Ticket, StoreError> {
+        if self.abandoned() > 0 {
+            return self.admit(weight);
+        }
+        let room = Arc::clone(&self.room).acquire_many_owned(weight).await;
+        Ok(Ticket { permit: Some(room.map_err(|_| StoreError::Overload)?), session: self })
+    }
+
+    /// How much room is taken by what is abandoned.
     pub(super) fn abandoned(&self) -> usize {
         self.abandoned.load(Ordering::Relaxed)
     }
 
-    /// So many of those have been answered.
+    /// So much of it is free again.
     pub(super) fn regain(&self, answered: usize) {
         self.abandoned.fetch_sub(answered, Ordering::Relaxed);
         self.room.add_permits(answered);
@@ -75,8 +85,8 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
+            self.session.abandoned.fetch_add(permit.num_permits(), Ordering::Relaxed);
             permit.forget();
-            self.session.abandoned.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
