@@ -41,6 +41,18 @@ static NEVER_HOP_BY_HOP: [HeaderName; 10] = [
     X_FORWARDED_PROTO,
 ];
 
+/// Fields that are for one connection only, `TE` apart.
+static HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TRANSFER_ENCODING,
+    TRAILER,
+    UPGRADE,
+];
+
 /// RFC 9110 §7.6.1: removes the fields that are for this connection only: the known ones and those
 /// that `Connection` lists. `TE: trailers` stays, because we pass trailers on.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -49,16 +61,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TRANSFER_ENCODING,
-        TRAILER,
-        UPGRADE,
-    ] {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
     let takes_trailers = has_token(headers, &TE, "trailers");
@@ -247,6 +250,15 @@ impl Lines {
             Some(length + name.len() + value.len() + 4)
         });
         (well_formed? == bytes.len()).then_some(Self(bytes))
+    }
+
+    /// Whether one of them says something of a connection, or of where a message ends: no stored response has
+    /// any of those.
+    #[must_use]
+    pub fn frame(&self) -> bool {
+        let framing = [&CONTENT_LENGTH, &TE];
+        let mut names = HOP_BY_HOP.iter().chain(framing);
+        names.any(|n| LineIter(&self.0).any(|(name, _)| name.eq_ignore_ascii_case(n.as_str().as_bytes())))
     }
 
     /// These lines, then those.

@@ -43,6 +43,7 @@ use crate::{
         freshness::{ExchangeTimes, Lot},
         partial::Part,
         range::Span,
+        statuses::{is_about_another, is_final},
     },
     tags::Tag,
 };
@@ -314,12 +315,16 @@ impl Stored {
         if !rest.is_empty() {
             return Err(Corrupt::Head);
         }
-        let lines = Lines::checked(head.slice_ref(read.lines)).ok_or(Corrupt::Fields)?;
-        let hidden = Lines::checked(head.slice_ref(read.hidden)).ok_or(Corrupt::Fields)?;
+        let sound = |lines: &[u8]| Lines::checked(head.slice_ref(lines)).filter(|lines| !lines.frame());
+        let lines = sound(read.lines).ok_or(Corrupt::Fields)?;
+        let hidden = sound(read.hidden).ok_or(Corrupt::Fields)?;
         if read.part.is_some_and(|part| !is_part(part, length)) {
             return Err(Corrupt::Length);
         }
         let status = StatusCode::from_u16(read.status).map_err(|_| Corrupt::Head)?;
+        if !is_final(status) || is_about_another(status) {
+            return Err(Corrupt::Head);
+        }
         let names = read.nominated.split(',').filter(|name| !name.is_empty());
         Ok(Self {
             key: head.slice_ref(read.key),
@@ -413,6 +418,24 @@ mod tests {
             (Entry::Apart(apart), Some(body)) => apart.with(body),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn nothing_that_was_forged_frames_an_answer() {
+        let forged = |name: &'static str, status| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, http::HeaderValue::from_static("5"));
+            let status = StatusCode::from_u16(status).unwrap();
+            let (lines, facts) = (Lines::from_map(&headers), ResponseFacts::of(status, &headers));
+            again(&Stored { lines, facts, ..entry(None, "body") }).err()
+        };
+        for status in [101, 103, 206, 304, 600, 999] {
+            assert_eq!(forged("x", status), Some(Corrupt::Head), "{status}");
+        }
+        for name in ["transfer-encoding", "content-length", "connection", "upgrade", "trailer", "te"] {
+            assert_eq!(forged(name, 200), Some(Corrupt::Fields), "{name}");
+        }
+        assert_eq!(forged("x", 200), None);
     }
 
     #[test]
