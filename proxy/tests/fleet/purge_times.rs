@@ -17,6 +17,8 @@ use crate::{
 const VISIBLE: Duration = Duration::from_millis(10);
 /// Purges of each number of entries; each entry has a tag for each of them.
 const SAMPLES: usize = 10;
+/// How long it is filled, on a busy machine.
+const LONGEST: Duration = Duration::from_secs(60);
 /// Connections that fill the store, to each sidecar.
 const FILLERS: usize = 4;
 
@@ -91,12 +93,15 @@ async fn fill(fleet: &Fleet, entries: usize) {
 async fn cost(shop: &Shop, entries: usize) -> Duration {
     let fleet = &shop.fleet;
     let before = fleet.keys();
-    fill(fleet, entries).await;
+    let (mut stored, begun) = (0, Instant::now());
+    // What finds Redis busy is not stored, and is when it is asked for again.
+    while stored < (entries * 9).div_ceil(10) && begun.elapsed() < LONGEST {
+        fill(fleet, entries).await;
+        stored = fleet.keys().saturating_sub(before);
+    }
     let mut client = Client::new(fleet.whereabouts(1));
     is_hit(&mut client, &format!("/{entries}/0")).await;
-    let stored = fleet.keys().saturating_sub(before);
-    // A write that finds Redis busy is dropped; a few may be.
-    assert!(stored >= entries * 9 / 10, "{stored} of {entries} entries are stored");
+    assert!(stored >= (entries * 9).div_ceil(10), "{stored} of {entries} entries are stored");
     let mut times = Vec::new();
     for sample in 0..SAMPLES {
         let order = Order { what: What::Tag(tag(entries, sample)), soft: false };
