@@ -1,7 +1,10 @@
 //! What a request finds: the state that lives as long as the process, and the part of it that an
 //! edit of the file swaps at once.
 
-use std::sync::Arc;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -36,7 +39,12 @@ pub struct App {
     pub refreshes: Refreshes,
     /// What time it is.
     pub clock: Clock,
+    /// Rules that were in force before an edit, the latest last: what they stored is still there.
+    earlier: RwLock<VecDeque<Rules>>,
 }
+
+/// So many edits are remembered.
+const EDITS: usize = 16;
 
 /// What the file says, as far as it can change while the proxy runs.
 pub struct Live {
@@ -70,6 +78,7 @@ impl App {
             arrivals: Arrivals::default(),
             refreshes: Refreshes::default(),
             clock,
+            earlier: RwLock::default(),
         }
     }
 
@@ -87,7 +96,26 @@ impl App {
 
     /// Puts an edited file in force, at once and as a whole.
     pub fn swap(&self, live: Live) {
-        self.live.store(Arc::new(live));
+        let before = self.live.swap(Arc::new(live));
+        let mut earlier = self.earlier.write().unwrap_or_else(PoisonError::into_inner);
+        earlier.push_back(before.rules.clone());
+        if earlier.len() > EDITS {
+            earlier.pop_front();
+        }
+    }
+
+    /// Every key under which a rule may have stored something for `target`: one of now, or of before an edit.
+    #[must_use]
+    pub fn resource_keys(&self, live: &Live, target: &Target) -> Vec<ResourceKey> {
+        let earlier = self.earlier.read().unwrap_or_else(PoisonError::into_inner);
+        let rules = earlier.iter().chain([&live.rules]).flat_map(|rules| rules.covering(target));
+        let mut keys: Vec<ResourceKey> = Vec::new();
+        for key in rules.filter_map(|rule| Some(ResourceKey::new(target, &rule.cache.as_ref()?.key.query))) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        keys
     }
 }
 
@@ -98,18 +126,5 @@ impl Live {
         self.hosts
             .as_ref()
             .is_none_or(|hosts| hosts.iter().any(|host| host_matches(host, target.authority())))
-    }
-
-    /// Every key under which a rule may have stored something for `target`.
-    #[must_use]
-    pub fn resource_keys(&self, target: &Target) -> Vec<ResourceKey> {
-        let policies = self.rules.covering(target).filter_map(|rule| rule.cache.as_ref());
-        let mut keys: Vec<ResourceKey> = Vec::new();
-        for key in policies.map(|cache| ResourceKey::new(target, &cache.key.query)) {
-            if !keys.contains(&key) {
-                keys.push(key);
-            }
-        }
-        keys
     }
 }

@@ -62,7 +62,7 @@ impl Arrivals {
         let hash = key.wide_hash();
         let valid = |arrival: &&Arc<Arrival>| {
             let begun = arrival.begun;
-            !purges.missed(begun.known) && !purges.cover(hash, begun, &arrival.shared.tags)
+            !purges.missed(begun.known) && !purges.cover(hash, begun.known.epoch(), &arrival.shared.tags)
         };
         let entries = coming.iter().rev().filter(valid).filter_map(|arrival| arrival.entry());
         entries.filter(|entry| selector.variant(&entry.nominated) == entry.variant).collect()

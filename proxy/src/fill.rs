@@ -174,8 +174,13 @@ impl Fill {
 
     /// Stores an answer that is here already.
     pub async fn adopt(mut self, fetched: Fetched, begun: Begun, leader: oneshot::Sender<Answer>) {
-        let Seek { variant, left, .. } = &self.seek;
-        self.right = Right::try_once(&self.app, &self.key, variant, *left).await;
+        let (asked, Seek { variant, left, .. }) = (Instant::now(), &self.seek);
+        let right = Right::try_once(&self.app, &self.key, variant, *left).await;
+        let last = self.app.store.last_purge(left.saturating_sub(asked.elapsed())).await;
+        // The lease was not there for a purge to break.
+        if last.is_ok_and(|last| last <= begun.known.epoch()) {
+            self.right = right;
+        }
         self.settle(fetched.map_body(boxed), None, begun, leader).await;
     }
 
@@ -212,7 +217,7 @@ impl Fill {
         }
         match admitted {
             Ok((mut shared, Storable { keep, .. })) => {
-                if self.app.purges.cover(self.key.wide_hash(), begun, &shared.tags) {
+                if self.app.purges.cover(self.key.wide_hash(), begun.known.epoch(), &shared.tags) {
                     self.right.give_up();
                 }
                 (shared.renewed_by, shared.unstored) = (renewed_by, self.right.lacking());
@@ -301,34 +306,27 @@ impl Fill {
             }
         }
         spool.finish(trailers);
-        if self.commit(expected.entry(), begun, keep).await {
+        if self.commit(expected.entry(), keep).await {
             self.app.flights.land(&self.flight, &self.key);
         }
         // Last: who no longer finds it among the arrivals finds that it has landed.
         drop(expected);
     }
 
-    /// Stores what has come, if it may, and unless a purge since it began covers it. Whether it is stored.
-    async fn commit(&mut self, entry: Option<Arc<Stored>>, begun: Begun, keep: Duration) -> bool {
+    /// Stores what has come, if it may. Whether it is stored.
+    async fn commit(&mut self, entry: Option<Arc<Stored>>, keep: Duration) -> bool {
         let Right::Lease(lease) = mem::take(&mut self.right) else { return false };
         let entry = match entry {
             Some(part) if part.part.is_some() => self.grown(part).await,
             other => other,
         };
         let Some(entry) = entry else { return false };
-        let is_obsolete = || self.app.purges.cover(self.key.wide_hash(), begun, &entry.tags);
-        if is_obsolete() {
+        if self.app.purges.cover(self.key.wide_hash(), entry.epoch, &entry.tags) {
             return false;
         }
-        let committed = self.app.store.commit(&self.key, Arc::clone(&entry), keep, lease).await;
+        let committed = self.app.store.commit(&self.key, entry, keep, lease).await;
         if let Err(error) = &committed {
             tracing::debug!(%error, "a response was not stored");
-        }
-        // A purge that came while it was being written has broken the lease in Redis, and with it the commit.
-        // In memory it may have found nothing yet.
-        if is_obsolete() {
-            self.app.store.let_go(&self.key);
-            return false;
         }
         committed.is_ok()
     }

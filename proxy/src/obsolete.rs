@@ -8,28 +8,28 @@ use tokio::time::Instant;
 use crate::{
     admit::Head,
     app::{App, Live},
-    epoch::{Epoch, Mode},
-    key::origin,
+    epoch::Mode,
+    key::{QueryPolicy, ResourceKey, origin},
     message::Request,
     policy::{
         invalidation::{invalidates, obsolete},
         tags::groups_to_invalidate,
     },
     purge::{PurgeReport, PurgeRequest, PurgeUrl, Reached},
-    store::{Purge, Store, Wait},
+    store::{Purge, Purged, Store, Wait},
     tags::Tag,
 };
 
 /// Purges what a request has changed, once the app has answered it: the resources of RFC 9111 §4.4, the
-/// groups of RFC 9875 §3, and what `purge_on` names. The epoch of what is gone.
-pub async fn after_write(app: &App, live: &Live, request: &Request, told: &Parts) -> Option<Epoch> {
+/// groups of RFC 9875 §3, and what `purge_on` names. What became of the purge of what is gone.
+pub async fn after_write(app: &App, live: &Live, request: &Request, told: &Parts) -> Option<Purged> {
     let Head { target, method, .. } = &request.head;
     if !invalidates(method, told.status) {
         return None;
     }
     let targets = obsolete(target, method, told.status, &told.headers);
     let mut gone = Purge {
-        resources: targets.iter().flat_map(|target| live.resource_keys(target)).collect(),
+        resources: targets.iter().flat_map(|target| app.resource_keys(live, target)).collect(),
         tags: groups_to_invalidate(method, told.status, &told.headers, &origin(target)),
         mode: Mode::Hard,
     };
@@ -42,12 +42,12 @@ pub async fn after_write(app: &App, live: &Live, request: &Request, told: &Parts
     carry_out(app, gone, request).await
 }
 
-async fn carry_out(app: &App, purge: Purge, request: &Request) -> Option<Epoch> {
+async fn carry_out(app: &App, purge: Purge, request: &Request) -> Option<Purged> {
     if purge.is_empty() {
         return None;
     }
     match app.store.purge(&purge, Wait::ForStore, app.clock.now()).await {
-        Ok(purged) => Some(purged.epoch),
+        Ok(purged) => Some(purged),
         Err(error) => {
             let path = request.head.target.path();
             tracing::warn!(%error, path, "Redis has not yet removed what a write made obsolete; until it has, only this sidecar knows");
@@ -62,8 +62,13 @@ pub async fn purge(app: Arc<App>, request: PurgeRequest) -> PurgeReport {
     let named = request.tags.iter().map(|name| Tag::named(name.as_bytes()));
     let rules = request.rules.iter().map(|name| Tag::rule(name));
     let targets = request.urls.iter().flat_map(PurgeUrl::targets);
+    let keys = |target| {
+        let keys = app.resource_keys(&live, target);
+        // No rule that this process knows of has cached it; one that it does not know of may have.
+        if keys.is_empty() { vec![ResourceKey::new(target, &QueryPolicy::All)] } else { keys }
+    };
     let purge = Purge {
-        resources: targets.flat_map(|target| live.resource_keys(target)).collect(),
+        resources: targets.flat_map(keys).collect(),
         tags: named.chain(rules).chain(request.everything.then(Tag::everything)).collect(),
         mode: request.mode,
     };

@@ -7,7 +7,6 @@ use http::{Method, response::Parts};
 use crate::{
     app::{App, Live},
     ask::Ask,
-    epoch::Epoch,
     error::Failure,
     forward,
     key::ResourceKey,
@@ -23,7 +22,7 @@ use crate::{
     respond,
     routes::Rule,
     status::{Forward, Outcome},
-    store::Selector,
+    store::{Purged, Selector},
     upstream::Fetched,
 };
 
@@ -40,9 +39,10 @@ pub async fn pass(
     let reply = match live.upstream.send(forward::passed(request, live, body)).await {
         Err(error) => Failure::of_fetch(&error).reply(),
         Ok(fetched) => {
+            let posting = posting.filter(|posting| posting.may_be_stored(app, request, &fetched.head));
             let own = after_write(app, live, request, &fetched.head).await;
-            match posting.filter(|posting| posting.may_be_stored(request, &fetched.head)) {
-                Some(posting) => posting.outliving(own).store(app, live, request, forward, fetched).await,
+            match posting.and_then(|posting| posting.outliving(app, own?)) {
+                Some(posting) => posting.store(app, live, request, forward, fetched).await,
                 None => respond::fetched(fetched, Outcome::Forward(forward), app.clock.now()),
             }
         }
@@ -77,15 +77,19 @@ impl<'r> Posting<'r> {
         })
     }
 
-    fn may_be_stored(&self, request: &Request, told: &Parts) -> bool {
+    /// Unless a purge has come meanwhile that may cover it.
+    fn may_be_stored(&self, app: &App, request: &Request, told: &Parts) -> bool {
         let asked = &request.head;
         represents_target(&asked.target, &asked.method, told.status, &told.headers, self.cache)
+            && !app.purges.concern(self.key.wide_hash(), self.begun.known)
     }
 
-    /// Its own success makes obsolete what was stored before it, and not what it brings.
-    fn outliving(mut self, own: Option<Epoch>) -> Self {
-        self.begun.own = own;
-        self
+    /// Its own success makes obsolete what was stored before it, and not what it brings; but that may hide
+    /// another purge, by whomever, that has come meanwhile.
+    fn outliving(mut self, app: &App, own: Purged) -> Option<Self> {
+        let known = self.begun.known;
+        self.begun.known = known.and(own.epoch);
+        (own.before <= known.epoch() && !app.purges.missed(known)).then_some(self)
     }
 
     /// Stores the answer, and passes it on.

@@ -51,8 +51,6 @@ pub struct Known {
 pub struct Begun {
     /// What was known then.
     pub known: Known,
-    /// The purge that its own success brought about, which it outlives.
-    pub own: Option<Epoch>,
     /// By our clock.
     pub at: SystemTime,
 }
@@ -126,13 +124,19 @@ impl Known {
     pub const fn epoch(self) -> Epoch {
         self.epoch
     }
+
+    /// The same, and a purge that came right after it.
+    #[must_use]
+    pub const fn and(self, epoch: Epoch) -> Self {
+        Self { epoch, ..self }
+    }
 }
 
 impl Purges {
     /// A fetch begins.
     #[must_use]
     pub fn begin(&self, at: SystemTime) -> Begun {
-        Begun { known: self.known(), own: None, at }
+        Begun { known: self.known(), at }
     }
 
     /// What is known now.
@@ -143,12 +147,10 @@ impl Purges {
         Known { epoch: self.epoch(), gaps }
     }
 
-    /// Whether a purge since a fetch began covers what it brought.
+    /// Whether a purge after that one covers what has been fetched of a resource.
     #[must_use]
-    pub fn cover(&self, hash: u128, begun: Begun, tags: &[Tag]) -> bool {
-        let latest = self.resource(hash);
-        let since = begun.known.epoch;
-        latest > since && Some(latest) != begun.own || self.judge(tags, since) != Standing::Valid
+    pub fn cover(&self, hash: u128, since: Epoch, tags: &[Tag]) -> bool {
+        self.resource(hash) > since || self.judge(tags, since) != Standing::Valid
     }
 
     /// Returns when a purge by tag, rule or of everything covers what is fetched since a fetch began.
@@ -192,11 +194,17 @@ impl Purges {
 
     /// A new epoch for a purge made `now`.
     pub fn next(&self, now: SystemTime) -> Epoch {
+        self.next_and_last(now).0
+    }
+
+    /// The same, and the one before it.
+    pub fn next_and_last(&self, now: SystemTime) -> (Epoch, Epoch) {
         loop {
             let next = self.epoch().next(now);
+            let last = self.last.raise(next);
             // Unless somebody else has just taken it.
-            if self.last.raise(next) < next {
-                return next;
+            if last < next {
+                return (next, last);
             }
         }
     }

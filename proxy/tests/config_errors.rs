@@ -113,7 +113,7 @@ fn parse(lines: &str) -> Config {
 fn cache(text: &str) -> Option<CacheRule> {
     let config = parse(&format!("routes: [{{ match: /a, cache: {text} }}]"));
     let rule = config.rules.iter().next().unwrap();
-    assert_eq!(rule.fingerprint, rule.cache.as_deref().map_or(0, CacheRule::fingerprint));
+    assert_eq!(rule.fingerprint, rule.cache.as_deref().map_or(0, |cache| cache.fingerprint(&rule.name)));
     rule.cache.as_deref().cloned()
 }
 
@@ -179,7 +179,7 @@ fn tags_and_what_purges_them() {
     assert_eq!(rule.tags.iter().map(|tag| &**tag).collect::<Vec<_>>(), ["a", "B-1"]);
     assert!(rule.strip_tags);
     // What is stored keeps the tags that it has, and clients get what the rule of today lets through.
-    assert_eq!(rule.fingerprint(), cache("60s").unwrap().fingerprint());
+    assert_eq!(rule.fingerprint(""), cache("60s").unwrap().fingerprint(""));
     assert_eq!(cache("{ ttl: 60s, tags: [], strip_tags: false }"), cache("60s"));
     let rules = "routes: [{ match: /list, name: list, cache: 60s }]";
     assert_eq!(parse(rules).purge_on, []);

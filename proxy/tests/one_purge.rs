@@ -447,3 +447,27 @@ async fn nothing_is_read_in_a_redis_that_has_yet_to_be_told_again() {
         fleet.settled().await;
     }
 }
+
+/// One who found something stale, and waits while another validates it, does not ask about it once it is purged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_purged_is_not_validated_by_one_who_has_waited() {
+    let gate = Gate::shut();
+    let behind = gate.clone();
+    let script = move |asked: &Asked| match (asked.number, asked.field("if-none-match")) {
+        (1, _) => ok("ETag: \"x\"\r\n", "answer 1"),
+        (2, Some(_)) => vec![Step::Wait(behind.clone()), send("HTTP/1.1 304 Not Modified\r\n\r\n")],
+        (_, Some(_)) => vec![send("HTTP/1.1 304 Not Modified\r\n\r\n")],
+        (number, None) => ok("ETag: \"y\"\r\n", &format!("answer {number}")),
+    };
+    let fleet = fleet(Origin::start(script).await, "1s").await;
+    fleet.warm("/a").await;
+    fleet.pass_millis(1100);
+    let mut first = fleet.send(0, "GET /a", &[]).await;
+    fleet.asked(2).await;
+    let mut second = fleet.send(1, "GET /a", &[]).await;
+    fleet.waits(1).await;
+    assert_done(&fleet.purge(2, urls(&["http://shop/a"])).await, "while it waits");
+    assert_eq!(number(&second.answer("GET").await), 3);
+    gate.open();
+    assert_eq!(number(&first.answer("GET").await), 1);
+}

@@ -13,7 +13,7 @@ use super::{
     suggest::nearest,
 };
 use crate::{
-    policy::rule::{CacheRule, SetCookie},
+    policy::rule::SetCookie,
     routes::{Pattern, PatternError, Rule, Rules, shadowed},
 };
 
@@ -124,7 +124,6 @@ fn rule(
         cache.targeted = Arc::clone(targeted);
         cache
     });
-    let fingerprint = cache.as_ref().map_or(0, CacheRule::fingerprint);
     let mut rule = Rule {
         name: "".into(),
         pattern: pattern?,
@@ -132,9 +131,10 @@ fn rule(
         host: host?,
         headers,
         cache: cache.map(Arc::new),
-        fingerprint,
+        fingerprint: 0,
     };
     rule.name = name?.unwrap_or_else(|| default_name(&rule));
+    rule.fingerprint = rule.cache.as_ref().map_or(0, |cache| cache.fingerprint(&rule.name));
     warn(reader, at, &rule);
     Some(rule)
 }

@@ -198,6 +198,8 @@ impl Fill {
         let stored = self.app.store.lookup_shared(&self.key, &selector, self.seek.left).await;
         self.seek.left = self.seek.left.saturating_sub(begun.elapsed());
         Ok(match stored? {
+            // What the request found was purged since: it is not asked whether that is still good.
+            Lookup::Nothing if self.seek.found.is_some() => Meanwhile::Elsewhere,
             Lookup::Nothing => Meanwhile::AsFound,
             Lookup::Found(stored) | Lookup::Marked(stored, _) => match self.seek.found {
                 Some(found) if !differ(found, stored.request_time) => Meanwhile::AsFound,
@@ -217,7 +219,7 @@ impl Fill {
 /// What is stored by the time that a fill may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meanwhile {
-    /// What the request found, or less.
+    /// What the request found.
     AsFound,
     /// Another response, which may be what it wants.
     Elsewhere,

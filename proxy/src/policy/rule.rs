@@ -147,12 +147,14 @@ impl CacheRule {
     }
 
     /// What of the rule decided how an entry was made (`key`, `credentials`, `set_cookie`, `ignore`, and
-    /// which field said what may not be stored). An entry made under another fingerprint is not served:
-    /// it may hold what the rule of today would have kept out. Its tags are no part of that: it keeps those
-    /// that it has.
+    /// which field said what may not be stored), and the `name` that a purge of it names. An entry made under
+    /// another fingerprint is not served: it may hold what the rule of today would have kept out, or not go
+    /// when that is purged. Its tags are no part of that: it keeps those that it has.
     #[must_use]
-    pub fn fingerprint(&self) -> u64 {
+    pub fn fingerprint(&self, name: &str) -> u64 {
         let mut hash = Xxh3::new();
+        hash.write(name.as_bytes());
+        hash.write_u8(0xff);
         self.key.write_fingerprint(&mut hash);
         hash.write_u8(self.credentials as u8);
         hash.write_u8(self.set_cookie as u8);

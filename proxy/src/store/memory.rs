@@ -150,9 +150,15 @@ impl MemoryStore {
     /// [`Store::commit`], which never waits for anything but another commit here.
     ///
     /// # Errors
-    /// [`StoreError::TooLarge`] for more than a fifth of the budget. What was stored stays.
+    /// [`StoreError::TooLarge`] for more than a fifth of the budget. [`StoreError::LeaseLost`] for what has been
+    /// purged since it was asked for. What was stored stays.
     pub fn commit_now(&self, key: &ResourceKey, entry: Arc<Stored>) -> Result<(), StoreError> {
-        self.insert(key, entry, Duration::ZERO, || true).map(|_| ())
+        let stored = Arc::clone(&entry);
+        let may = move || !self.purges.cover(key.wide_hash(), stored.epoch, &stored.tags);
+        match self.insert(key, entry, Duration::ZERO, may)? {
+            true => Ok(()),
+            false => Err(StoreError::LeaseLost),
+        }
     }
 
     /// The same, of what comes here at the time `since`: unless, when it has its
@@ -286,10 +292,10 @@ impl Store for MemoryStore {
     }
 
     async fn purge(&self, purge: &Purge, _: Wait, now: SystemTime) -> Result<Purged, StoreError> {
-        let epoch = self.purges.next(now);
+        let (epoch, before) = self.purges.next_and_last(now);
         self.purges.apply(purge, epoch);
         purge.resources.iter().for_each(|key| self.purge_now(key, purge.mode, epoch));
-        Ok(Purged { epoch, applied: 1 })
+        Ok(Purged { epoch, before, applied: 1 })
     }
 }
 

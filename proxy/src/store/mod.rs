@@ -46,7 +46,8 @@ pub trait Store: Send + Sync {
 
     /// Stores `entry` as a variant of its resource, in place of the one with the same variant key.
     /// Variants that the entry's `Vary` can no longer select go. After `keep` the bytes may be
-    /// collected; it has no say in freshness. Where `lease` is no longer held, nothing is stored.
+    /// collected; it has no say in freshness. Where `lease` is no longer held, or a purge since covers
+    /// the entry, nothing is stored.
     fn commit(
         &self,
         key: &ResourceKey,
@@ -113,6 +114,8 @@ pub enum Wait {
 pub struct Purged {
     /// Its place among the purges of the fleet.
     pub epoch: Epoch,
+    /// The one before it.
+    pub before: Epoch,
     /// Processes that have applied it, this one included; those that were not waited for are not
     /// counted.
     pub applied: usize,

@@ -20,6 +20,7 @@ use super::{
     redis,
 };
 use crate::{
+    epoch::Epoch,
     key::{ResourceKey, VariantKey},
     purges::Purges,
     stored::Stored,
@@ -68,6 +69,17 @@ impl Tiers {
         }
     }
 
+    /// The last purge of all who share the store, which is asked for no longer than `within`.
+    ///
+    /// # Errors
+    /// As [`Store::lookup`].
+    pub async fn last_purge(&self, within: Duration) -> Result<Epoch, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.purges().epoch()),
+            Self::Redis(fleet) => fleet.redis().last_purge(within).await,
+        }
+    }
+
     /// Begins to wait until somebody else has filled what a claim has found [`Claim::Held`]. Nothing,
     /// where nobody else can.
     #[must_use]
@@ -108,14 +120,6 @@ impl Tiers {
                 store.remove_now(key);
                 Ok(())
             }
-        }
-    }
-
-    /// Removes all variants of a resource from this process's memory.
-    pub fn let_go(&self, key: &ResourceKey) {
-        match self {
-            Self::Memory(store) => store.remove_now(key),
-            Self::Redis(fleet) => fleet.let_go(key),
         }
     }
 

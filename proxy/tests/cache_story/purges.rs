@@ -26,6 +26,9 @@ on_both_stores![
     what_is_being_fetched_is_covered,
     what_has_not_answered_yet_is_covered,
     a_renewal_under_way_is_covered,
+    what_a_post_is_about_to_bring_is_covered,
+    what_a_rule_stored_before_an_edit_goes_with_its_url,
+    a_rule_has_what_was_stored_by_its_name,
     writes_purge_what_the_file_names,
     only_writes_that_succeed_purge,
     section_3_a_write_invalidates_the_groups_of_its_own_origin,
@@ -412,6 +415,59 @@ async fn a_renewal_under_way_is_covered(on: On) {
         assert!(soft || !anew.says().contains("304"), "{named}: {}", anew.says());
         assert!(story.get("/a").await.is_hit(), "{named}");
     }
+}
+
+async fn what_a_post_is_about_to_bring_is_covered(on: On) {
+    for request in ways("/a").into_iter().flat_map(|way| [way.clone(), softly(way)]) {
+        let (named, gate) = (format!("{request:?}"), Gate::shut());
+        let behind = gate.clone();
+        let script = move |asked: &Asked| match asked.method.as_str() {
+            "POST" => {
+                let fields = "Content-Location: /a\r\nCache-Control: max-age=10\r\nCache-Tag: t\r\n";
+                [vec![Step::Wait(behind.clone())], ok(fields, "old page")].concat()
+            }
+            _ => ok("Cache-Tag: t\r\n", "new page"),
+        };
+        let story = Story::start(on, Origin::start(script).await, &pages("10s")).await;
+        let mut slow = story.browser().await;
+        slow.send("POST /a HTTP/1.1\r\nhost: shop\r\ncontent-length: 0\r\n\r\n").await;
+        story.asked(1).await;
+        story.purge(request).await;
+        gate.open();
+        assert_eq!(slow.answer("POST").await.body, "old page");
+        story.settled().await;
+        let fresh = story.get("/a").await;
+        assert_eq!((fresh.fine(), fresh.body.as_str()), ("fwd=uri-miss; stored", "new page"), "{named}");
+    }
+}
+
+async fn what_a_rule_stored_before_an_edit_goes_with_its_url(on: On) {
+    let on_again = pages("{ ttl: 10s, key: { query: none } }");
+    for edited in [pages("off"), "routes: []\n".to_owned()] {
+        let story = Story::start(on, Origin::saying("").await, &on_again).await;
+        story.get("/a?x").await;
+        story.edit(&edited);
+        story.purge(shop(&["/a?y"])).await;
+        story.edit(&on_again);
+        assert_eq!(story.get("/a?x").await.fine(), "fwd=uri-miss; stored", "{edited}");
+        story.edit(&edited);
+        story.post("POST /a?z", "").await;
+        story.edit(&on_again);
+        assert_eq!(story.get("/a?x").await.fine(), "fwd=uri-miss; stored", "{edited}");
+        assert!(story.get("/a?x").await.is_hit());
+    }
+}
+
+async fn a_rule_has_what_was_stored_by_its_name(on: On) {
+    let story = Story::start(on, Origin::saying("").await, &pages("10s")).await;
+    story.get("/a").await;
+    story.edit(&pages("20s"));
+    assert!(story.get("/a").await.is_hit());
+    story.edit("routes:\n  - { match: /**, name: shop, cache: 10s }\n");
+    assert!(!story.get("/a").await.is_hit(), "a purge of `shop` would not cover it");
+    assert!(story.get("/a").await.is_hit());
+    story.purge(rules(&["shop"])).await;
+    assert!(!story.get("/a").await.is_hit());
 }
 
 const PURGE_ON: &str = "routes:

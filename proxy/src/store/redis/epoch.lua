@@ -1,4 +1,4 @@
--- The last epoch, or the next one.
+-- The last epoch, or the next one; and the one before it.
 -- KEYS[1]  the last epoch
 -- ARGV     an epoch that has been; "next" for a new one, else the last one;
 --          milliseconds to keep it
@@ -7,11 +7,12 @@ local now = time[1] * 1000000 + time[2]
 local last = tonumber(redis.call('GET', KEYS[1]) or '')
 local seen = tonumber(ARGV[1])
 if last and last >= seen and ARGV[2] ~= 'next' then
-  return string.format('%.0f', last)
+  return { string.format('%.0f', last), string.format('%.0f', last) }
 end
 -- A last one that has been lost may have been any up to now.
 local next = math.max(now, (last or 0) + 1, seen + 1)
 -- A deletion first lets the rest in though the memory is full: a purge must get through.
 redis.call('UNLINK', KEYS[1])
 redis.call('SET', KEYS[1], string.format('%.0f', next), 'PX', ARGV[3])
-return string.format('%.0f', next)
+-- What was before is any but this one, where nobody knows.
+return { string.format('%.0f', next), string.format('%.0f', last or next - 1) }

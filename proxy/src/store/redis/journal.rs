@@ -21,6 +21,7 @@ use tokio::{task::AbortHandle, time::Instant};
 use super::{
     announcement::{Announcement, Kind},
     condition::Throttle,
+    epochs::{Epochs, epochs},
     layout,
     link::{Link, Role},
     settings::Settings,
@@ -44,8 +45,6 @@ const BATCH: (usize, Duration) = (256, Duration::from_secs(1));
 const ANNOUNCED: u64 = 60_000;
 /// For how long the record of a tag is kept that nothing stored carries yet, in milliseconds.
 pub(super) const UNUSED_RECORD: u64 = 24 * 60 * 60 * 1000;
-/// For how long the last epoch is kept, in milliseconds: a year.
-const EPOCH: u64 = 365 * UNUSED_RECORD;
 
 /// The way of purges to Redis. Dropped, it ends.
 #[derive(Debug)]
@@ -76,14 +75,14 @@ impl Journal {
         Self { shared, retries }
     }
 
-    /// Has Redis do this, within `limit`, and gives the epoch that it took. However it ends, look-ups
+    /// Has Redis do this, within `limit`, and gives the epoch that it took, and the one before. However it ends, look-ups
     /// find no more what was there before.
     pub(super) async fn enter(
         &self,
         acts: Vec<Act>,
         wait: Wait,
         limit: Duration,
-    ) -> Result<Epoch, StoreError> {
+    ) -> Result<Epochs, StoreError> {
         let entries = self.shared.noted.note(acts);
         self.shared.send(&entries, wait, limit).await
     }
@@ -91,6 +90,11 @@ impl Journal {
     /// Whether something of the resource of that hash is noted and not acknowledged.
     pub(super) fn awaits(&self, hash: u128) -> bool {
         self.shared.noted.holds(hash)
+    }
+
+    /// The last epoch of the fleet.
+    pub(super) async fn last(&self, within: Duration) -> Result<Epoch, StoreError> {
+        self.shared.learn_epoch(within).await
     }
 
     /// The connection: what follows a purge uses it too.
@@ -106,7 +110,7 @@ impl Shared {
         loop {
             beats.next().await;
             let now = self.link.sessions();
-            if now != sessions && self.learn_epoch().await.is_ok() {
+            if now != sessions && self.learn_epoch(BATCH.1).await.is_ok() {
                 sessions = now;
                 self.noted.note_again();
             }
@@ -120,43 +124,31 @@ impl Shared {
     }
 
     /// What is fetched from now on is later than all purges that Redis knows of.
-    async fn learn_epoch(&self) -> Result<(), StoreError> {
+    async fn learn_epoch(&self, within: Duration) -> Result<Epoch, StoreError> {
         let (name, seen) = (layout::epoch(&self.prefix), self.noted.purges.epoch());
         let ask =
-            async |mut connection: MultiplexedConnection| epoch(&mut connection, &name, seen, "last").await;
-        self.noted.purges.catch_up(self.link.run(BATCH.1, ask).await?);
-        Ok(())
+            async |mut connection: MultiplexedConnection| epochs(&mut connection, &name, seen, "last").await;
+        let last = self.link.run(within, ask).await?.taken;
+        self.noted.purges.catch_up(last);
+        Ok(last)
     }
 
-    async fn send(&self, entries: &[Entry], wait: Wait, limit: Duration) -> Result<Epoch, StoreError> {
+    async fn send(&self, entries: &[Entry], wait: Wait, limit: Duration) -> Result<Epochs, StoreError> {
         let seen = self.noted.purges.epoch();
         let name = layout::epoch(&self.prefix);
-        let epoch = self
+        let epochs = self
             .link
             .run(limit, async |mut connection| {
-                let epoch = epoch(&mut connection, &name, seen, "next").await?;
-                let commands = entries.iter().map(|entry| entry.act.command(&self.prefix, epoch, wait));
+                let epochs = epochs(&mut connection, &name, seen, "next").await?;
+                let commands =
+                    entries.iter().map(|entry| entry.act.command(&self.prefix, epochs.taken, wait));
                 all::<()>(&connection, commands).await?;
-                Ok(epoch)
+                Ok(epochs)
             })
             .await?;
-        self.noted.acknowledged(entries, epoch);
-        Ok(epoch)
+        self.noted.acknowledged(entries, epochs.taken);
+        Ok(epochs)
     }
-}
-
-/// The last epoch, or (`"next"`) a new one, where `seen` is one that has been.
-pub(super) async fn epoch(
-    connection: &mut MultiplexedConnection,
-    name: &str,
-    seen: Epoch,
-    which: &str,
-) -> RedisResult<Epoch> {
-    let mut script = eval(include_str!("epoch.lua"), &[name]);
-    script.arg(seen.number()).arg(which).arg(EPOCH);
-    let number: u64 = script.query_async(connection).await?;
-    // What cannot be believed is not, and purges nothing beyond what it should.
-    Ok(Epoch::from_number(number).unwrap_or(seen))
 }
 
 /// What each of these answers. They are sent in their order, at once, and each may go to another server.

@@ -12,7 +12,7 @@
 //! | `link` | a supervised connection; `probe`, `breaker` and `condition` are its parts |
 //! | `lookup`, `nominations`, `bodies`, `tagged` | reading |
 //! | `write`, `commit.lua`, `discard.lua` | writing |
-//! | `journal`, `purging`, `applied`, `announcement` | purging, and what is not served until Redis has done so |
+//! | `journal`, `epochs`, `purging`, `applied`, `announcement` | purging, and what is not served until Redis has done so |
 //! | `doubt` | what of that Redis may have lost |
 //! | `records` | what has been purged by tag |
 //! | `lease`, `claim.lua`, `renew.lua`, `release.lua` | who may write |
@@ -38,6 +38,7 @@ mod credentials;
 mod dialer;
 mod doubt;
 mod echoes;
+mod epochs;
 mod heard;
 mod journal;
 mod layout;
@@ -231,6 +232,14 @@ impl RedisStore {
         let outcome = self.0.look_up(budget, key, selector).await;
         self.0.counters.looked_up(&outcome);
         outcome
+    }
+
+    /// The last purge of the fleet.
+    ///
+    /// # Errors
+    /// [`StoreError`], after `within` at the latest.
+    pub async fn last_purge(&self, within: Duration) -> Result<Epoch, StoreError> {
+        self.0.journal.last(within).await
     }
 
     /// Counts what one request has waited for Redis in all.

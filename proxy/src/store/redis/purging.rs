@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Inner, RedisStore,
     announcement::{Announcement, Kind},
+    epochs::Epochs,
     heard::Heard,
     journal::{Act, eval},
     layout::{self, Place},
@@ -42,13 +43,13 @@ impl Inner {
             Wait::ForStore => self.settings.budget,
             Wait::ForFleet => LIMIT,
         };
-        let epoch = self.journal.enter(acts, wait, limit).await?;
+        let Epochs { taken: epoch, before } = self.journal.enter(acts, wait, limit).await?;
         let applied = match wait {
             Wait::ForStore => 1,
             Wait::ForFleet if Omission::Acknowledgement.is_made() => 1,
             Wait::ForFleet => self.applied_by_all(epoch, count).await?,
         };
-        Ok(Purged { epoch, applied })
+        Ok(Purged { epoch, before, applied })
     }
 
     /// What is named twice is one act: all acknowledge it once.

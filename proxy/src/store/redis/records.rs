@@ -16,7 +16,8 @@ use tokio::time::Instant;
 
 use super::{
     Inner,
-    journal::{UNUSED_RECORD, all, epoch, eval},
+    epochs::epochs,
+    journal::{UNUSED_RECORD, all, eval},
     layout,
     trust::Session,
 };
@@ -141,8 +142,8 @@ impl Inner {
         }
         let (name, seen) = (layout::epoch(&self.settings.prefix), self.purges.epoch());
         let last =
-            async |mut connection: MultiplexedConnection| epoch(&mut connection, &name, seen, "last").await;
-        let now = self.writes.run(within, last).await?;
+            async |mut connection: MultiplexedConnection| epochs(&mut connection, &name, seen, "last").await;
+        let now = self.writes.run(within, last).await?.taken;
         self.purges.catch_up(now);
         self.renew(&missing, keep, Some(now), session, within).await?;
         Ok(stored.epoch >= now)

@@ -281,7 +281,9 @@ impl Fleet {
     /// Stores for this process alone, for as long as Redis is out of reach.
     fn commit_alone(&self, key: &ResourceKey, entry: Arc<Stored>) -> Result<(), StoreError> {
         let (mark, now) = (self.tier.mark(key), self.tracking.now());
-        let inserted = self.serves_alone() && self.tier.insert(key, mark, entry, now, || self.is_cut_off());
+        let (epoch, tags) = (entry.epoch, entry.tags.clone());
+        let may = || self.is_cut_off() && !self.redis.purges().cover(key.wide_hash(), epoch, &tags);
+        let inserted = self.serves_alone() && self.tier.insert(key, mark, entry, now, may);
         inserted.then_some(()).ok_or(StoreError::Unavailable)
     }
 

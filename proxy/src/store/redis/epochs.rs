@@ -1,0 +1,33 @@
+//! The last epoch of the fleet, which Redis keeps.
+
+use redis::{RedisResult, aio::MultiplexedConnection};
+
+use super::journal::eval;
+use crate::epoch::Epoch;
+
+/// For how long it is kept, in milliseconds: a year.
+const KEPT: u64 = 365 * 24 * 60 * 60 * 1000;
+
+/// A purge's place among the others.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Epochs {
+    /// The one that it took.
+    pub(super) taken: Epoch,
+    /// The one before; where nobody knows any more, one that nobody took.
+    pub(super) before: Epoch,
+}
+
+/// The last epoch, or (`"next"`) a new one, where `seen` is one that has been.
+pub(super) async fn epochs(
+    connection: &mut MultiplexedConnection,
+    name: &str,
+    seen: Epoch,
+    which: &str,
+) -> RedisResult<Epochs> {
+    let mut script = eval(include_str!("epoch.lua"), &[name]);
+    script.arg(seen.number()).arg(which).arg(KEPT);
+    let (taken, before): (u64, u64) = script.query_async(connection).await?;
+    // What cannot be believed is not, and purges nothing beyond what it should.
+    let epoch = |number| Epoch::from_number(number).unwrap_or(seen);
+    Ok(Epochs { taken: epoch(taken), before: epoch(before) })
+}
