@@ -33,12 +33,15 @@ pub struct Flights {
     landings: Tally,
     unshared: Lately,
     failures: Lately,
+    waits: Lately,
     purges: Arc<Purges>,
 }
 
 /// How long it is remembered that an answer was for one request only: most likely the next one is so
 /// too, and nobody needs to wait for it.
 const UNSHARED_FOR: Duration = Duration::from_secs(10);
+/// How long after another sidecar's fetch was waited for in vain nobody waits for it again.
+const IMPATIENT_FOR: Duration = Duration::from_secs(10);
 /// How long after a failure a refresh is not tried again.
 const REST: Duration = Duration::from_secs(1);
 
@@ -127,6 +130,7 @@ impl Flights {
             landings: Tally::default(),
             unshared: Lately::default(),
             failures: Lately::default(),
+            waits: Lately::default(),
             purges,
         }
     }
@@ -179,6 +183,17 @@ impl Flights {
     /// Remembers whether an answer could be shared.
     pub fn note(&self, resource: &ResourceKey, fingerprint: u64, shared: bool) {
         self.unshared.note(resource, fingerprint, !shared);
+    }
+
+    /// Whether another sidecar's fetch of this resource was lately waited for in vain.
+    #[must_use]
+    pub fn lately_waited(&self, resource: &ResourceKey, fingerprint: u64) -> bool {
+        self.waits.since(resource, fingerprint).is_some_and(|since| since < IMPATIENT_FOR)
+    }
+
+    /// Remembers whether it was.
+    pub fn note_wait(&self, resource: &ResourceKey, fingerprint: u64, in_vain: bool) {
+        self.waits.note(resource, fingerprint, in_vain);
     }
 
     /// Whether the origin failed when it was last asked for this resource, and that is no longer ago than

@@ -121,7 +121,10 @@ impl Fill {
             true => Claimant::Flight,
             false => Claimant::Alone,
         };
-        let latest = Instant::now() + longest_wait(self.live.timeouts.first_byte);
+        // One whose origin hangs keeps its lease: those who come while it does go alone at once.
+        let impatient = self.app.flights.lately_waited(&self.key, self.fingerprint);
+        let patience = if impatient { Duration::ZERO } else { longest_wait(self.live.timeouts.first_byte) };
+        let latest = Instant::now() + patience;
         let mut waiting: Option<Waiting> = None;
         loop {
             match self.claimed(claimant).await {
@@ -135,6 +138,9 @@ impl Fill {
                     None => waiting = self.app.store.wait(&self.key),
                     Some(_) if Instant::now() >= latest => {
                         waiting.into_iter().for_each(Waiting::is_over);
+                        if !impatient {
+                            self.app.flights.note_wait(&self.key, self.fingerprint, true);
+                        }
                         return self.without(Detail::LeaseTimeout);
                     }
                     Some(other) => match self.meanwhile().await {
@@ -168,6 +174,7 @@ impl Fill {
                 return Some(Sought::Elsewhere).filter(|_| stored == Meanwhile::Elsewhere);
             }
         }
+        self.app.flights.note_wait(&self.key, self.fingerprint, false);
         if lease.met() == Some(Marker::Unshared) {
             self.app.flights.close(&self.flight);
         }
