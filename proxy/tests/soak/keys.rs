@@ -64,6 +64,15 @@ impl Kind {
         };
         Duration::from_secs(seconds) + Duration::from_millis(500)
     }
+
+    /// How long after the last request there is none any more. An announcement is heard of once more when it
+    /// expires; a sidecar that came after the purge hears of it for the first time, and acknowledges it.
+    pub(crate) fn goes_after(self) -> Duration {
+        match self {
+            Self::Acknowledgements => self.lasts() + Self::Announcement.lasts(),
+            _ => self.lasts(),
+        }
+    }
 }
 
 fn is_number(digits: &str, length: usize) -> Option<()> {

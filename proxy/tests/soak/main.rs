@@ -147,7 +147,7 @@ async fn look(redis: &Mutex<RedisServer>) -> Keys {
 /// waits for leases alone; of all else it is known that it does not stay longer than it may.
 async fn left_over(redis: &Mutex<RedisServer>) -> Vec<String> {
     let waited_for = Scale::asked_for().pick(&[Kind::Leases][..], &Kind::PASSING);
-    let longest = waited_for.iter().map(|kind| kind.lasts()).max().unwrap();
+    let longest = waited_for.iter().map(|kind| kind.goes_after()).max().unwrap();
     let deadline = Instant::now() + longest + SWEPT;
     let is_left = |keys: &Keys| waited_for.iter().any(|kind| keys.count(*kind) > 0);
     let mut keys = look(redis).await;
