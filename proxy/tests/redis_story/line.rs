@@ -133,12 +133,14 @@ async fn what_delay_costs_is_bounded() {
     let load = trial.load();
     hits_return(&trial, &load).await;
     assert_harmless(&trial, load).await;
-    for delay in [0, 2, 5, 10, 20, 30, 45, 60, 100, 300].map(Duration::from_millis) {
+    for delay in [0, 5, 10, 20, 40, 60, 200].map(Duration::from_millis) {
         relay.set(Which::All, Way::Answers, Flow::Delayed(delay));
         let hits = under(&trial, &format!("{delay:?}")).await;
-        assert!(delay > BUDGET / 2 || hits > 0.9, "{hits} with a delay of {delay:?}");
+        // A machine that is late by itself uses the budget up.
+        let is_bearable = delay + trial.lag.most() < BUDGET / 2;
+        assert!(!is_bearable || hits > 0.9, "{hits} with a delay of {delay:?}");
     }
-    for most in [10, 40, 100].map(Duration::from_millis) {
+    for most in [40, 100].map(Duration::from_millis) {
         relay.set(Which::All, Way::Answers, Flow::Jittered(most));
         under(&trial, &format!("0 to {most:?}")).await;
     }
