@@ -45,7 +45,7 @@ use crate::{
     pages::App,
     random::Random,
     series::{Plan, REDIS, Series, What},
-    sidecars::{SIDECARS, Sidecars},
+    sidecars::{FILLED, SIDECARS, Sidecars},
     support::{redis::RedisServer, scale::Scale},
 };
 
@@ -67,6 +67,9 @@ const YOUNG: f64 = 1.25;
 
 /// How large a run is.
 struct Size {
+    /// Until memory must be full, before the first round: what takes its room then is no growth. Nothing: it
+    /// need not be.
+    warm_up: Option<Duration>,
     rounds: u32,
     round: Duration,
     pace: Pace,
@@ -79,6 +82,7 @@ struct Size {
 }
 
 const SHORT: Size = Size {
+    warm_up: None,
     rounds: 3,
     round: Duration::from_secs(8),
     pace: Pace { killed: Duration::from_millis(300), frozen: Duration::from_millis(600) },
@@ -88,6 +92,7 @@ const SHORT: Size = Size {
 };
 
 const FULL: Size = Size {
+    warm_up: Some(Duration::from_secs(120)),
     rounds: 10,
     round: Duration::from_secs(60),
     pace: Pace { killed: Duration::from_secs(2), frozen: Duration::from_secs(3) },
@@ -114,6 +119,9 @@ async fn run(size: &Size, seed: u64) -> Findings {
     let url = redis.lock().await.url();
     let mut sidecars = Sidecars::start(&url, app.address).await;
     let load = Load::start(&sidecars.all(), size.rate, Random::new(seed));
+    if let Some(limit) = size.warm_up {
+        warm_up(&sidecars, limit).await;
+    }
     let (begins, mut litter, mut endings) = (Instant::now(), Vec::new(), Vec::new());
     let plan = Plan { begins, round: size.round, rounds: size.rounds, pause: size.look };
     let watch = tokio::spawn(series::watch(sidecars.all(), Arc::clone(&redis), plan));
@@ -136,6 +144,16 @@ async fn run(size: &Size, seed: u64) -> Findings {
     litter.extend(left_over(&redis).await);
     println!("the app was asked {} times", app.asked());
     Findings { tally, series, distinct, litter, endings }
+}
+
+/// Waits until the memory of all is full.
+async fn warm_up(sidecars: &Sidecars, limit: Duration) {
+    let begun = Instant::now();
+    while sidecars.remembered().iter().any(|bytes| *bytes < FILLED) {
+        assert!(begun.elapsed() < limit, "memory is not filled: {:?} bytes", sidecars.remembered());
+        sleep(Duration::from_millis(250)).await;
+    }
+    println!("memory was full after {:?}", begun.elapsed());
 }
 
 async fn look(redis: &Mutex<RedisServer>) -> Keys {

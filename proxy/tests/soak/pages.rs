@@ -124,7 +124,7 @@ fn answer(request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let language = request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     let mut body = beginning(path, language.unwrap_or_default());
     let (length, answer) = match kind {
-        "wanted" => (8192 + number % 8 * 4096, Response::builder().header("cache-tag", section(number))),
+        "wanted" => (24_576 + number % 8 * 4096, Response::builder().header("cache-tag", section(number))),
         "once" if number.is_multiple_of(4) => (512, Response::builder().header("cache-tag", section(number))),
         "once" => (256 + number % 4 * 256, Response::builder()),
         "varied" => (1024, Response::builder().header(header::VARY, "accept-language")),

@@ -19,6 +19,8 @@ pub(crate) const SIDECARS: usize = 3;
 pub(crate) const PREFIX: &str = "soak";
 /// Small, so that it is full soon.
 const MEMORY: &str = "8MiB";
+/// With so many bytes there is no room for most of what comes: it is in parts, each of which has its own.
+pub(crate) const FILLED: u64 = 13 << 19;
 /// The lifetimes of what all want, by turns, in seconds.
 pub(crate) const TTLS: [u32; 2] = [5, 6];
 
