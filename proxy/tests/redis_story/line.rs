@@ -122,7 +122,8 @@ async fn under(trial: &Trial, what: &str) -> f64 {
     let says = tally.says();
     let share = says.get("hit").copied().unwrap_or_default() as f64 / says.values().sum::<usize>() as f64;
     println!("{what:<12} p50 {half:>12?} p99 {nearly_all:>12?} {:>6.1} % hits", 100.0 * share);
-    assert!(tally.within(90) < BUDGET + TURN, "{what}: nine of ten within {:?}", tally.within(90));
+    let most = BUDGET + TURN + trial.lag.most();
+    assert!(tally.within(90) < most, "{what}: nine of ten within {:?}, not {most:?}", tally.within(90));
     assert!(all < BUDGET + SLACK, "{what}: the slowest took {all:?}");
     share
 }
