@@ -3,7 +3,7 @@
 BIN := $${CARGO_TARGET_DIR:-target}/debug
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: demo test consistency fleet bench conformance lint audit redis-server
+.PHONY: demo test consistency soak fleet bench conformance lint audit redis-server
 
 # The demo shop behind the proxy: in memory, or in Redis when REDIS_URL is set. Ctrl-C ends both.
 demo:
@@ -25,6 +25,10 @@ test: redis-server
 consistency: redis-server
 	SIDECACHE_SCALE=full cargo test --locked -p sidecache --test fleet -- --nocapture consistency::
 	cargo test --locked -p sidecache --features sabotage --test fleet -- --nocapture without_a_guard
+
+# Ten minutes of load and faults: fails if a client sees an error, or anything grows or stays in Redis.
+soak: redis-server
+	SIDECACHE_SCALE=full cargo test --locked -p sidecache --test soak -- --nocapture
 
 # Three sidecars: one fetch for an expiry, how soon a purge is seen, and what it costs. Minutes.
 fleet: redis-server

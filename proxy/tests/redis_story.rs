@@ -1,9 +1,18 @@
 //! The binary, without memory in front, on a Redis that is killed, frozen, emptied and lied to, under load: it costs misses,
 //! and nothing else.
+//!
+//! - [`refusals`]: a Redis that answers, and refuses: all, or what writes.
+//! - [`line`]: a line to it that is slow, or leads nowhere.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 #![allow(clippy::indexing_slicing, reason = "likewise")]
+#![allow(clippy::print_stdout, reason = "what was measured is worth a look")]
 
 mod support;
+
+#[path = "redis_story/line.rs"]
+mod line;
+#[path = "redis_story/refusals.rs"]
+mod refusals;
 
 use std::{
     sync::{
@@ -19,7 +28,7 @@ use support::{
     redis::{RedisServer, eventually},
     spawned::Spawned,
 };
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, block_in_place};
 
 const CONNECTIONS: usize = 16;
 const TARGETS: &[&str] = &["/1", "/2", "/3", "/4", "/5", "/6", "/7"];
@@ -43,11 +52,16 @@ struct Trial {
 
 impl Trial {
     async fn start(redis: RedisServer) -> Self {
+        let url = redis.url();
+        Self::start_at(redis, &url).await
+    }
+
+    /// One that finds Redis there.
+    async fn start_at(redis: RedisServer, url: &str) -> Self {
         let origin = Origin::saying("").await;
         let yaml = format!(
             "upstream: http://{}\nstore: {{ memory: off, redis: \"{}\", prefix: trial }}\nroutes:\n  - match: /**\n    cache: 300s\n",
-            origin.address,
-            redis.url()
+            origin.address, url
         );
         let sidecar = Spawned::start(&yaml).await;
         Self { redis, origin, sidecar, lag: Lag::start() }
@@ -55,6 +69,12 @@ impl Trial {
 
     fn load(&self) -> Load {
         Load::start(self.sidecar.address, CONNECTIONS, TARGETS)
+    }
+
+    /// Waits until this is why Redis is of no use.
+    async fn is_down_for(&self, why: &str) {
+        let says_so = async || block_in_place(|| self.sidecar.admin_text("/readyz")).contains(why);
+        eventually(why, says_so).await;
     }
 }
 
@@ -74,18 +94,20 @@ async fn hits_return(trial: &Trial, load: &Load) {
     }
 }
 
+/// How often Redis was missed.
+fn missed(load: &Load) -> usize {
+    let ways = [
+        "fwd=miss; detail=store-down",
+        "fwd=miss; stored; detail=store-down",
+        "fwd=miss; collapsed; detail=store-down",
+    ];
+    ways.iter().map(|says| load.said(says)).sum()
+}
+
 /// Waits until Redis is missed, and for a while more.
 async fn is_missed(load: &Load) {
-    let missed = || {
-        let ways = [
-            "fwd=miss; detail=store-down",
-            "fwd=miss; stored; detail=store-down",
-            "fwd=miss; collapsed; detail=store-down",
-        ];
-        ways.iter().map(|says| load.said(says)).sum::<usize>()
-    };
-    let before = missed();
-    eventually("the store is down", async || missed() > before + 100).await;
+    let before = missed(load);
+    eventually("the store is down", async || missed(load) > before + 100).await;
     // Long enough for the breaker to open and to try again.
     tokio::time::sleep(Duration::from_millis(1500)).await;
 }
@@ -162,6 +184,25 @@ async fn frozen_and_thawed() {
     is_missed(&load).await;
     trial.redis.thaw();
     hits_return(&trial, &load).await;
+    assert_harmless(&trial, load).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn emptied_under_load_each_is_fetched_once() {
+    let trial = Trial::start(RedisServer::start()).await;
+    let load = trial.load();
+    hits_return(&trial, &load).await;
+    for _ in 0..5 {
+        let (asked, alone) = (trial.origin.count(), missed(&load));
+        trial.redis.command(&["FLUSHALL"]);
+        let all = async || trial.origin.count() >= asked + TARGETS.len();
+        eventually("all is fetched anew", all).await;
+        hits_return(&trial, &load).await;
+        // Who found Redis busy fetches for itself.
+        let alone = missed(&load) - alone;
+        let fetched = trial.origin.count() - asked;
+        assert!(fetched <= TARGETS.len() + alone, "{fetched} fetches, {alone} without Redis");
+    }
     assert_harmless(&trial, load).await;
 }
 

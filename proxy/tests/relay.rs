@@ -264,6 +264,21 @@ async fn refusing_all_resets_the_old_and_the_new() {
 }
 
 #[tokio::test]
+async fn who_is_swallowed_hears_nothing_until_it_heals() {
+    let relay = rig().await;
+    let mut old = connect(&relay).await;
+    echoes(&mut old, "before").await;
+    for _ in 0..2 {
+        relay.swallow().await;
+        let silence = timeout(Duration::from_millis(300), TcpStream::connect(relay.address())).await;
+        assert!(silence.is_err(), "{silence:?}");
+        echoes(&mut old, "goes on").await;
+        relay.heal();
+        echoes(&mut connect(&relay).await, "after").await;
+    }
+}
+
+#[tokio::test]
 async fn its_connections_end_with_it() {
     let relay = rig().await;
     let mut client = connect(&relay).await;

@@ -1,17 +1,16 @@
 //! Clients of a sidecar that may be gone at any moment: of its data port, and of its admin listener.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use crate::{
     sidecars::{Place, Whereabouts},
-    support::browser::{Answer, Browser, request},
+    support::{
+        admin::post,
+        browser::{Answer, Browser, request},
+    },
 };
 
 /// Longer than any limit within the sidecar: no answer until then is a hang.
@@ -85,14 +84,4 @@ impl Order {
 /// Asks a sidecar for a purge and waits for the status of its answer. Nothing: none came.
 pub(crate) async fn purge(at: &Place, order: &Order) -> Option<u16> {
     timeout(ANSWER, post(&at.admin, "/purge", &order.body())).await.ok()?.ok()?
-}
-
-async fn post(socket: &Path, path: &str, body: &Value) -> io::Result<Option<u16>> {
-    let mut stream = UnixStream::connect(socket).await?;
-    let body = body.to_string();
-    let fields = [("host", "localhost"), ("connection", "close"), ("content-type", "application/json")];
-    stream.write_all(request(&format!("POST {path}"), &fields, &body).as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer.split(' ').nth(1).and_then(|status| status.parse().ok()))
 }

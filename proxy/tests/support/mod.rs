@@ -9,6 +9,7 @@
     reason = "a test fails by a panic"
 )]
 
+pub mod admin;
 pub mod browser;
 pub mod echo;
 pub mod entries;
@@ -20,9 +21,11 @@ pub mod purges;
 pub mod redis;
 pub mod relay;
 pub mod rig;
+pub mod scale;
 pub mod sentinel;
 pub mod sidecar;
 pub mod spawned;
 pub mod story;
+pub mod usage;
 pub mod users;
 pub mod wire;

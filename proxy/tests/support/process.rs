@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     sidecar::eventually,
+    usage,
     wire::{Message, PATIENCE, Wire, soon},
 };
 
@@ -128,10 +129,7 @@ impl Process {
 
     /// A figure of `/proc/PID/status`, in bytes.
     pub fn memory(&self, name: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.pid().as_raw_nonzero());
-        let status = std::fs::read_to_string(path).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("such a line");
-        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+        usage::memory(self.pid(), name).expect("it runs")
     }
 }
 

@@ -152,8 +152,12 @@ impl RedisServer {
     }
 
     fn signal(&self, signal: Signal) {
-        let child = self.child.as_ref().expect("a running server");
-        kill_process(Pid::from_child(child), signal).expect("the server is there");
+        kill_process(self.pid(), signal).expect("the server is there");
+    }
+
+    /// The process that runs.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(self.child.as_ref().expect("a running server"))
     }
 
     /// What it answers to a command.

@@ -1,11 +1,12 @@
 //! A line between a sidecar and its Redis on which a test makes the faults of a network: delay, a
-//! hold that lasts until the test ends it, silence, a cut, no new connections.
+//! hold that lasts until the test ends it, silence, a cut, no new connections, or no answer to who asks for one.
 //!
 //! The tracking connection and those that carry data can be told apart, so that one may suffer alone,
 //! and of the latter those that carry commits and purges. A connection is known by a word within its
 //! first bytes. A client pipelines other commands before it, so until then it counts as one for data.
 
 use std::{
+    hash::{BuildHasher, Hasher, RandomState},
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -15,12 +16,13 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixStream},
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::wire::Duplex;
@@ -29,6 +31,10 @@ use super::wire::Duplex;
 const MOST: usize = 256;
 /// What is read at once.
 const PIECE: usize = 16 * 1024;
+/// Connections that wait to be taken.
+const BACKLOG: i32 = 1024;
+/// What is not answered within that on the loopback is not answered.
+const UNANSWERED: Duration = Duration::from_millis(200);
 /// Pieces on their way in one direction of a connection; the sender waits for room.
 const QUEUE: usize = 64;
 /// How much of what a client sends is searched for a word that tells what the connection is for. The
@@ -89,6 +95,8 @@ pub enum Flow {
     Free,
     /// They pass so long after they came.
     Delayed(Duration),
+    /// The same, but each piece of them after a time of its own, no longer than that. None overtakes another.
+    Jittered(Duration),
     /// They stay until the test says something else; then they pass, in their order.
     Held,
     /// They are taken, and go nowhere. A connection that has lost bytes is reset when this ends.
@@ -107,7 +115,12 @@ pub enum Ending {
 /// A running relay. It ends with this value, and so do its connections.
 pub struct Relay {
     address: SocketAddr,
+    listener: Arc<TcpListener>,
     board: Arc<Mutex<Board>>,
+    /// Whether new connections are taken.
+    taking: watch::Sender<bool>,
+    /// Connections that nobody takes: the queue in which further ones would wait is full of them.
+    crowd: Mutex<Vec<TcpStream>>,
     _accepting: JoinSet<()>,
 }
 
@@ -168,10 +181,11 @@ impl Relay {
     pub async fn to(target: Target) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
-        let board = Arc::<Mutex<Board>>::default();
+        let (listener, board) = (Arc::new(listener), Arc::<Mutex<Board>>::default());
+        let (taking, taken) = watch::channel(true);
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, target, Arc::clone(&board)));
-        Self { address, board, _accepting: accepting }
+        accepting.spawn(accept(Arc::clone(&listener), taken, target, Arc::clone(&board)));
+        Self { address, listener, board, taking, crowd: Mutex::default(), _accepting: accepting }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -212,8 +226,21 @@ impl Relay {
         lock(&self.board).order(which, |orders| orders.ending = Some(Ending::Reset));
     }
 
+    /// From now on who connects hears nothing at all, not even a refusal: as if no packet came through.
+    /// The system drops what asks for a connection while the queue of those that nobody takes is full.
+    pub async fn swallow(&self) {
+        self.taking.send_replace(false);
+        SockRef::from(&*self.listener).listen(0).expect("it listens already");
+        while let Ok(taken) = timeout(UNANSWERED, TcpStream::connect(self.address)).await {
+            lock(&self.crowd).push(taken.expect("a connection, or silence"));
+        }
+    }
+
     /// Everything passes again, and new connections are taken. Those that have lost bytes are reset.
     pub fn heal(&self) {
+        lock(&self.crowd).clear();
+        SockRef::from(&*self.listener).listen(BACKLOG).expect("it listens already");
+        self.taking.send_replace(true);
         lock(&self.board).order(Which::All, |orders| {
             (orders.asks, orders.answers) = (Flow::Free, Flow::Free);
             orders.ending = None;
@@ -341,6 +368,10 @@ impl Line {
                     () = sleep_until(came + delay) => return true,
                     _ = changed => {}
                 },
+                Flow::Jittered(most) => tokio::select! {
+                    () = sleep_until(came + most.mul_f64(by_chance())) => return true,
+                    _ = changed => {}
+                },
             }
         }
     }
@@ -352,9 +383,20 @@ impl Line {
     }
 }
 
-async fn accept(listener: TcpListener, target: Target, board: Arc<Mutex<Board>>) {
+async fn accept(
+    listener: Arc<TcpListener>,
+    mut taking: watch::Receiver<bool>,
+    target: Target,
+    board: Arc<Mutex<Board>>,
+) {
     let mut connections = JoinSet::new();
-    while let Ok((client, _)) = listener.accept().await {
+    while taking.wait_for(|taking| *taking).await.is_ok() {
+        let accepted = tokio::select! {
+            biased;
+            _ = taking.changed() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((client, _)) = accepted else { return };
         while connections.try_join_next().is_some() {}
         let line = lock(&board).admit();
         match line {
@@ -364,10 +406,16 @@ async fn accept(listener: TcpListener, target: Target, board: Arc<Mutex<Board>>)
     }
 }
 
+/// Between 0 and 1.
+fn by_chance() -> f64 {
+    let drawn = RandomState::new().build_hasher().finish() % 1024;
+    drawn as f64 / 1024.0
+}
+
 /// When this connection is dropped, its peer sees an error.
 fn close_by_reset(client: &TcpStream) {
     // It fails on a connection that is no more.
-    let _ = socket2::SockRef::from(client).set_linger(Some(Duration::ZERO));
+    let _ = SockRef::from(client).set_linger(Some(Duration::ZERO));
 }
 
 async fn serve(mut client: TcpStream, target: Target, line: Arc<Line>, board: Arc<Mutex<Board>>) {
@@ -479,6 +527,6 @@ fn told(begun: &mut Option<Vec<u8>>, bytes: &[u8]) -> Option<Class> {
     found
 }
 
-fn lock(board: &Mutex<Board>) -> MutexGuard<'_, Board> {
-    board.lock().expect("the relay has not failed")
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("the relay has not failed")
 }

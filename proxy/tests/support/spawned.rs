@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     os::unix::net::UnixStream,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread,
 };
@@ -100,8 +100,23 @@ impl Spawned {
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        let has_ended = async || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        };
+        eventually("the sidecar ends", has_ended).await;
+        status.unwrap()
     }
 }
 
