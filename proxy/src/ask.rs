@@ -45,7 +45,7 @@ impl Ask<'_> {
         if self.app.flights.rests(self.key, self.rule.fingerprint) {
             return;
         }
-        let Leave::Granted(leave) = self.app.store.leave_to_fetch() else { return };
+        let Leave::Granted(leave) = self.app.store.leave_to_fetch(self.key) else { return };
         let Role::Leader(flight, ticket) = self.join(stored, seen) else { return };
         let fields = stored.fields();
         let (conditions, renews) = asking_about(stored, &fields);

@@ -69,7 +69,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
             }
             Decision::NotCached => break Failure::not_cached().reply(),
             Decision::Fetch(fetch) => {
-                if let Some(reply) = visit.may_share().then(|| arriving(&ask, now)).flatten() {
+                if let Some(reply) = visit.may_share(key).then(|| arriving(&ask, now)).flatten() {
                     break reply;
                 }
                 // What the store did not answer in time is not asked again.
@@ -80,7 +80,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
                 if !fetch.collapse && app.flights.has_landed(key, seen) {
                     continue;
                 }
-                let fetch = Fetch { collapse: fetch.collapse && visit.may_share(), ..fetch };
+                let fetch = Fetch { collapse: fetch.collapse && visit.may_share(key), ..fetch };
                 let look = Look { seen, left: visit.left(), again: looks > 0 };
                 let miss = Miss::new(ask, fetch, lookup.ok(), now, look);
                 if admission.head_only {

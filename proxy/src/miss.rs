@@ -168,7 +168,9 @@ impl<'r> Miss<'r> {
     /// Starts the fetch, as a task of its own: this client's leaving does not end it.
     async fn lead(self, (flight, ticket): (Arc<Flight>, Ticket)) -> Option<Reply> {
         let Ask { app, live, request, cache, admission, .. } = self.ask;
-        let Leave::Granted(leave) = app.store.leave_to_fetch() else { return Some(self.shed(&flight)) };
+        let Leave::Granted(leave) = app.store.leave_to_fetch(self.ask.key) else {
+            return Some(self.shed(&flight));
+        };
         let fields = self.found.as_ref().filter(|_| self.validate).map(|stored| (stored, stored.fields()));
         let (conditions, renews) = match &fields {
             Some((stored, fields)) => asking_about(stored, fields),
@@ -212,7 +214,7 @@ impl<'r> Miss<'r> {
         let Ask { app, request, .. } = self.ask;
         Some(match ticket.landed().await {
             Phase::Shared(shared) => {
-                self.forward.stored = shared.unstored.is_none() && app.store.takes_writes();
+                self.forward.stored = shared.unstored.is_none() && app.store.takes_writes(self.ask.key);
                 self.forward.detail = self.forward.detail.or(shared.unstored);
                 self.forward.status = shared.renewed_by;
                 respond::leading(&shared, Outcome::Forward(self.forward), request)

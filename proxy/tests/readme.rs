@@ -219,9 +219,11 @@ fn names(source: &str, before: &str, mark: char) -> BTreeSet<String> {
 /// The commands that the Redis tier sends, and those of its scripts.
 fn commands_sent() -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/redis");
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let files: Vec<_> = entries.filter(|path| path.is_file()).collect();
-    assert!(files.len() > 20, "{files:?}");
+    let entries = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let (folders, mut files): (Vec<_>, Vec<_>) =
+        Vec::into_iter(entries(&folder)).partition(|path| path.is_dir());
+    files.extend(folders.iter().flat_map(|folder| entries(folder)));
+    assert!(files.len() > 30, "{files:?}");
     let sources: String = files.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     let mut commands = names(&sources, "cmd(\"", '"');
     commands.extend(names(&sources, "redis.call('", '\''));
@@ -230,6 +232,8 @@ fn commands_sent() -> BTreeSet<String> {
     assert!(commands.remove("info") && read("README.md").contains("`+info`"));
     // Of sentinels, and where there are some.
     assert!(commands.remove("role") && commands.remove("sentinel") && read("README.md").contains("`+role`"));
+    // In a cluster.
+    assert!(commands.remove("cluster") && read("README.md").contains("`+cluster|slots`"));
     // The last three are the client library's: to connect, and for a script that is known by its hash.
     commands.extend(set(["client|tracking", "hello", "evalsha", "script|load"]));
     commands

@@ -17,7 +17,7 @@ pub struct RedisAccess {
     pub login: RedisLogin,
     /// The number of the database, where the URL does not state one; by default 0.
     pub database: Option<u16>,
-    /// Absent: cleartext. With sentinels, these speak it too.
+    /// Absent: cleartext. Sentinels, and all nodes of a cluster, speak it too.
     pub tls: Option<RedisTls>,
 }
 
@@ -34,6 +34,11 @@ pub enum RedisPlace {
         master: String,
         /// As whom to ask them.
         login: RedisLogin,
+    },
+    /// Where these say: some of the nodes of a cluster, at least one.
+    Cluster {
+        /// Whom to ask.
+        nodes: Vec<RedisNode>,
     },
 }
 
@@ -119,6 +124,10 @@ impl fmt::Display for RedisPlace {
             Self::Sentinels { nodes, master, .. } => {
                 let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
                 write!(f, "the master {master} of the sentinels {}", nodes.join(", "))
+            }
+            Self::Cluster { nodes } => {
+                let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+                write!(f, "the cluster of {}", nodes.join(", "))
             }
         }
     }

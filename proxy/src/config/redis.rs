@@ -19,9 +19,10 @@ const MAX_NAME: usize = 256;
 enum Mode {
     Single,
     Sentinel,
+    Cluster,
 }
 
-const MODE: &str = "single or sentinel";
+const MODE: &str = "single, sentinel or cluster";
 
 const KEYS: Keys = Keys {
     known: &["mode", "url", "nodes", "user", "password_file", "database", "tls", "sentinel"],
@@ -99,6 +100,7 @@ fn map(reader: &mut Reader<'_>, at: &At<'_>) -> Option<RedisAccess> {
     let place = match mode? {
         Mode::Single => server(reader, &entries, tls.is_some()),
         Mode::Sentinel => sentinels(reader, &entries),
+        Mode::Cluster => cluster(reader, &entries, database),
     };
     let access = match place? {
         RedisPlace::Server(url) => {
@@ -116,16 +118,22 @@ fn mode(text: &str) -> Result<Mode, Wrong> {
     match text {
         "single" => Ok(Mode::Single),
         "sentinel" => Ok(Mode::Sentinel),
-        "cluster" => Err(Wrong::new("`cluster` is not supported yet", advice)),
+        "cluster" => Ok(Mode::Cluster),
         _ => Err(Wrong::new(format!("`{text}` is not known here"), advice)),
+    }
+}
+
+/// `sentinel` without sentinels.
+fn no_sentinel(reader: &mut Reader<'_>, entries: &Entries<'_>) {
+    if let Some(at) = entries.get("sentinel") {
+        reader
+            .wrong_key(at, Wrong::new("`sentinel` has no effect here", "write mode: sentinel, or remove it"));
     }
 }
 
 /// The one server.
 fn server(reader: &mut Reader<'_>, entries: &Entries<'_>, tls: bool) -> Option<RedisPlace> {
-    if let Some(at) = entries.get("sentinel") {
-        reader.wrong_key(at, Wrong::new("`sentinel` has no effect here", "add mode: sentinel, or remove it"));
-    }
+    no_sentinel(reader, entries);
     if let Some(at) = entries.get("nodes") {
         if entries.get("url").is_some() {
             reader.wrong_key(at, Wrong::new("`url` says where Redis is", "remove one of them"));
@@ -133,7 +141,7 @@ fn server(reader: &mut Reader<'_>, entries: &Entries<'_>, tls: bool) -> Option<R
         }
         let nodes = nodes(reader, at, RedisUrl::DEFAULT_PORT)?;
         let [node] = nodes.as_slice() else {
-            let advice = "leave one, or add mode: sentinel if they are sentinels";
+            let advice = "leave one, or add mode: cluster, or mode: sentinel if they are sentinels";
             reader.wrong(at, Wrong::new("a single Redis is one node", advice));
             return None;
         };
@@ -165,16 +173,40 @@ fn agree(reader: &mut Reader<'_>, entries: &Entries<'_>, url: &RedisUrl, tls: bo
     }
 }
 
-fn sentinels(reader: &mut Reader<'_>, entries: &Entries<'_>) -> Option<RedisPlace> {
+/// Whom to ask where Redis is, instead of a URL.
+fn asked(
+    reader: &mut Reader<'_>,
+    entries: &Entries<'_>,
+    port: u16,
+    message: &str,
+    [instead, missing]: [&'static str; 2],
+) -> Option<Vec<RedisNode>> {
     if let Some(at) = entries.get("url") {
-        let advice = "write nodes: [host:26379, …], the sentinels";
-        reader.wrong_key(at, Wrong::new("the sentinels say where Redis is", advice));
+        reader.wrong_key(at, Wrong::new(message, instead));
+        return None;
     }
-    let nodes = match entries.get("url") {
-        None => reader.require(entries, "nodes", "add nodes: [host:26379, …], the sentinels"),
-        Some(_) => None,
-    };
-    let nodes = nodes.and_then(|at| nodes_of_sentinels(reader, &at));
+    let at = reader.require(entries, "nodes", missing)?;
+    nodes(reader, &at, port)
+}
+
+/// Some nodes of a cluster, which know the others.
+fn cluster(reader: &mut Reader<'_>, entries: &Entries<'_>, database: Option<u16>) -> Option<RedisPlace> {
+    no_sentinel(reader, entries);
+    if let Some(at) = entries.get("database").filter(|_| database.is_some_and(|number| number != 0)) {
+        reader.wrong(at, Wrong::new("a cluster has database 0 alone", "remove `database`"));
+    }
+    let words = [
+        "write nodes: [host:6379, …], some of the cluster",
+        "add nodes: [host:6379, …], some of the cluster",
+    ];
+    let nodes =
+        asked(reader, entries, RedisUrl::DEFAULT_PORT, "the nodes of a cluster say where Redis is", words)?;
+    Some(RedisPlace::Cluster { nodes })
+}
+
+fn sentinels(reader: &mut Reader<'_>, entries: &Entries<'_>) -> Option<RedisPlace> {
+    let words = ["write nodes: [host:26379, …], the sentinels", "add nodes: [host:26379, …], the sentinels"];
+    let nodes = asked(reader, entries, RedisNode::SENTINEL_PORT, "the sentinels say where Redis is", words);
     let at = reader.require(entries, "sentinel", "add sentinel: { master: mymaster }")?;
     let entries = reader.entries(&at, "{ master: mymaster }", &SENTINEL_KEYS)?;
     let login = login(reader, &entries);
@@ -182,10 +214,6 @@ fn sentinels(reader: &mut Reader<'_>, entries: &Entries<'_>) -> Option<RedisPlac
         reader.require(&entries, "master", "add master: with the name that the sentinels know it by");
     let master = reader.scalar(&master?, "a name, mymaster", name)?;
     Some(RedisPlace::Sentinels { nodes: nodes?, master, login })
-}
-
-fn nodes_of_sentinels(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Vec<RedisNode>> {
-    nodes(reader, at, RedisNode::SENTINEL_PORT)
 }
 
 fn nodes(reader: &mut Reader<'_>, at: &At<'_>, port: u16) -> Option<Vec<RedisNode>> {

@@ -28,7 +28,7 @@ impl Miss<'_> {
         if let Some(reply) = self.while_failing(None) {
             return reply;
         }
-        let Leave::Granted(_leave) = app.store.leave_to_fetch() else {
+        let Leave::Granted(_leave) = app.store.leave_to_fetch(self.ask.key) else {
             return self.failed(&FetchError::Shed);
         };
         let right = self.right_to_learn().await;

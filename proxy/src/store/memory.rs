@@ -215,6 +215,16 @@ impl MemoryStore {
         }
     }
 
+    /// Removes all of such a hash. What is inserted meanwhile stays only if it had its turn later.
+    pub fn remove_where(&self, goes: impl Fn(u128) -> bool) {
+        for turn in &self.turns {
+            let mut index = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            for (_, name) in index.extract_if(|hash, _| goes(*hash)) {
+                self.resources.remove(&*name);
+            }
+        }
+    }
+
     /// [`Store::purge`] for one resource.
     pub fn purge_now(&self, key: &ResourceKey, mode: Mode, epoch: Epoch) {
         if mode == Mode::Hard {

@@ -212,7 +212,7 @@ impl Selector<'_> {
 }
 
 /// Why a store could not be asked or told. Each costs a miss and a counter, never a status code.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum StoreError {
     /// It took longer than its share of a request.
     #[error("no answer within the budget")]

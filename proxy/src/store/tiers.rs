@@ -37,10 +37,10 @@ pub enum Tiers {
 impl Tiers {
     /// Whether a commit would be tried now.
     #[must_use]
-    pub fn takes_writes(&self) -> bool {
+    pub fn takes_writes(&self, key: &ResourceKey) -> bool {
         match self {
             Self::Memory(_) => true,
-            Self::Redis(fleet) => fleet.takes_writes(),
+            Self::Redis(fleet) => fleet.takes_writes(key),
         }
     }
 
@@ -53,10 +53,10 @@ impl Tiers {
 
     /// Whether one more fetch for a miss may begin. Only an outage of Redis that is to be shed refuses it.
     #[must_use]
-    pub fn leave_to_fetch(&self) -> Leave {
+    pub fn leave_to_fetch(&self, key: &ResourceKey) -> Leave {
         match self {
             Self::Memory(_) => Leave::Granted(None),
-            Self::Redis(fleet) => fleet.leave(),
+            Self::Redis(fleet) => fleet.leave(key),
         }
     }
 
@@ -232,10 +232,10 @@ impl Visit<'_> {
 
     /// Whether the request may have what another one fetches.
     #[must_use]
-    pub fn may_share(&self) -> bool {
+    pub fn may_share(&self, key: &ResourceKey) -> bool {
         match self.tiers {
             Tiers::Memory(_) => true,
-            Tiers::Redis(fleet) => fleet.may_share(),
+            Tiers::Redis(fleet) => fleet.may_share(key),
         }
     }
 }

@@ -58,7 +58,7 @@ async fn cut_off(server: &RedisServer, sidecar: &Sidecar) {
     let unknown = resource("/unknown");
     eventually("Redis is held back", async || {
         let _ = visit(sidecar, &unknown).await;
-        sidecar.fleet().is_cut_off()
+        sidecar.fleet().is_cut_off(&unknown)
     })
     .await;
 }
@@ -89,7 +89,7 @@ async fn memory_goes_on_and_takes_what_is_fetched_until_redis_is_back() {
         assert!(matches!(visit(&sidecar, &key).await, Ok((true, true))));
         let other = resource("/other");
         assert!(visit(&sidecar, &other).await.is_err(), "whether Redis has it is not known");
-        assert!(sidecar.0.takes_writes() && sidecar.0.visit().may_share());
+        assert!(sidecar.0.takes_writes(&other) && sidecar.0.visit().may_share(&other));
         sidecar.commit(&other, "other").await.unwrap();
         assert!(matches!(visit(&sidecar, &other).await, Ok((true, true))));
         assert!(sidecar.0.remove(std::slice::from_ref(&key)).await.is_err(), "Redis does not know");
@@ -107,17 +107,17 @@ async fn memory_goes_on_and_takes_what_is_fetched_until_redis_is_back() {
 async fn or_nothing_is_served_stored_or_shared() {
     let server = RedisServer::start();
     let (sidecar, key) = sidecar(&server, OnOutage::Bypass).await;
-    assert!(sidecar.0.visit().may_share());
+    assert!(sidecar.0.visit().may_share(&key));
     cut_off(&server, &sidecar).await;
     assert!(visit(&sidecar, &key).await.is_err());
     assert_eq!(sidecar.holds(), 1);
-    assert!(!sidecar.0.takes_writes());
+    assert!(!sidecar.0.takes_writes(&key));
     assert!(sidecar.commit(&resource("/other"), "other").await.is_err());
     assert_eq!(sidecar.holds(), 1);
     let (headers, keyed) = (HeaderMap::new(), KeyPolicy::default());
     let mut visit = sidecar.0.visit();
     assert!(visit.lookup(&key, &Selector { headers: &headers, keyed: &keyed }).await.is_err());
-    assert!(!visit.may_share());
+    assert!(!visit.may_share(&key));
     drop(visit);
     server.thaw();
     eventually("Redis is back", async || sidecar.try_lookup(&key).await.is_ok_and(|found| found == "one"))
@@ -127,8 +127,8 @@ async fn or_nothing_is_served_stored_or_shared() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_that_is_shed_lets_only_so_many_fetch() {
     let server = RedisServer::start();
-    let (sidecar, _) = sidecar(&server, OnOutage::Shed).await;
-    let leave = || match sidecar.0.leave_to_fetch() {
+    let (sidecar, key) = sidecar(&server, OnOutage::Shed).await;
+    let leave = || match sidecar.0.leave_to_fetch(&key) {
         Leave::Granted(permit) => Some(permit),
         Leave::Refused => None,
     };

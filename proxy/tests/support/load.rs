@@ -71,6 +71,15 @@ impl Load {
         self.tally.lock().unwrap().times.get(says).map_or(0, Vec::len)
     }
 
+    /// Hits of any kind, and all answers, so far.
+    pub fn hits(&self) -> (usize, usize) {
+        let tally = self.tally.lock().unwrap();
+        let count = |is_meant: fn(&str) -> bool| {
+            tally.times.iter().filter(|(says, _)| is_meant(says)).map(|(_, times)| times.len()).sum()
+        };
+        (count(|says| says.starts_with("hit")), count(|_| true))
+    }
+
     /// Ends it, and tells what it has seen.
     pub async fn stop(self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);

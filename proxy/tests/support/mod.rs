@@ -11,6 +11,7 @@
 
 pub mod admin;
 pub mod browser;
+pub mod cluster;
 pub mod echo;
 pub mod entries;
 pub mod fleet;

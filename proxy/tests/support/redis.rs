@@ -58,13 +58,21 @@ impl RedisServer {
 
     /// A running server that listens on a TCP port of the loopback too.
     pub fn start_on_tcp() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("its address").port();
-        drop(free);
+        Self::start_on_tcp_with(&[])
+    }
+
+    /// The same with these arguments beside its own.
+    pub fn start_on_tcp_with(arguments: &[&str]) -> Self {
         let mut server = Self::absent();
-        server.port = port;
+        server.port = free_port();
+        server.arguments = arguments.iter().map(ToString::to_string).collect();
         server.restart_empty();
         server
+    }
+
+    /// Its TCP port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Its URL, over TCP if it has a port.
@@ -199,6 +207,12 @@ impl RedisServer {
         names.retain(|name| matches!(self.try_command(&["HEXISTS", name, "m"]), Ok(Value::Int(1))));
         names
     }
+}
+
+/// A port of the loopback that nobody has at this moment.
+pub fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    free.local_addr().expect("its address").port()
 }
 
 impl Drop for RedisServer {

@@ -4,34 +4,28 @@
 //! Such a body is known by its length and checksum, which the entry tells. So it does not matter when it is
 //! read, nor from which server: it is the one that belongs to the entry, or none.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
+    cluster::{Links, Nodes, Spot},
     layout::{self, Place},
-    link::{Link, Role},
+    link::Role,
     lookup::values,
-    settings::Settings,
     write::LARGEST_BODY,
 };
 use crate::{
-    clock::Clock,
     store::StoreError,
     stored::{Apart, Stored},
 };
 
 /// The way of bodies from Redis.
 #[derive(Debug)]
-pub(super) struct Bodies(Link);
+pub(super) struct Bodies(Links);
 
 impl Bodies {
-    /// Starts to connect, on the current runtime.
-    pub(super) fn start(settings: &Settings, clock: &Clock) -> Self {
-        Self(Link::start(Role::Bodies, settings.clone(), clock.clone()))
-    }
-
-    /// Whether a body would be asked for now.
-    pub(super) fn is_ready(&self) -> bool {
-        self.0.is_ready()
+    /// From these.
+    pub(super) fn new(nodes: &Arc<Nodes>) -> Self {
+        Self(Links::new(nodes, Role::Bodies))
     }
 
     /// These entries of one resource with their bodies, in their order; nothing for one whose body is not there,
@@ -54,7 +48,7 @@ impl Bodies {
             entries.iter().map(|entry| layout::body_field(&entry.stored().variant)).collect();
         let fields: Vec<_> = fields.iter().map(String::as_str).collect();
         let ask = async |mut connection| values(&mut connection, &place.name, &fields).await;
-        let found = self.0.run_in_turn(weight, within, ask).await?.unwrap_or_default();
+        let found = self.0.run_in_turn(Spot::Of(place.hash), weight, within, ask).await?.unwrap_or_default();
         let found = found.into_iter().chain(std::iter::repeat(None));
         Ok(entries.into_iter().zip(found).map(|(entry, body)| entry.with(body?.into()).ok()).collect())
     }

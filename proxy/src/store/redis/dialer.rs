@@ -153,6 +153,11 @@ impl Dialer {
         Server { number, masters: Arc::clone(&self.0.masters) }
     }
 
+    /// Whoever is there is of no use any more.
+    pub(super) fn depose(&self) {
+        self.0.masters.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// A connection serves: who pauses before another attempt need not go on.
     pub(super) fn got_through(&self) {
         self.0.through.notify_waiters();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::announcement::Announcement;
+use super::{announcement::Announcement, cluster::Slots};
 use crate::epoch::Epoch;
 
 /// Hears of changes, in the order in which Redis tells of them, on the task that reads the tracking
@@ -19,6 +19,18 @@ pub trait Heard: Send + Sync {
     /// Nothing is known any more: Redis was emptied; or a session begins, and whatever changed before
     /// was not heard of. In that case the session is trusted only after this has returned.
     fn emptied(&self);
+
+    /// The same of a node of a cluster: of what is in its slots.
+    fn emptied_of(&self, slots: &Slots) {
+        let _ = slots;
+        self.emptied();
+    }
+
+    /// These slots are about to get another owner. What is known of them is to be forgotten, but nothing has
+    /// been missed.
+    fn moved(&self, slots: &Slots) {
+        let _ = slots;
+    }
 
     /// The membership is renewed, and this was the last epoch of a purge, if there was one.
     fn renewed(&self, epoch: Option<Epoch>) {
@@ -38,6 +50,14 @@ impl Heard for Vec<Arc<dyn Heard>> {
 
     fn emptied(&self) {
         self.iter().for_each(|one| one.emptied());
+    }
+
+    fn emptied_of(&self, slots: &Slots) {
+        self.iter().for_each(|one| one.emptied_of(slots));
+    }
+
+    fn moved(&self, slots: &Slots) {
+        self.iter().for_each(|one| one.moved(slots));
     }
 
     fn renewed(&self, epoch: Option<Epoch>) {

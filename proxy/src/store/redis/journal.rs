@@ -14,20 +14,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures_util::future::try_join_all;
-use redis::{Cmd, FromRedisValue, RedisResult, aio::MultiplexedConnection, cmd};
+use redis::{Cmd, cmd};
 use tokio::{task::AbortHandle, time::Instant};
 
 use super::{
     announcement::{Announcement, Kind},
+    cluster::{Links, Nodes, Spot},
     condition::Throttle,
     epochs::{Epochs, epochs},
     layout,
-    link::{Link, Role},
-    settings::Settings,
+    link::{Beats, Role},
 };
 use crate::{
-    clock::Clock,
     epoch::{Epoch, Mode},
     purges::Purges,
     sabotage::Omission,
@@ -55,7 +53,7 @@ pub(super) struct Journal {
 
 #[derive(Debug)]
 struct Shared {
-    link: Link,
+    links: Links,
     prefix: String,
     noted: Noted,
 }
@@ -67,10 +65,11 @@ impl Drop for Journal {
 }
 
 impl Journal {
-    /// Starts to connect, on the current runtime.
-    pub(super) fn start(settings: &Settings, clock: Clock, purges: Arc<Purges>) -> Self {
-        let link = Link::start(Role::Purges, settings.clone(), clock);
-        let shared = Arc::new(Shared { link, prefix: settings.prefix.clone(), noted: Noted::new(purges) });
+    /// Starts to send what is to be sent again, on the current runtime.
+    pub(super) fn start(nodes: &Arc<Nodes>, purges: Arc<Purges>) -> Self {
+        let links = Links::new(nodes, Role::Purges);
+        let prefix = nodes.settings().prefix.clone();
+        let shared = Arc::new(Shared { links, prefix, noted: Noted::new(purges) });
         let retries = tokio::spawn(Arc::clone(&shared).retry()).abort_handle();
         Self { shared, retries }
     }
@@ -97,21 +96,22 @@ impl Journal {
         self.shared.learn_epoch(within).await
     }
 
-    /// The connection: what follows a purge uses it too.
-    pub(super) fn link(&self) -> &Link {
-        &self.shared.link
+    /// The connections: what follows a purge uses them too.
+    pub(super) fn links(&self) -> &Links {
+        &self.shared.links
     }
 }
 
 impl Shared {
     /// Sends what is noted after each good beat, for ever.
     async fn retry(self: Arc<Self>) {
-        let (mut sessions, mut beats) = (0, self.link.beats());
+        let pulse = self.links.nodes().pulse();
+        let (mut connections, mut beats) = (0, Beats::of(&pulse.beats));
         loop {
             beats.next().await;
-            let now = self.link.sessions();
-            if now != sessions && self.learn_epoch(BATCH.1).await.is_ok() {
-                sessions = now;
+            let now = pulse.connections.load(Ordering::SeqCst);
+            if now != connections && self.learn_epoch(BATCH.1).await.is_ok() {
+                connections = now;
                 self.noted.note_again();
             }
             for entries in self.noted.all().chunks(BATCH.0) {
@@ -125,42 +125,24 @@ impl Shared {
 
     /// What is fetched from now on is later than all purges that Redis knows of.
     async fn learn_epoch(&self, within: Duration) -> Result<Epoch, StoreError> {
-        let (name, seen) = (layout::epoch(&self.prefix), self.noted.purges.epoch());
-        let ask =
-            async |mut connection: MultiplexedConnection| epochs(&mut connection, &name, seen, "last").await;
-        let last = self.link.run(within, ask).await?.taken;
+        let last = epochs(&self.links, &self.prefix, self.noted.purges.epoch(), "last", within).await?.taken;
         self.noted.purges.catch_up(last);
         Ok(last)
     }
 
+    /// What one node has is not held up by another one that has not.
     async fn send(&self, entries: &[Entry], wait: Wait, limit: Duration) -> Result<Epochs, StoreError> {
-        let seen = self.noted.purges.epoch();
-        let name = layout::epoch(&self.prefix);
-        let epochs = self
-            .link
-            .run(limit, async |mut connection| {
-                let epochs = epochs(&mut connection, &name, seen, "next").await?;
-                let commands =
-                    entries.iter().map(|entry| entry.act.command(&self.prefix, epochs.taken, wait));
-                all::<()>(&connection, commands).await?;
-                Ok(epochs)
-            })
-            .await?;
-        self.noted.acknowledged(entries, epochs.taken);
-        Ok(epochs)
+        let begun = Instant::now();
+        let epochs = epochs(&self.links, &self.prefix, self.noted.purges.epoch(), "next", limit).await?;
+        let taken = epochs.taken;
+        let command =
+            |entry: &Entry| (Spot::Of(entry.act.what()), entry.act.command(&self.prefix, taken, wait));
+        let commands: Vec<_> = entries.iter().map(command).collect();
+        let answers = self.links.run_each::<()>(&commands, limit.saturating_sub(begun.elapsed())).await;
+        let done = entries.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+        self.noted.acknowledged(done.map(|(entry, _)| entry), taken);
+        answers.into_iter().collect::<Result<(), _>>().map(|()| epochs)
     }
-}
-
-/// What each of these answers. They are sent in their order, at once, and each may go to another server.
-pub(super) async fn all<T: FromRedisValue>(
-    connection: &MultiplexedConnection,
-    commands: impl IntoIterator<Item = Cmd>,
-) -> RedisResult<Vec<T>> {
-    let ask = |command: Cmd| {
-        let mut connection = connection.clone();
-        async move { command.query_async(&mut connection).await }
-    };
-    try_join_all(commands.into_iter().map(ask)).await
 }
 
 /// A script, in one command: it need not be there yet.
@@ -305,8 +287,8 @@ impl Noted {
     }
 
     /// Redis has them, and they took that epoch.
-    fn acknowledged(&self, entries: &[Entry], epoch: Epoch) {
-        entries.iter().for_each(|entry| entry.act.apply(&self.purges, epoch));
+    fn acknowledged<'e>(&self, entries: impl Iterator<Item = &'e Entry> + Clone, epoch: Epoch) {
+        entries.clone().for_each(|entry| entry.act.apply(&self.purges, epoch));
         let mut latest = self.lock();
         for entry in entries {
             latest.strike_out(entry);
@@ -390,9 +372,9 @@ mod tests {
         let noted = Noted::new(Arc::default());
         let earlier = noted.note(vec![purge(1, Mode::Hard), purge(2, Mode::Hard)]);
         let later = noted.note(vec![purge(1, Mode::Hard)]);
-        noted.acknowledged(&earlier, Epoch::FIRST);
+        noted.acknowledged(earlier.iter(), Epoch::FIRST);
         assert!(noted.holds(1) && !noted.holds(2));
-        noted.acknowledged(&later, Epoch::FIRST);
+        noted.acknowledged(later.iter(), Epoch::FIRST);
         assert!(!noted.holds(1) && noted.all().is_empty());
     }
 
@@ -400,11 +382,11 @@ mod tests {
     fn what_redis_may_have_lost_is_noted_again() {
         let noted = Noted::new(Arc::default());
         let sent = noted.note(vec![purge(1, Mode::Hard)]);
-        noted.acknowledged(&sent, Epoch::FIRST);
+        noted.acknowledged(sent.iter(), Epoch::FIRST);
         assert!(!noted.holds(1));
         noted.note_again();
         assert!(noted.holds(1));
-        noted.acknowledged(&noted.all(), Epoch::FIRST);
+        noted.acknowledged(noted.all().iter(), Epoch::FIRST);
         assert!(!noted.holds(1));
     }
 
@@ -437,16 +419,16 @@ mod tests {
     #[test]
     fn when_more_may_be_lost_than_is_remembered_everything_is_purged() {
         let noted = Noted::new(Arc::default());
-        let acknowledge = |n| noted.acknowledged(&noted.note(vec![purge(n, Mode::Hard)]), Epoch::FIRST);
+        let acknowledge = |n| noted.acknowledged(noted.note(vec![purge(n, Mode::Hard)]).iter(), Epoch::FIRST);
         (0..MOST).for_each(acknowledge);
         noted.note_again();
         assert_eq!(noted.all().len(), MOST);
-        noted.acknowledged(&noted.all(), Epoch::FIRST);
+        noted.acknowledged(noted.all().iter(), Epoch::FIRST);
         acknowledge(MOST);
         noted.note_again();
         let everything = Tag::everything().bits();
         assert!(noted.holds(everything) && noted.all().len() == 1);
-        noted.acknowledged(&noted.all(), Epoch::FIRST);
+        noted.acknowledged(noted.all().iter(), Epoch::FIRST);
         noted.note_again();
         assert_eq!(noted.all().len(), 1, "what that covers is not remembered beside it");
     }

@@ -117,9 +117,9 @@ fn resource(rest: &[u8]) -> Option<u128> {
     tail.starts_with(b"}:").then(|| hex(std::str::from_utf8(digits).ok()?, 32))?
 }
 
-/// The key that a probe reads: in our namespace, and never there.
-pub(super) fn probe(prefix: &str) -> String {
-    format!("{prefix}:v1:r:{{}}:")
+/// The key that a probe reads: in our namespace, never there, and on the node that has this tag.
+pub(super) fn probe(prefix: &str, tag: &str) -> String {
+    format!("{prefix}:v1:r:{{{tag}}}:")
 }
 
 /// The record of a tag's purges.

@@ -19,9 +19,9 @@ use tokio::time::timeout;
 use self::counts::{Counters, one};
 pub use self::{counts::LeaseStats, held::Lease};
 use super::{
+    cluster::{Links, Nodes, Spot},
     layout::Place,
-    link::{Link, Role},
-    settings::Settings,
+    link::Role,
     wakes::{Waiter, Wakes},
 };
 use crate::{
@@ -50,7 +50,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The way of leases to Redis.
 #[derive(Debug)]
 pub(super) struct Leases {
-    link: Link,
+    links: Links,
     prefix: String,
     clock: Clock,
     claim_script: Script,
@@ -64,12 +64,12 @@ pub(super) struct Leases {
 }
 
 impl Leases {
-    /// Starts to connect, on the current runtime.
-    pub(super) fn start(settings: &Settings, clock: Clock) -> Arc<Self> {
+    /// Over the connections to these.
+    pub(super) fn new(nodes: &Arc<Nodes>) -> Arc<Self> {
         Arc::new(Self {
-            link: Link::start(Role::Leases, settings.clone(), clock.clone()),
-            prefix: settings.prefix.clone(),
-            clock,
+            links: Links::new(nodes, Role::Leases),
+            prefix: nodes.settings().prefix.clone(),
+            clock: nodes.clock().clone(),
             claim_script: Script::new(include_str!("claim.lua")),
             renew_script: Script::new(include_str!("renew.lua")),
             release_script: Script::new(include_str!("release.lua")),
@@ -108,13 +108,15 @@ impl Leases {
         if within.is_zero() {
             return Err(StoreError::Budget);
         }
+        let spot = Spot::Of(key.wide_hash());
+        let offset = self.links.owner(spot).ok_or(StoreError::Unavailable)?.leases.offset();
         let mut lease = Lease::new(self, Place::of(&self.prefix, key), variant);
-        let latest = self.link.offset().there(self.clock.now()) + within + LATE;
+        let latest = offset.there(self.clock.now()) + within + LATE;
         let mut claim = lease.terms.invocation(&self.claim_script);
         claim.arg(initial(claimant)).arg(millis(LENGTH)).arg(unix_millis(latest)).arg(MOST);
         let answer = self
-            .link
-            .run(within, async |mut connection| claim.invoke_async::<String>(&mut connection).await)
+            .links
+            .run(spot, within, async |mut connection| claim.invoke_async::<String>(&mut connection).await)
             .await;
         let words = answer.as_deref().map(|words| words.split_once(' ').unwrap_or((words, "")));
         let claimed = match words {
@@ -148,11 +150,6 @@ impl Leases {
     /// Who waits for changes of resources.
     pub(super) fn wakes(&self) -> &Arc<Wakes> {
         &self.wakes
-    }
-
-    /// Whether a claim would be sent now.
-    pub(super) fn is_ready(&self) -> bool {
-        self.link.is_ready()
     }
 }
 

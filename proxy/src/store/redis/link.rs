@@ -2,6 +2,8 @@
 //! only ever find it there or not; none waits for a connection.
 
 mod beats;
+mod heart;
+mod refusal;
 mod role;
 mod session;
 
@@ -28,14 +30,17 @@ use tokio::{
 };
 
 use self::session::{Session, Ticket};
-pub(super) use self::{beats::Beats, role::Role};
+pub(super) use self::{
+    beats::Beats,
+    refusal::{Elsewhere, Refusal},
+    role::Role,
+};
 use super::{
     breaker::Breaker,
+    cluster::{Probe, Pulse, one_more},
     condition::{Condition, Failure},
-    dialer::Server,
-    layout,
-    probe::{Sample, probe},
-    settings::Settings,
+    dialer::{Dialer, Server},
+    settings::{Route, Settings},
 };
 use crate::{
     clock::{Clock, Offset},
@@ -54,17 +59,21 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 const BEAT_ROOM: usize = 8;
 
 /// A supervised connection. The supervision ends when it is dropped.
-#[derive(Debug)]
 pub(super) struct Link {
     state: Arc<State>,
     supervisor: AbortHandle,
 }
 
-#[derive(Debug)]
 struct State {
     role: Role,
-    settings: Settings,
+    dialer: Dialer,
+    /// What a request waits for Redis in all.
+    budget: Duration,
+    /// Whether another node may have a key by now.
+    in_cluster: bool,
+    probe: Probe,
     clock: Clock,
+    pulse: Pulse,
     session: ArcSwapOption<Session>,
     breaker: Breaker,
     /// Rouses the supervisor when the connection is gone or of no use.
@@ -87,13 +96,22 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Starts to connect, on the current runtime.
-    pub(super) fn start(role: Role, settings: Settings, clock: Clock) -> Self {
-        let condition = Condition::new(settings.address(), clock.now());
+    /// Starts to connect, on the current runtime. Its beats read the key that `probe` names.
+    pub(super) fn start(
+        role: Role,
+        settings: &Settings,
+        (dialer, probe): (&Dialer, &Probe),
+        clock: &Clock,
+        pulse: &Pulse,
+    ) -> Self {
         let state = Arc::new(State {
             role,
-            settings,
-            clock,
+            dialer: dialer.clone(),
+            budget: settings.budget,
+            in_cluster: matches!(settings.route, Route::Cluster(_)),
+            probe: Arc::clone(probe),
+            clock: clock.clone(),
+            pulse: pulse.clone(),
             session: ArcSwapOption::empty(),
             breaker: Breaker::default(),
             lost: Arc::new(Notify::new()),
@@ -101,7 +119,7 @@ impl Link {
             offset: ArcSwap::from_pointee(Offset::NONE),
             sessions: AtomicU64::new(0),
             no_time: Once::new(),
-            condition,
+            condition: Condition::new(dialer.to_string(), clock.now()),
         });
         let supervisor = tokio::spawn(Arc::clone(&state).supervise()).abort_handle();
         Self { state, supervisor }
@@ -113,11 +131,11 @@ impl Link {
         &self,
         limit: Duration,
         ask: impl FnOnce(MultiplexedConnection) -> F,
-    ) -> Result<T, StoreError>
+    ) -> Result<T, Refusal>
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let ticket = self.session()?.admit(1)?;
+        let ticket = self.session().and_then(|session| session.admit(1)).map_err(Refusal::Failed)?;
         self.send(ticket, limit, ask).await
     }
 
@@ -127,18 +145,20 @@ impl Link {
         weight: u32,
         limit: Duration,
         ask: impl FnOnce(MultiplexedConnection) -> F,
-    ) -> Result<T, StoreError>
+    ) -> Result<T, Refusal>
     where
         F: Future<Output = RedisResult<T>>,
     {
         let begun = Instant::now();
-        let turn = timeout(limit, self.session()?.queue(weight)).await;
-        let ticket = turn.map_err(|_| StoreError::Budget)??;
+        let session = self.session().map_err(Refusal::Failed)?;
+        let turn = timeout(limit, session.queue(weight)).await.unwrap_or(Err(StoreError::Budget));
+        let ticket = turn.map_err(Refusal::Failed)?;
         let left = limit.saturating_sub(begun.elapsed());
         // Those before it may have failed, or taken all the time.
         if left.is_zero() || !self.is_ready() {
             ticket.answered();
-            return Err(if left.is_zero() { StoreError::Budget } else { StoreError::Unavailable });
+            let late = left.is_zero();
+            return Err(Refusal::Failed(if late { StoreError::Budget } else { StoreError::Unavailable }));
         }
         self.send(ticket, left, ask).await
     }
@@ -148,13 +168,13 @@ impl Link {
         ticket: Ticket,
         limit: Duration,
         ask: impl FnOnce(MultiplexedConnection) -> F,
-    ) -> Result<T, StoreError>
+    ) -> Result<T, Refusal>
     where
         F: Future<Output = RedisResult<T>>,
     {
         match timeout(limit, ask(ticket.session.connection.clone())).await {
             // Nobody else sees what is there.
-            Ok(Ok(_)) if ticket.session.server.is_deposed() => Err(StoreError::Unavailable),
+            Ok(Ok(_)) if ticket.session.server.is_deposed() => Err(Refusal::Failed(StoreError::Unavailable)),
             Ok(Ok(answer)) => {
                 ticket.answered();
                 self.state.breaker.succeeded();
@@ -165,7 +185,7 @@ impl Link {
                 ticket.answered();
                 Err(refused)
             }
-            Err(_) => Err(self.state.unanswered(&ticket.session)),
+            Err(_) => Err(Refusal::Failed(self.state.unanswered(&ticket.session))),
         }
     }
 
@@ -190,7 +210,7 @@ impl Link {
 
     /// The beats that are answered from now on.
     pub(super) fn beats(&self) -> Beats {
-        Beats::of(&self.state)
+        Beats::of(&self.state.beats)
     }
 
     /// How often it has been connected. Each time it may be to another server.
@@ -211,7 +231,11 @@ impl Link {
 
 impl State {
     /// Redis answered with an error.
-    fn refused(&self, error: &RedisError, session: &Session) -> StoreError {
+    fn refused(&self, error: &RedisError, session: &Session) -> Refusal {
+        // That is no failure of this node.
+        if let Some(elsewhere) = self.elsewhere(error) {
+            return Refusal::Elsewhere(elsewhere);
+        }
         let moved_away = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
         if error.is_unrecoverable_error() || error.is_io_error() || moved_away {
             // A demoted master stays read-only; its name may lead to the new one by now.
@@ -223,7 +247,11 @@ impl State {
         if error.code() != Some("OOM") {
             self.failed(failure);
         }
-        refused
+        Refusal::Failed(refused)
+    }
+
+    fn elsewhere(&self, error: &RedisError) -> Option<Elsewhere> {
+        self.in_cluster.then(|| Elsewhere::of(error)).flatten()
     }
 
     /// Redis did not answer in time.
@@ -261,8 +289,11 @@ impl State {
                 Ok(session) => {
                     self.sessions.fetch_add(1, Ordering::SeqCst);
                     self.session.store(Some(Arc::clone(&session)));
-                    self.settings.dialer.got_through();
-                    self.beats.send_replace(());
+                    self.dialer.got_through();
+                    if self.role == Role::Purges {
+                        one_more(&self.pulse.connections);
+                    }
+                    self.has_beaten();
                     self.keep(&session).await
                 }
                 Err(why) => why,
@@ -273,7 +304,8 @@ impl State {
             }
             self.session.store(None);
             self.down(why);
-            self.settings.dialer.pause(jittered(pause)).await;
+            self.pulse.lost.notify_one();
+            self.dialer.pause(jittered(pause)).await;
             pause = (pause * 2).min(PAUSES.1);
         }
     }
@@ -294,7 +326,7 @@ impl State {
             // Each command has its own limit.
             .set_response_timeout(None)
             .set_pipeline_buffer_size(self.role.in_flight() + BEAT_ROOM);
-        let dialer = &self.settings.dialer;
+        let dialer = &self.dialer;
         let (lost, marked) = (Arc::clone(&self.lost), Arc::clone(gone));
         let watched = config.clone().set_push_sender(move |push: PushInfo| {
             if push.kind == PushKind::Disconnection {
@@ -314,49 +346,13 @@ impl State {
         while !session.is_gone() {
             tokio::select! {
                 () = sleep(BEAT) => match self.beat(session).await {
-                    Ok(()) => {
-                        self.beats.send_replace(());
-                    }
+                    Ok(()) => self.has_beaten(),
                     Err(why) => return why,
                 },
                 () = self.lost.notified() => {}
             }
         }
         "the connection was lost".into()
-    }
-
-    /// One beat. After a good one, what was held back may go again.
-    async fn beat(&self, session: &Session) -> Result<(), Failure> {
-        let abandoned = session.abandoned();
-        let key = layout::probe(&self.settings.prefix);
-        let sent = Instant::now();
-        let sample = match timeout(BEAT_ANSWER, probe(&session.connection, &key, &self.clock)).await {
-            Ok(answer) => answer.map_err(|error| Failure::from(&error))?,
-            Err(_) => return Err("no answer to a probe".into()),
-        };
-        self.settings.dialer.confirm(&session.connection).await.map_err(|error| Failure::from(&error))?;
-        session.regain(abandoned);
-        self.learn(sample);
-        // One that answers later than a request waits would only be held back again.
-        if !self.role.is_of_requests() || sent.elapsed() <= self.settings.budget {
-            self.breaker.close();
-        }
-        if !self.breaker.is_open() {
-            self.condition.up(self.role == Role::Reads);
-        }
-        Ok(())
-    }
-
-    fn learn(&self, sample: Option<Sample>) {
-        if sample.is_none() && self.role == Role::Reads {
-            self.no_time.call_once(|| {
-                tracing::warn!("Redis' user may not ask for the TIME: clocks are taken to agree");
-            });
-        }
-        let known = **self.offset.load();
-        if let Some(better) = sample.and_then(|sample| sample.correct(known)) {
-            self.offset.store(Arc::new(better));
-        }
     }
 }
 

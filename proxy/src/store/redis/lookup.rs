@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     Inner,
+    cluster::{Node, Spot},
     layout::{self, MARKED, NOMINATED, Nominated, Place},
 };
 use crate::{
@@ -66,8 +67,8 @@ enum Judged {
 
 /// What there is.
 enum Found {
-    /// With the epoch of the last soft purge, if it is a response.
-    Settled(Lookup, Mark),
+    /// With the epoch of the last soft purge, if it is a response, and whose answer it is.
+    Settled(Lookup, Mark, Option<Arc<Node>>),
     /// An entry, the field that holds it, and something else in place of its body.
     Torn(String, Bytes),
 }
@@ -80,7 +81,7 @@ impl Inner {
         selector: &Selector<'_>,
     ) -> Result<Lookup, StoreError> {
         let place = Place::of(&self.settings.prefix, key);
-        let (hash, session) = (place.hash, self.session());
+        let hash = place.hash;
         let question = Question { key, place, selector, begun: Instant::now(), budget };
         let found = match self.find(&question).await? {
             // A commit came between the entry and its body, or the body is damaged.
@@ -93,16 +94,16 @@ impl Inner {
                 self.discard(question.place, field, entry);
                 Ok(Lookup::Nothing)
             }
-            Found::Settled(Lookup::Found(stored), marked) => {
-                let standing = self.standing(&stored, session, question.left()).await?;
-                let undone = self.undone(hash, stored.epoch);
+            Found::Settled(Lookup::Found(stored), marked, Some(node)) => {
+                let standing = self.standing(&stored, question.left()).await?;
+                let undone = self.undone(&node, hash, stored.epoch);
                 Ok(match standing.and(marked.leaves(stored.epoch)).and(undone) {
                     Standing::Valid => Lookup::Found(stored),
-                    Standing::Stale(epoch) => Lookup::Marked(stored, self.reads.offset().here(epoch.time())),
+                    Standing::Stale(epoch) => Lookup::Marked(stored, node.reads.offset().here(epoch.time())),
                     Standing::Purged => Lookup::Nothing,
                 })
             }
-            Found::Settled(lookup, _) => Ok(lookup),
+            Found::Settled(lookup, ..) => Ok(lookup),
         }
     }
 
@@ -110,23 +111,24 @@ impl Inner {
         let Question { key, place, selector, .. } = question;
         // Before Redis is asked: if it is removed while we wait, we may have read it before that.
         if self.journal.awaits(place.hash) {
-            return Ok(Found::Settled(Lookup::Nothing, Mark::default()));
+            return Ok(Found::Settled(Lookup::Nothing, Mark::default(), None));
         }
         let known = self.nominations.get(place.hash);
-        let ask = |connection| read(connection, &place.name, selector, known);
-        let read = self.reads.run(question.left(), ask).await.map_err(refused)?;
+        let ask = |connection| read(connection, &place.name, selector, Arc::clone(&known));
+        let (read, node) =
+            self.reads.run_at(Spot::Of(place.hash), question.left(), ask).await.map_err(refused)?;
         let marked = match read {
             Read::Entry { marked, .. } => Mark { hard: Epoch::FIRST, soft: marked },
             _ => Mark::default(),
         };
         let (apart, entry) = match self.judge(key, place, read) {
-            Judged::Settled(lookup) => return Ok(Found::Settled(lookup, marked)),
+            Judged::Settled(lookup) => return Ok(Found::Settled(lookup, marked, Some(node))),
             Judged::Apart(apart, entry) => (apart, entry),
         };
         let field = layout::field(&apart.stored().variant);
         let joined = self.bodies.join(place, vec![*apart], question.left()).await.map_err(refused)?;
         Ok(match joined.into_iter().next().flatten() {
-            Some(stored) => Found::Settled(Lookup::Found(Arc::new(stored)), marked),
+            Some(stored) => Found::Settled(Lookup::Found(Arc::new(stored)), marked, Some(node)),
             None => Found::Torn(field, entry),
         })
     }
@@ -158,7 +160,7 @@ impl Inner {
         variant: &VariantKey,
         bytes: Bytes,
     ) -> Judged {
-        let offset = self.reads.offset();
+        let offset = self.offset(place.hash);
         let decoded = match bytes.len() {
             0..=LONGEST_ENTRY => Stored::decode(&bytes, offset),
             _ => Err(Corrupt::Length),

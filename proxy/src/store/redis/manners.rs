@@ -12,11 +12,14 @@ use std::{
     time::Duration,
 };
 
-use redis::{aio::MultiplexedConnection, cmd};
+use redis::{RedisResult, aio::MultiplexedConnection, cmd};
 use tokio::time::sleep;
 
-use super::{Inner, link::jittered};
-use crate::store::StoreError;
+use super::{
+    Inner,
+    cluster::Node,
+    link::{Refusal, jittered},
+};
 
 /// Of its memory, in per cent, beyond which nothing more is stored where nothing is evicted.
 const SHARE: u64 = 90;
@@ -24,7 +27,7 @@ const SHARE: u64 = 90;
 const LOOK: Duration = Duration::from_secs(5);
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// Whether there is room.
+/// Whether a node has room.
 #[derive(Debug, Default)]
 pub(super) struct Manners {
     full: AtomicBool,
@@ -71,22 +74,26 @@ pub(super) async fn watch(store: Weak<Inner>) {
     loop {
         sleep(jittered(LOOK)).await;
         let Some(store) = store.upgrade() else { return };
-        match store.memory().await {
-            Ok(memory) => store.mind(memory),
-            // Not all users may ask.
-            Err(error) => tracing::debug!(%error, "Redis does not tell of its memory"),
+        let view = store.nodes.view_full();
+        drop(store);
+        for node in view.nodes() {
+            match node.memory().await {
+                Ok(Ok(memory)) => node.mind(memory),
+                // Not all users may ask.
+                Ok(Err(error)) => tracing::debug!(%error, "Redis does not tell of its memory"),
+                Err(error) => tracing::debug!(?error, "Redis does not tell of its memory"),
+            }
         }
     }
 }
 
-impl Inner {
-    async fn memory(&self) -> Result<Memory, StoreError> {
+impl Node {
+    async fn memory(&self) -> Result<RedisResult<Memory>, Refusal> {
         let ask = async |mut connection: MultiplexedConnection| {
             // A refusal is no failure of the connection.
             Ok(cmd("INFO").arg("memory").query_async::<String>(&mut connection).await)
         };
-        let info = self.journal.link().run(LIMIT, ask).await?;
-        info.map(|info| Memory::read(&info)).map_err(|error| StoreError::Refused(error.to_string()))
+        Ok(self.purges.run(LIMIT, ask).await?.map(|info| Memory::read(&info)))
     }
 
     fn mind(&self, memory: Memory) {
@@ -95,13 +102,15 @@ impl Inner {
             return;
         }
         let Memory { used, most, .. } = memory;
+        let redis = &self.dialer;
         match full {
             true => tracing::warn!(
+                %redis,
                 used,
                 most,
                 "Redis evicts nothing and is nearly full: nothing more is stored (set maxmemory-policy, or more maxmemory)"
             ),
-            false => tracing::info!(used, most, "Redis has room again"),
+            false => tracing::info!(%redis, used, most, "Redis has room again"),
         }
     }
 }

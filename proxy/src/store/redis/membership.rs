@@ -8,10 +8,9 @@ use std::{
     time::Duration,
 };
 
-use redis::{ErrorKind, Pipeline, RedisResult, Value, from_redis_value};
+use redis::Cmd;
 
-use super::layout;
-use crate::epoch::Epoch;
+use super::{journal::eval, layout};
 
 /// For how long the members are kept when none renews: a day.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -31,27 +30,32 @@ impl Member {
         Self(half() << 64 | half())
     }
 
-    /// Renews the membership, and asks for the last epoch; see [`read`].
-    pub(super) fn renewal(self, prefix: &str, renewal: Renewal) -> Pipeline {
-        let mut commands = redis::pipe();
-        commands.cmd("EVAL").arg(WRITE).arg(1).arg(layout::members(prefix)).arg(self.to_string());
-        commands.arg(renewal.to_string());
-        commands.arg(u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX));
-        commands.cmd("GET").arg(layout::epoch(prefix));
-        commands.ignore_errors();
-        commands
+    /// Renews the membership.
+    pub(super) fn renewal(self, prefix: &str, renewal: &Renewal) -> Cmd {
+        let mut write = eval(WRITE, &[&layout::members(prefix)]);
+        write.arg(self.to_string()).arg(renewal.to_string());
+        write.arg(u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX));
+        write
     }
 }
 
-/// What a member says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a member says of itself: `<bound> <count> <clients>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Renewal {
     /// For how long after it the member may serve what it has not heard to be obsolete.
     pub(super) bound: Duration,
     /// Which renewal it is: one that stays the same is a member that has fallen silent.
     pub(super) count: u64,
-    /// What Redis calls the connection on which it is told of changes, if it may know that.
-    pub(super) client: Option<u64>,
+    /// The connections on which it is told of changes, as far as it may know them.
+    pub(super) clients: Vec<Client>,
+}
+
+/// A connection, as Redis calls it: `<number>`, in a cluster `<node>@<number>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Client {
+    /// The id of the node; empty, where there is one alone.
+    pub(super) node: String,
+    pub(super) number: u64,
 }
 
 impl Renewal {
@@ -59,19 +63,34 @@ impl Renewal {
     pub(super) fn read(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let bound = Duration::from_millis(words.next()?.parse().ok()?);
-        let (count, client) = (words.next()?.parse().ok()?, words.next()?);
-        let client = (client != "-").then(|| client.parse()).transpose().ok()?;
-        words.next().is_none().then_some(Self { bound, count, client })
+        let (count, clients) = (words.next()?.parse().ok()?, words.next()?);
+        let clients = match clients {
+            "-" => Vec::new(),
+            clients => clients.split(',').map(Client::read).collect::<Option<_>>()?,
+        };
+        words.next().is_none().then_some(Self { bound, count, clients })
+    }
+}
+
+impl Client {
+    fn read(text: &str) -> Option<Self> {
+        let (node, number) = text.split_once('@').unwrap_or(("", text));
+        Some(Self { node: node.to_owned(), number: number.parse().ok()? })
     }
 }
 
 impl fmt::Display for Renewal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} ", self.bound.as_millis(), self.count)?;
-        match self.client {
-            Some(client) => write!(f, "{client}"),
-            None => f.write_str("-"),
+        if self.clients.is_empty() {
+            return f.write_str("-");
         }
+        for (place, Client { node, number }) in self.clients.iter().enumerate() {
+            let comma = if place > 0 { "," } else { "" };
+            let at = if node.is_empty() { "" } else { "@" };
+            write!(f, "{comma}{node}{at}{number}")?;
+        }
+        Ok(())
     }
 }
 
@@ -79,20 +98,6 @@ impl fmt::Display for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
-}
-
-/// What Redis says to a renewal: to each of its commands.
-pub(super) type Answer = Vec<RedisResult<Value>>;
-
-/// The last epoch; `None` where no purge has been given one, or where it cannot be read, which does not
-/// make the membership void.
-///
-/// # Errors
-/// Why the membership was not renewed.
-pub(super) fn read(answer: Answer) -> RedisResult<Option<Epoch>> {
-    let mut answers = answer.into_iter();
-    let renewed = answers.next().unwrap_or_else(|| Err((ErrorKind::Parse, "no answer to a renewal").into()));
-    renewed.map(|_| Epoch::from_number(from_redis_value(answers.next()?.ok()?).ok()?))
 }
 
 #[cfg(test)]
@@ -103,13 +108,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_a_member_writes_is_read(millis: u64, count: u64, client: Option<u64>) {
-            let renewal = Renewal { bound: Duration::from_millis(millis), count, client };
+        fn what_a_member_writes_is_read(
+            millis: u64,
+            count: u64,
+            clients in proptest::collection::vec(("[0-9a-f]{0,40}", any::<u64>()), 0..4),
+        ) {
+            let clients = clients.into_iter().map(|(node, number)| Client { node, number }).collect();
+            let renewal = Renewal { bound: Duration::from_millis(millis), count, clients };
             prop_assert_eq!(Renewal::read(&renewal.to_string()), Some(renewal));
         }
 
         #[test]
-        fn reading_never_fails_hard(text in "[0-9 -]{0,20}|.{0,20}") {
+        fn reading_never_fails_hard(text in "[0-9a @,-]{0,20}|.{0,20}") {
             let _ = Renewal::read(&text);
         }
     }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `settings` | which Redis |
 //! | `dialer`, `sentinels`, `credentials` | where it is now, and what lets us in |
+//! | `cluster` | which nodes share the keys: one, or those of a cluster |
 //! | `layout` | names of keys and fields |
 //! | `link` | a supervised connection; `probe`, `breaker` and `condition` are its parts |
 //! | `lookup`, `nominations`, `bodies`, `tagged` | reading |
@@ -26,12 +27,13 @@
 //! to read, `+eval +evalsha +script|load +type +hkeys +hlen +hget +hset +hdel +pexpire +unlink +set +hgetall
 //! +hincrby` to write, and `+client|tracking` to hear of changes. One who may only read serves hits.
 //!
-//! With sentinels it needs `+role` too.
+//! With sentinels it needs `+role` too, in a cluster `+cluster|slots`.
 
 mod announcement;
 mod applied;
 mod bodies;
 mod breaker;
+mod cluster;
 mod condition;
 mod counters;
 mod credentials;
@@ -72,6 +74,7 @@ use tokio::sync::Semaphore;
 pub use self::write::LARGEST_BODY;
 pub use self::{
     announcement::{Announcement, Kind},
+    cluster::Slots,
     condition::Health,
     counters::{BreakerState, Stats, Waits},
     credentials::FileError,
@@ -86,21 +89,19 @@ pub use self::{
 use self::{
     applied::Applied,
     bodies::Bodies,
+    cluster::{Links, Node, Nodes, Spot},
     condition::Throttle,
     counters::Counters,
-    doubt::Doubt,
     echoes::Echoes,
     journal::Journal,
     lease::Leases,
     link::{Link, Role},
-    manners::Manners,
     nominations::Nominations,
     records::Records,
-    trust::Trust,
 };
 use super::{Claim, Claimant, Lookup, Purge, Purged, Selector, Store, StoreError, Wait};
 use crate::{
-    clock::Clock,
+    clock::{Clock, Offset},
     epoch::Epoch,
     key::{ResourceKey, VariantKey},
     purges::{Purges, Standing},
@@ -114,20 +115,17 @@ pub struct RedisStore(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     settings: Settings,
-    reads: Link,
+    nodes: Arc<Nodes>,
+    reads: Links,
     bodies: Bodies,
-    writes: Link,
+    writes: Links,
     journal: Journal,
     records: Records,
     /// What the other members call this one.
     member: Member,
-    /// For how long what was heard may be believed.
-    trust: Trust,
     echoes: Echoes,
-    manners: Manners,
     /// What is to be acknowledged.
     applied: Applied,
-    doubt: Doubt,
     leases: Arc<Leases>,
     nominations: Nominations,
     purges: Arc<Purges>,
@@ -140,16 +138,20 @@ struct Inner {
 }
 
 impl Inner {
-    /// What is left of a resource that was just read, if the Redis it was read from has lost what another
+    /// What is left of a resource that was just read, if the node it was read from has lost what another
     /// had acknowledged. The journal makes up for that, but not at once, and for its own purges alone.
-    fn undone(&self, hash: u128, epoch: Epoch) -> Standing {
-        let until = self.doubt.until(self.reads.sessions(), self.purges.epoch());
-        self.purges.judge_undone(hash, epoch, until)
+    fn undone(&self, node: &Node, hash: u128, epoch: Epoch) -> Standing {
+        self.purges.judge_undone(hash, epoch, node.in_doubt(self.purges.epoch()))
     }
 
-    /// The session in which every purge is heard of.
-    fn session(&self) -> Option<Session> {
-        self.trust.session()
+    /// The session in which every purge is heard of: of the resource of that hash, or of the tag of these bits.
+    fn session(&self, of: u128) -> Option<Session> {
+        self.nodes.view().session(|| Spot::Of(of))
+    }
+
+    /// How far the clock is from ours by which a resource is stored.
+    fn offset(&self, hash: u128) -> Offset {
+        self.nodes.view().owner(|| Spot::Of(hash)).map_or(Offset::NONE, |node| node.reads.offset())
     }
 }
 
@@ -163,20 +165,18 @@ impl RedisStore {
     pub fn start(settings: Settings, clock: Clock) -> Self {
         install_crypto_provider();
         let purges = Arc::<Purges>::default();
-        let reads = Link::start(Role::Reads, settings.clone(), clock.clone());
+        let nodes = Nodes::start(&settings, clock);
         let inner = Arc::new(Inner {
-            journal: Journal::start(&settings, clock.clone(), Arc::clone(&purges)),
-            reads,
-            bodies: Bodies::start(&settings, &clock),
-            writes: Link::start(Role::Writes, settings.clone(), clock.clone()),
+            journal: Journal::start(&nodes, Arc::clone(&purges)),
+            reads: Links::new(&nodes, Role::Reads),
+            bodies: Bodies::new(&nodes),
+            writes: Links::new(&nodes, Role::Writes),
             records: Records::new(),
             member: Member::new(),
-            trust: Trust::new(clock.clone()),
             echoes: Echoes::default(),
-            manners: Manners::default(),
             applied: Applied::default(),
-            doubt: Doubt::default(),
-            leases: Leases::start(&settings, clock),
+            leases: Leases::new(&nodes),
+            nodes,
             settings,
             nominations: Nominations::new(),
             purges,
@@ -190,21 +190,21 @@ impl RedisStore {
         Self(inner)
     }
 
-    /// Whether look-ups are served. That writes are refused does not show here, but in the log and
+    /// Whether all look-ups are served. That writes are refused does not show here, but in the log and
     /// in [`Stats::dropped_writes`].
     #[must_use]
     pub fn health(&self) -> Health {
-        self.0.reads.condition().health()
+        self.0.nodes.health()
     }
 
     /// Counts since the start.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let state = |link: &Link| match link.is_held_back() {
+        let state = |link: fn(&Node) -> &Link| match self.0.nodes.any_held_back(link) {
             true => BreakerState::Open,
             false => BreakerState::Closed,
         };
-        self.0.counters.stats(state(&self.0.reads), state(&self.0.writes), self.0.leases.stats())
+        self.0.counters.stats(state(|node| &node.reads), state(|node| &node.writes), self.0.leases.stats())
     }
 
     /// What this process knows of purges.
@@ -269,26 +269,36 @@ impl RedisStore {
         outcome
     }
 
-    /// Whether a look-up would be tried now.
+    /// Whether a look-up of a resource would be tried now.
+    #[must_use]
+    pub fn takes_reads_of(&self, key: &ResourceKey) -> bool {
+        let view = self.0.nodes.view();
+        view.owner(|| Spot::Of(key.wide_hash())).is_some_and(|node| node.reads.is_ready())
+    }
+
+    /// Whether a claim, a commit and a purge of a resource would be tried now.
+    #[must_use]
+    pub fn takes_writes_of(&self, key: &ResourceKey) -> bool {
+        let view = self.0.nodes.view();
+        view.owner(|| Spot::Of(key.wide_hash())).is_some_and(|node| node.takes_writes())
+    }
+
+    /// Whether look-ups of all resources would be tried now.
     #[must_use]
     pub fn takes_reads(&self) -> bool {
-        self.0.reads.is_ready()
+        self.0.nodes.all(|node| node.reads.is_ready())
     }
 
-    /// Whether a look-up would be tried now whose body is apart.
+    /// Whether look-ups of all would be tried now whose bodies are apart.
     #[must_use]
     pub fn takes_bodies(&self) -> bool {
-        self.0.bodies.is_ready()
+        self.0.nodes.all(|node| node.bodies.is_ready())
     }
 
-    /// Whether a claim, a commit and a purge would be tried now.
+    /// Whether claims, commits and purges of all resources would be tried now.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
-        let inner = &self.0;
-        !inner.manners.hold_back()
-            && inner.writes.is_ready()
-            && inner.journal.link().is_ready()
-            && inner.leases.is_ready()
+        self.0.nodes.all(Node::takes_writes)
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Inner, RedisStore,
     announcement::{Announcement, Kind},
+    cluster::Spot,
     epochs::Epochs,
     heard::Heard,
     journal::{Act, eval},
@@ -95,7 +96,7 @@ impl Inner {
         let read = async |mut connection: MultiplexedConnection| {
             cmd("HGETALL").arg(&name).query_async::<HashMap<String, usize>>(&mut connection).await
         };
-        self.journal.link().run(LIMIT, read).await
+        self.journal.links().run(Spot::Named(&name), LIMIT, read).await
     }
 
     /// Tells the one who waits for it how much of a purge is applied here.
@@ -107,7 +108,7 @@ impl Inner {
             script.arg(&member).arg(count).arg(ACKNOWLEDGED);
             let tell =
                 async |mut connection: MultiplexedConnection| script.query_async::<()>(&mut connection).await;
-            if let Err(error) = self.journal.link().run(LIMIT, tell).await {
+            if let Err(error) = self.journal.links().run(Spot::Named(&name), LIMIT, tell).await {
                 tracing::debug!(%error, "a purge was not acknowledged");
             }
         }

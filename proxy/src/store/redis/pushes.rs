@@ -10,7 +10,7 @@ use std::{
 
 use redis::{PushInfo, PushKind, Value};
 
-use super::{heard::Heard, layout::Changed};
+use super::{cluster::Slots, heard::Heard, layout::Changed};
 
 /// Counts since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,14 +70,14 @@ impl Ear {
         &*self.heard
     }
 
-    /// One push. Returns when it has been obeyed.
-    pub(super) fn hear(&self, push: &PushInfo) -> Told {
+    /// One push of a node that has those slots. Returns when it has been obeyed.
+    pub(super) fn hear(&self, push: &PushInfo, slots: impl Fn() -> Slots) -> Told {
         match push.kind {
             PushKind::Disconnection => Told::End,
             PushKind::Invalidate => {
                 let told = push.data.iter().map(|told| match told {
-                    Value::Array(names) => self.hear_of_each(names),
-                    _ => self.hear_of_all(),
+                    Value::Array(names) => self.hear_of_each(names, &slots),
+                    _ => self.hear_of_all(&slots),
                 });
                 told.fold(Told::Changes, Told::and)
             }
@@ -85,10 +85,10 @@ impl Ear {
         }
     }
 
-    fn hear_of_each(&self, names: &[Value]) -> Told {
+    fn hear_of_each(&self, names: &[Value], slots: &impl Fn() -> Slots) -> Told {
         let told = names.iter().map(|name| match name {
             Value::BulkString(name) => self.hear_of(name),
-            _ => self.hear_of_all(),
+            _ => self.hear_of_all(slots),
         });
         told.fold(Told::Changes, Told::and)
     }
@@ -104,15 +104,15 @@ impl Ear {
                 self.heard.announced(announcement);
             }
             // It may purge anything.
-            Changed::Unreadable => return self.hear_of_all(),
+            Changed::Unreadable => return self.hear_of_all(&|| Slots::ALL),
             Changed::Nothing => {}
         }
         Told::Changes
     }
 
-    fn hear_of_all(&self) -> Told {
+    fn hear_of_all(&self, slots: &impl Fn() -> Slots) -> Told {
         self.flushes.fetch_add(1, Ordering::Relaxed);
-        self.heard.emptied();
+        self.heard.emptied_of(&slots());
         Told::All
     }
 

@@ -11,13 +11,14 @@ use quick_cache::{
     UnitWeighter,
     sync::{Cache, DefaultLifecycle},
 };
-use redis::{Value, aio::MultiplexedConnection, cmd};
+use redis::{Value, cmd};
 use tokio::time::Instant;
 
 use super::{
     Inner,
+    cluster::Spot,
     epochs::epochs,
-    journal::{UNUSED_RECORD, all, eval},
+    journal::{UNUSED_RECORD, eval},
     layout,
     trust::Session,
 };
@@ -46,6 +47,9 @@ struct Record {
     until: Instant,
 }
 
+/// A tag, the session in which its record was asked for, and what that says and for how long, if it is there.
+type Reading = (Tag, Option<Session>, Option<(Mark, Duration)>);
+
 impl Records {
     pub(super) fn new() -> Self {
         let (hasher, cycle) = (RandomState::default(), DefaultLifecycle::default());
@@ -73,24 +77,20 @@ impl fmt::Debug for Records {
 impl Inner {
     /// What purges by tag leave of what was just read, by this process' knowledge and by Redis'. At most
     /// one more round trip; none as a rule, while this process hears of all purges.
-    pub(super) async fn standing(
-        &self,
-        stored: &Stored,
-        session: Option<Session>,
-        within: Duration,
-    ) -> Result<Standing, StoreError> {
+    pub(super) async fn standing(&self, stored: &Stored, within: Duration) -> Result<Standing, StoreError> {
         let known = self.purges.judge(&stored.tags, stored.epoch);
         if known == Standing::Purged {
             return Ok(known);
         }
         let (mut all, mut unread) = (Mark::default(), Vec::new());
         for tag in covering(stored) {
+            let session = self.session(tag.bits());
             match self.records.get(tag, session) {
                 Some(record) => all = all.with(record.mark),
-                None => unread.push(tag),
+                None => unread.push((tag, session)),
             }
         }
-        for (tag, record) in self.read(&unread, within).await? {
+        for (tag, session, record) in self.read(&unread, within).await? {
             let Some((mark, lasts)) = record else { return Ok(Standing::Purged) };
             self.records.remember(tag, mark, session, lasts);
             all = all.with(mark);
@@ -100,25 +100,26 @@ impl Inner {
 
     async fn read(
         &self,
-        tags: &[Tag],
+        tags: &[(Tag, Option<Session>)],
         within: Duration,
-    ) -> Result<Vec<(Tag, Option<(Mark, Duration)>)>, StoreError> {
+    ) -> Result<Vec<Reading>, StoreError> {
         if tags.is_empty() {
             return Ok(Vec::new());
         }
-        let ask = |tag: &Tag| {
+        let ask = |(tag, _): &(Tag, _)| {
             let name = layout::record(&self.settings.prefix, *tag);
-            ["GET", "PTTL"].map(|command| cmd(command).arg(&name).to_owned())
+            ["GET", "PTTL"].map(|command| (Spot::Of(tag.bits()), cmd(command).arg(&name).to_owned()))
         };
-        let read = async |connection| all::<Value>(&connection, tags.iter().flat_map(ask)).await;
-        let values = self.reads.run(within, read).await?;
+        let commands: Vec<_> = tags.iter().flat_map(ask).collect();
+        let answers = self.reads.run_each::<Value>(&commands, within).await;
+        let values = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
         let records = values.chunks(2).map(|pair| match pair {
             [Value::BulkString(bytes), Value::Int(left)] => {
                 Some((parse(bytes)?, Duration::from_millis(u64::try_from(*left).ok()?)))
             }
             _ => None,
         });
-        Ok(tags.iter().copied().zip(records).collect())
+        Ok(tags.iter().zip(records).map(|((tag, session), record)| (*tag, *session, record)).collect())
     }
 
     /// Sees to it that the records of what is to be stored last longer than that. False: there was none,
@@ -127,51 +128,53 @@ impl Inner {
         &self,
         stored: &Stored,
         keep: Duration,
-        session: Option<Session>,
         within: Duration,
     ) -> Result<bool, StoreError> {
         let until = Instant::now() + keep.min(LONGEST);
-        let lasting = |tag: &Tag| self.records.get(*tag, session).is_some_and(|record| record.until >= until);
-        let tags: Vec<_> = covering(stored).filter(|tag| !lasting(tag)).collect();
+        let with_session = |tag: Tag| (tag, self.session(tag.bits()));
+        let lasting = |(tag, session): &(Tag, _)| {
+            self.records.get(*tag, *session).is_some_and(|record| record.until >= until)
+        };
+        let tags: Vec<_> = covering(stored).map(with_session).filter(|tag| !lasting(tag)).collect();
         if tags.is_empty() {
             return Ok(true);
         }
-        let missing = self.renew(&tags, keep, None, session, within).await?;
+        let missing = self.renew(&tags, keep, None, within).await?;
         if missing.is_empty() {
             return Ok(true);
         }
-        let (name, seen) = (layout::epoch(&self.settings.prefix), self.purges.epoch());
-        let last =
-            async |mut connection: MultiplexedConnection| epochs(&mut connection, &name, seen, "last").await;
-        let now = self.writes.run(within, last).await?.taken;
+        let seen = self.purges.epoch();
+        let now = epochs(&self.writes, &self.settings.prefix, seen, "last", within).await?.taken;
         self.purges.catch_up(now);
-        self.renew(&missing, keep, Some(now), session, within).await?;
+        self.renew(&missing, keep, Some(now), within).await?;
         Ok(stored.epoch >= now)
     }
 
     /// Has these records last; those that are missing are made anew, as of that epoch, or given back.
     async fn renew(
         &self,
-        tags: &[Tag],
+        tags: &[(Tag, Option<Session>)],
         keep: Duration,
         anew: Option<Epoch>,
-        session: Option<Session>,
         within: Duration,
-    ) -> Result<Vec<Tag>, StoreError> {
+    ) -> Result<Vec<(Tag, Option<Session>)>, StoreError> {
         let needed = u64::try_from(keep.min(LONGEST).as_millis()).unwrap_or(u64::MAX);
         let lasts = needed.saturating_mul(2).max(UNUSED_RECORD);
         let anew = anew.map(|epoch| format!("{:016x}{:016x}", epoch.number(), 0)).unwrap_or_default();
-        let script = |tag: &Tag| {
+        let script = |(tag, _): &(Tag, _)| {
             let name = layout::record(&self.settings.prefix, *tag);
-            eval(include_str!("record.lua"), &[&name]).arg(needed).arg(lasts).arg(&anew).to_owned()
+            let script =
+                eval(include_str!("record.lua"), &[&name]).arg(needed).arg(lasts).arg(&anew).to_owned();
+            (Spot::Of(tag.bits()), script)
         };
-        let renew = async |connection| all::<(Vec<u8>, u64)>(&connection, tags.iter().map(script)).await;
-        let answers = self.writes.run(within, renew).await?;
+        let commands: Vec<_> = tags.iter().map(script).collect();
+        let answers = self.writes.run_each::<(Vec<u8>, u64)>(&commands, within).await;
         let mut missing = Vec::new();
-        for (tag, (bytes, left)) in tags.iter().zip(answers) {
+        for ((tag, session), answer) in tags.iter().zip(answers) {
+            let (bytes, left) = answer?;
             match parse(&bytes) {
-                Some(mark) => self.records.remember(*tag, mark, session, Duration::from_millis(left)),
-                None => missing.push(*tag),
+                Some(mark) => self.records.remember(*tag, mark, *session, Duration::from_millis(left)),
+                None => missing.push((*tag, *session)),
             }
         }
         Ok(missing)

@@ -10,10 +10,18 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use redis::{RedisResult, aio::MultiplexedConnection, cmd};
 use tokio::time::sleep;
 
-use super::{Inner, journal::eval, layout, link::jittered, membership::Renewal};
+use super::{
+    Inner,
+    cluster::{Node, Spot},
+    journal::eval,
+    layout,
+    link::jittered,
+    membership::{Client, Renewal},
+};
 use crate::store::StoreError;
 
 /// For each question.
@@ -60,6 +68,17 @@ async fn close(mut connection: MultiplexedConnection, member: &str, client: u64)
     Ok(())
 }
 
+/// Closes it on this node.
+async fn shut(node: &Node, member: &str, client: &Client) {
+    let close = async |connection| Ok(close(connection, member, client.number).await);
+    match node.purges.run(LIMIT, close).await {
+        Ok(Ok(())) => {}
+        // Not all users may.
+        Ok(Err(error)) => tracing::debug!(%error, "the connection of a silent member was not closed"),
+        Err(error) => tracing::debug!(?error, "the connection of a silent member was not closed"),
+    }
+}
+
 impl Inner {
     /// All members.
     pub(super) async fn roll(&self) -> Result<Roll, StoreError> {
@@ -67,7 +86,7 @@ impl Inner {
         let read = async |mut connection: MultiplexedConnection| {
             cmd("HGETALL").arg(&name).query_async::<Vec<(String, String)>>(&mut connection).await
         };
-        Ok(self.journal.link().run(LIMIT, read).await?.into_iter().take(MOST).collect())
+        Ok(self.journal.links().run(Spot::Named(&name), LIMIT, read).await?.into_iter().take(MOST).collect())
     }
 
     /// Strikes off those who have not renewed since, and closes their connections.
@@ -89,17 +108,17 @@ impl Inner {
             let mut script = eval(include_str!("dismiss.lua"), &[&name]);
             script.arg(member).arg(written).query_async::<u64>(&mut connection).await
         };
-        if self.journal.link().run(LIMIT, strike).await? == 0 {
+        if self.journal.links().run(Spot::Named(&name), LIMIT, strike).await? == 0 {
             return Ok(());
         }
         tracing::info!(member, "a sidecar has left the fleet without a word, or is cut off from Redis");
-        let Some(client) = Renewal::read(written).and_then(|renewal| renewal.client) else { return Ok(()) };
-        let close = async |connection| Ok(close(connection, member, client).await);
-        match self.journal.link().run(LIMIT, close).await? {
-            Ok(()) => {}
-            // Not all users may.
-            Err(error) => tracing::debug!(%error, "the connection of a silent member was not closed"),
-        }
+        let Some(renewal) = Renewal::read(written) else { return Ok(()) };
+        let view = self.nodes.view_full();
+        let closing = renewal.clients.iter().filter_map(|client| {
+            let node = view.nodes().iter().find(|node| node.name.id == client.node)?;
+            Some(shut(node, member, client))
+        });
+        join_all(closing).await;
         Ok(())
     }
 
@@ -109,6 +128,6 @@ impl Inner {
         let leave = async |mut connection: MultiplexedConnection| {
             cmd("HDEL").arg(&name).arg(&member).query_async::<()>(&mut connection).await
         };
-        self.journal.link().run(self.settings.budget, leave).await
+        self.journal.links().run(Spot::Named(&name), self.settings.budget, leave).await
     }
 }

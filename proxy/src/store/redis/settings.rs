@@ -6,6 +6,7 @@ use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use thiserror::Error;
 
 use super::{
+    cluster::Seeds,
     credentials::{Credentials, FileError},
     dialer::Dialer,
     layout::is_prefix,
@@ -22,10 +23,19 @@ const BUDGET: Duration = Duration::from_millis(50);
 /// Which Redis to use, and how.
 #[derive(Clone)]
 pub struct Settings {
-    pub(super) dialer: Dialer,
+    pub(super) route: Route,
     pub(super) prefix: String,
     pub(super) budget: Duration,
     pub(super) compression: Compression,
+}
+
+/// The way to Redis.
+#[derive(Clone)]
+pub(super) enum Route {
+    /// One server at a time has everything.
+    One(Dialer),
+    /// Nodes of a cluster share it; these tell of all.
+    Cluster(Seeds),
 }
 
 /// Why there can be no such store. None of these repeats the URL: it may hold a password.
@@ -53,7 +63,7 @@ impl Settings {
     pub fn new(url: &str, prefix: &str) -> Result<Self, SettingsError> {
         let (address, redis) = parts(url)?;
         let credentials = Credentials::new(redis, &RedisLogin::default(), None);
-        Self::with(Dialer::to(address, credentials), prefix)
+        Self::with(Route::One(Dialer::to(address, credentials)), prefix)
     }
 
     /// That Redis, in which every key begins with `prefix`.
@@ -66,27 +76,34 @@ impl Settings {
             Some(number) => redis.set_db((*number).into()),
             None => redis,
         };
-        let dialer = match place {
+        let none = RedisConnectionInfo::default;
+        let route = match place {
             RedisPlace::Server(url) => {
                 let (address, redis) = parts(url.expose())?;
-                Dialer::to(address, Credentials::new(numbered(redis), login, tls.clone()))
+                Route::One(Dialer::to(address, Credentials::new(numbered(redis), login, tls.clone())))
             }
             RedisPlace::Sentinels { nodes, master, login: theirs } => {
-                let none = RedisConnectionInfo::default;
                 let asked = Credentials::new(none(), theirs, tls.clone());
                 let sentinels = Sentinels::new(nodes.clone(), master.clone(), asked);
-                Dialer::by(sentinels, Credentials::new(numbered(none()), login, tls.clone()))
+                let credentials = Credentials::new(numbered(none()), login, tls.clone());
+                Route::One(Dialer::by(sentinels, credentials))
+            }
+            RedisPlace::Cluster { nodes } => {
+                Route::Cluster(Seeds::new(nodes, Credentials::new(none(), login, tls.clone())))
             }
         };
-        dialer.check()?;
-        Self::with(dialer, prefix)
+        match &route {
+            Route::One(dialer) => dialer.check()?,
+            Route::Cluster(seeds) => seeds.check()?,
+        }
+        Self::with(route, prefix)
     }
 
-    fn with(dialer: Dialer, prefix: &str) -> Result<Self, SettingsError> {
+    fn with(route: Route, prefix: &str) -> Result<Self, SettingsError> {
         if !is_prefix(prefix) {
             return Err(SettingsError::Prefix);
         }
-        Ok(Self { dialer, prefix: prefix.to_owned(), budget: BUDGET, compression: Compression::Off })
+        Ok(Self { route, prefix: prefix.to_owned(), budget: BUDGET, compression: Compression::Off })
     }
 
     /// The same, with another share of each request; 50 ms by default.
@@ -103,7 +120,10 @@ impl Settings {
 
     /// Where it is, without user and password.
     pub(super) fn address(&self) -> String {
-        self.dialer.to_string()
+        match &self.route {
+            Route::One(dialer) => dialer.to_string(),
+            Route::Cluster(seeds) => seeds.to_string(),
+        }
     }
 }
 

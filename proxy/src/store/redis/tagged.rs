@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     Inner,
+    cluster::Spot,
     layout::{self, INDEX, Place},
     lookup::values,
 };
@@ -36,16 +37,17 @@ impl Inner {
             return Ok(Vec::new());
         }
         let begun = Instant::now();
-        let fields = self.reads.run(within, |connection| read(connection, &place.name)).await?;
+        let ask = |connection| read(connection, &place.name);
+        let (fields, node) = self.reads.run_at(Spot::Of(place.hash), within, ask).await?;
         let sound: Vec<_> = fields.into_iter().filter_map(|field| self.sound(key, field)).collect();
         let stored = self.whole(&place, sound, within.saturating_sub(begun.elapsed())).await;
-        let undone = |stored: &Stored| self.undone(place.hash, stored.epoch) == Standing::Purged;
+        let undone = |stored: &Stored| self.undone(&node, place.hash, stored.epoch) == Standing::Purged;
         Ok(stored.into_iter().filter(|stored| !undone(stored)).map(Arc::new).collect())
     }
 
     /// Trusts nothing that was read. What is damaged is left to the look-up that finds it.
     fn sound(&self, key: &ResourceKey, (field, bytes): Field) -> Option<Entry> {
-        let offset = self.reads.offset();
+        let offset = self.offset(key.wide_hash());
         let entry = (bytes.len() <= LONGEST_ENTRY).then(|| Stored::decode(&bytes.into(), offset).ok())??;
         let stored = entry.stored();
         let ours = stored.key == key.as_bytes() && layout::field(&stored.variant) == field;

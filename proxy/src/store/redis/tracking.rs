@@ -1,62 +1,47 @@
-//! The connection on which Redis tells what changes, and on which this sidecar renews its membership.
+//! The connections on which Redis tells what changes, and on which this sidecar renews its membership.
 //!
-//! It is an own one, kept by a task of its own: a client library that reconnects by itself would go on
-//! without tracking, and say nothing. A connection that is half open says nothing either, so what counts
-//! is that renewals are answered on it: an answer comes after all that was told before.
+//! There is one to each node, kept by a task of its own (`keeper`): a client library that reconnects by itself
+//! would go on without tracking, and say nothing. A connection that is half open says nothing either, so what
+//! counts is that renewals are answered on it: an answer comes after all that was told before. Who renews is
+//! one task (`round`): whoever is not on the roll of members must not trust anything, whatever node it is of.
 //!
 //! Where there is no such connection to be had (no RESP3, a proxy between, an ACL), the membership is
 //! renewed on the connection for writes, and says for how long entries are served at most.
 
+mod keeper;
+mod round;
 mod told;
 mod why;
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
-use redis::{
-    AsyncConnectionConfig, Pipeline, ProtocolVersion, PushInfo, RedisResult,
-    aio::{MultiplexedConnection, SendError},
-};
 use tokio::{
     sync::Notify,
     task::AbortHandle,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
-use self::why::{Why, is_denial, is_forbidden};
+use self::keeper::{Keeper, Kept};
 use super::{
     Inner, RedisStore,
+    cluster::{Spot, View},
     condition::Throttle,
-    dialer::Server,
     heard::Heard,
-    layout,
-    link::{jittered, speaks_no_resp3},
-    membership::{self, Answer, Member, Renewal},
-    pushes::{Ear, Pushes, Told},
+    membership::Member,
+    pushes::{Ear, Pushes},
     roll,
-    trust::{Session, Trust},
+    trust::Session,
 };
+use crate::key::ResourceKey;
 
-/// To connect, to authenticate, and to be answered for the first time.
-const CONNECT: Duration = Duration::from_millis(500);
 /// Between two renewals.
 const RENEWAL: Duration = Duration::from_millis(500);
-/// For the answer to a renewal; a later one does not count.
-const ANSWER: Duration = Duration::from_millis(500);
-/// Between attempts to connect: the first pause, doubled up to the last.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// For the connection for look-ups to be there too.
-const HEAD_START: Duration = Duration::from_millis(250);
-/// Where Redis does not let itself be tracked, it is asked again after so many renewals.
-const RETRY: u32 = 20;
 
-/// A supervised tracking connection. The supervision ends when it is dropped.
+/// Supervised tracking connections. The supervision ends when it is dropped.
 #[derive(Debug)]
 pub struct Tracking {
     state: Arc<State>,
@@ -64,7 +49,7 @@ pub struct Tracking {
     watch: AbortHandle,
 }
 
-/// How the tracking connection fares.
+/// How the tracking connections fare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// Redis tells of changes.
@@ -85,23 +70,13 @@ struct State {
     store: Arc<Inner>,
     /// How often the membership was renewed.
     renewals: AtomicU64,
-    /// The membership of a sidecar that is not told of changes.
-    untracked: Trust,
-    /// For how long that serves an entry.
+    /// For how long an entry is served of which no changes are told.
     max_age: Duration,
     ear: Ear,
-    /// Rouses the supervisor: the connection is gone, or the membership has to be renewed at once.
+    /// Rouses who renews: a connection is there, or the membership has to be renewed at once.
     roused: Notify,
-    condition: Mutex<(Condition, Throttle)>,
-}
-
-/// A connection, and whether it is gone.
-struct Connection {
-    commands: MultiplexedConnection,
-    /// What Redis calls it.
-    client: Option<u64>,
-    server: Server,
-    gone: Arc<AtomicBool>,
+    keepers: Mutex<Vec<Arc<Keeper>>>,
+    lines: Mutex<Throttle>,
 }
 
 impl Drop for Tracking {
@@ -118,15 +93,15 @@ impl Tracking {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn start(store: &RedisStore, max_age: Duration, heard: Arc<dyn Heard>) -> Self {
-        let down = Condition::Down { reason: "not connected yet".to_owned() };
+        store.0.nodes.tell(&heard);
         let state = Arc::new(State {
             store: Arc::clone(&store.0),
             renewals: AtomicU64::new(0),
-            untracked: store.0.trust.another(),
             max_age,
             ear: Ear::new(&store.0.settings.prefix, heard),
             roused: Notify::new(),
-            condition: Mutex::new((down, Throttle::new())),
+            keepers: Mutex::default(),
+            lines: Mutex::new(Throttle::new()),
         });
         let supervisor = tokio::spawn(Arc::clone(&state).supervise()).abort_handle();
         let watch = tokio::spawn(roll::watch(Arc::downgrade(&state.store))).abort_handle();
@@ -144,32 +119,51 @@ impl Tracking {
     fn end(&self) {
         self.supervisor.abort();
         self.watch.abort();
-        self.state.store.trust.end();
-        self.state.untracked.end();
+        self.state.keepers().clear();
+        for node in self.state.store.nodes.view().nodes() {
+            node.trust.end();
+            node.untracked.end();
+        }
     }
 
-    /// The session, while what was heard in it may be believed. To be asked on each use.
+    /// The youngest session, while what is heard in all of them may be believed: of each node there is one.
     #[must_use]
     pub fn session(&self) -> Option<Session> {
-        self.state.store.trust.session()
+        let view = self.state.store.nodes.view();
+        let sessions = view.nodes().iter().map(|node| node.trust.session());
+        sessions.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
-    /// Whether there is none, nor one about to begin; the last one will not go on either.
+    /// The session in which all is heard of a resource, while that may be believed. To be asked on each use.
     #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.state.store.trust.is_over()
+    pub fn session_of(&self, key: &ResourceKey) -> Option<Session> {
+        self.state.store.nodes.view().session(|| spot(key))
     }
 
-    /// Whether entries may be served until they have a certain age, without being told of changes.
+    /// Whether there is none for a resource, nor one about to begin; the last one will not go on either.
+    #[must_use]
+    pub fn is_over_of(&self, key: &ResourceKey) -> bool {
+        let view = self.state.store.nodes.view();
+        view.owner(|| spot(key)).is_none_or(|node| node.trust.is_over())
+    }
+
+    /// Whether entries of a resource may be served until they have a certain age, without being told of changes.
+    #[must_use]
+    pub fn is_untracked_of(&self, key: &ResourceKey) -> bool {
+        let view = self.state.store.nodes.view();
+        view.owner(|| spot(key)).is_some_and(|node| node.untracked.session().is_some())
+    }
+
+    /// Whether that is so of any.
     #[must_use]
     pub fn is_untracked(&self) -> bool {
-        self.state.untracked.session().is_some()
+        self.state.store.nodes.view().nodes().iter().any(|node| node.untracked.session().is_some())
     }
 
     /// By the clock that ages are measured by.
     #[must_use]
     pub fn now(&self) -> Duration {
-        self.state.untracked.now()
+        self.state.store.nodes.clock().elapsed()
     }
 
     /// This sidecar's number in the fleet.
@@ -178,205 +172,59 @@ impl Tracking {
         self.state.store.member
     }
 
-    /// How it fares.
+    /// How they fare: the worst of it.
     #[must_use]
     pub fn condition(&self) -> Condition {
-        self.state.lock().0.clone()
+        self.state.condition()
     }
 
     /// What has been heard.
     #[must_use]
     pub fn pushes(&self) -> Pushes {
-        self.state.ear.pushes(self.state.store.trust.sessions())
+        self.state.ear.pushes(self.state.store.nodes.sessions())
     }
+}
+
+fn spot(key: &ResourceKey) -> Spot<'static> {
+    Spot::Of(key.wide_hash())
 }
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State")
-            .field("member", &self.store.member)
-            .field("trust", &self.store.trust)
-            .finish_non_exhaustive()
+        f.debug_struct("State").field("member", &self.store.member).finish_non_exhaustive()
     }
 }
 
 impl State {
-    /// Connects and stays connected, for ever.
+    /// Has a connection to each node kept, and renews, for ever.
     async fn supervise(self: Arc<Self>) {
-        let mut pause = PAUSES.0;
-        loop {
-            let begun = Instant::now();
-            let why = self.hold().await;
-            self.store.trust.end();
-            // One that did not last is no reason to come back sooner.
-            if begun.elapsed() > 2 * CONNECT {
-                pause = PAUSES.0;
-            }
-            match why {
-                Why::Lost(failure) => {
-                    tracing::debug!(reason = failure.text(), "the tracking connection is gone");
-                    self.is_now(Condition::Down { reason: failure.text().to_owned() });
-                    self.store.settings.dialer.pause(jittered(pause)).await;
-                    pause = (pause * 2).min(PAUSES.1);
-                }
-                Why::Denied(failure) => {
-                    self.is_now(Condition::Untracked { reason: failure.text().to_owned() });
-                    self.go_untracked().await;
-                }
-            }
-        }
-    }
-
-    /// One connection, to its end.
-    async fn hold(self: &Arc<Self>) -> Why {
-        let opened = timeout(CONNECT, self.open()).await;
-        let (mut connection, sent) = match opened {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(why)) => return why,
-            Err(_) => return Why::Lost("no answer in time".into()),
-        };
-        self.store.settings.dialer.got_through();
-        self.look_ups_follow().await;
-        self.untracked.end();
-        self.store.trust.open();
-        self.ear.heard().emptied();
-        let session = self.store.trust.begin(sent);
-        self.is_now(Condition::Tracked);
-        self.keep(&mut connection, session).await
-    }
-
-    /// Waits for those who look things up: what memory has serves until then, and is not to be emptied
-    /// while nobody can fill it.
-    async fn look_ups_follow(&self) {
-        let (reads, mut beats) = (&self.store.reads, self.store.reads.beats());
-        let ready = async {
-            while !reads.is_ready() {
-                beats.next().await;
-            }
-        };
-        if timeout(HEAD_START, ready).await.is_err() {
-            tracing::debug!("memory begins without look-ups");
-        }
-    }
-
-    /// A connection that is tracked and on which the membership was renewed, and when that was sent.
-    async fn open(self: &Arc<Self>) -> Result<(Connection, Duration), Why> {
-        let mut connection = self.connect().await?;
-        let prefix = &self.store.settings.prefix;
-        let mut track = redis::cmd("CLIENT");
-        track.arg("TRACKING").arg("ON").arg("BCAST");
-        layout::tracked(prefix).iter().for_each(|name| {
-            track.arg("PREFIX").arg(name);
-        });
-        let tracked: RedisResult<()> = track.query_async(&mut connection.commands).await;
-        tracked.map_err(|error| if is_denial(&error) { Why::denied(&error) } else { Why::lost(&error) })?;
-        connection.client = self.introduce(&mut connection.commands).await.ok();
-        let sent = self.store.trust.now();
-        self.renew(&mut connection).await?;
-        Ok((connection, sent))
-    }
-
-    /// Names the connection, so that others can close it should this process freeze; and asks what Redis
-    /// calls it. Not all users may.
-    async fn introduce(&self, connection: &mut MultiplexedConnection) -> RedisResult<u64> {
-        let name = roll::connection_name(&self.store.member.to_string());
-        redis::cmd("CLIENT").arg("SETNAME").arg(name).query_async::<()>(connection).await?;
-        redis::cmd("CLIENT").arg("ID").query_async(connection).await
-    }
-
-    async fn connect(self: &Arc<Self>) -> Result<Connection, Why> {
-        let gone = Arc::new(AtomicBool::new(false));
-        let (state, marked) = (Arc::downgrade(self), Arc::clone(&gone));
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(None)
-            .set_push_sender(move |push: PushInfo| {
-                let Some(state) = state.upgrade() else { return Ok::<_, SendError>(()) };
-                match state.ear.hear(&push) {
-                    Told::Changes => {}
-                    Told::All => state.roused.notify_one(),
-                    Told::End => {
-                        marked.store(true, Ordering::SeqCst);
-                        state.roused.notify_one();
-                    }
-                }
-                Ok(())
-            });
-        match self.store.settings.dialer.connect(&config, ProtocolVersion::RESP3).await {
-            Ok((commands, server)) => Ok(Connection { commands, client: None, server, gone }),
-            Err(error) if speaks_no_resp3(&error) => Err(Why::denied(&error)),
-            Err(error) => Err(Why::lost(&error)),
-        }
-    }
-
-    /// Renews the membership for as long as the session lasts.
-    async fn keep(&self, connection: &mut Connection, session: Session) -> Why {
+        let (mut kept, mut changes) = (Vec::new(), self.store.nodes.changes());
         loop {
             let next = Instant::now() + RENEWAL;
-            let sent = self.store.trust.now();
-            match timeout(ANSWER, self.renew(connection)).await {
-                Ok(Ok(())) if self.store.trust.renew(session, sent) => {}
-                Ok(Ok(())) => return Why::Lost("a renewal was answered too late".into()),
-                Ok(Err(why)) => return why,
-                Err(_) if self.store.trust.session() == Some(session) => {}
-                Err(_) => return Why::Lost("no renewal was answered in time".into()),
-            }
+            let view = self.store.nodes.view_full();
+            self.employ(&mut kept, &view);
+            self.round(&view).await;
             tokio::select! {
                 () = sleep_until(next) => {}
                 () = self.roused.notified() => {}
-            }
-            if connection.gone.load(Ordering::SeqCst) || connection.server.is_deposed() {
-                return Why::Lost("the connection was lost".into());
+                // An error only with the end of all.
+                _ = changes.changed() => {}
             }
         }
     }
 
-    async fn renew(&self, connection: &mut Connection) -> Result<(), Why> {
-        let renewal = self.renewal(super::BOUND, connection.client);
-        let answer: RedisResult<Answer> = renewal.query_async(&mut connection.commands).await;
-        match answer.and_then(membership::read) {
-            Ok(epoch) => {
-                self.ear.heard().renewed(epoch);
-                Ok(())
+    /// A keeper for each node, and none for those that are gone.
+    fn employ(self: &Arc<Self>, kept: &mut Vec<Kept>, view: &View) {
+        kept.retain(|kept| view.nodes().iter().any(|node| kept.keeper.is_of(node)));
+        for node in view.nodes() {
+            if !kept.iter().any(|kept| kept.keeper.is_of(node)) {
+                kept.push(Keeper::start(self, node));
             }
-            Err(error) if is_forbidden(&error) => Err(Why::denied(&error)),
-            Err(error) => Err(Why::lost(&error)),
         }
+        *self.keepers() = kept.iter().map(|kept| Arc::clone(&kept.keeper)).collect();
     }
 
-    fn renewal(&self, bound: Duration, client: Option<u64>) -> Pipeline {
-        let count = self.renewals.fetch_add(1, Ordering::Relaxed);
-        self.store.member.renewal(&self.store.settings.prefix, Renewal { bound, count, client })
-    }
-
-    /// Renews the membership without being told of changes, for a while.
-    async fn go_untracked(&self) {
-        for _ in 0..RETRY {
-            let next = Instant::now() + RENEWAL;
-            if !self.max_age.is_zero() {
-                self.renew_untracked().await;
-            }
-            sleep_until(next).await;
-        }
-    }
-
-    async fn renew_untracked(&self) {
-        let renewal = self.renewal(self.max_age, None);
-        let sent = self.untracked.now();
-        let writes = &self.store.writes;
-        // What Redis refuses of it is no failure of the connection: others write over it too.
-        let ask = async |mut connection| renewal.query_async::<Answer>(&mut connection).await;
-        match writes.run(ANSWER, ask).await.map(membership::read) {
-            Ok(Ok(epoch)) => {
-                self.untracked.begin(sent);
-                self.ear.heard().renewed(epoch);
-            }
-            Ok(Err(error)) => tracing::debug!(%error, "the membership was refused"),
-            Err(error) => tracing::debug!(%error, "the membership was not renewed"),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (Condition, Throttle)> {
-        self.condition.lock().unwrap_or_else(PoisonError::into_inner)
+    fn keepers(&self) -> MutexGuard<'_, Vec<Arc<Keeper>>> {
+        self.keepers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

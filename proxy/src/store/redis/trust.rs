@@ -3,12 +3,13 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use super::cluster::one_more;
 use crate::clock::Clock;
 
 /// For how long after its sending a renewal holds. So long a purger waits for a sidecar that does not
@@ -16,7 +17,7 @@ use crate::clock::Clock;
 pub const BOUND: Duration = Duration::from_secs(2);
 
 /// A time without gaps, during which every change was heard of. Each has a number of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Session(u64);
 
 /// Whether there is one.
@@ -29,29 +30,20 @@ pub(super) struct Trust {
     until: AtomicU64,
     /// Locked by whoever changes anything of these.
     changes: Mutex<Changes>,
+    /// How many sessions there have been, those of others included.
+    begun: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
 struct Changes {
-    /// How many sessions there have been.
-    begun: u64,
     /// One is about to begin.
     opening: bool,
 }
 
 impl Trust {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, session: AtomicU64::new(0), until: AtomicU64::new(0), changes: Mutex::default() }
-    }
-
-    /// One more, by the same clock.
-    pub(super) fn another(&self) -> Self {
-        Self::new(self.clock.clone())
-    }
-
-    /// By the clock that trust is measured by.
-    pub(super) fn now(&self) -> Duration {
-        self.clock.elapsed()
+    /// Its sessions are numbered with those of all that share the count.
+    pub(super) fn new(clock: Clock, begun: Arc<AtomicU64>) -> Self {
+        Self { clock, session: AtomicU64::new(0), until: AtomicU64::new(0), changes: Mutex::default(), begun }
     }
 
     /// The session, while it holds.
@@ -71,10 +63,10 @@ impl Trust {
     pub(super) fn begin(&self, sent: Duration) -> Session {
         let mut changes = self.lock();
         changes.opening = false;
-        changes.begun += 1;
+        let begun = one_more(&self.begun);
         self.until.store(nanos(sent.saturating_add(BOUND)), Ordering::SeqCst);
-        self.session.store(changes.begun, Ordering::SeqCst);
-        Session(changes.begun)
+        self.session.store(begun, Ordering::SeqCst);
+        Session(begun)
     }
 
     /// It goes on, by a renewal that was sent then: unless it is over by now. A gap, however short, may
@@ -106,11 +98,6 @@ impl Trust {
         over && !changes.opening
     }
 
-    /// How many sessions there have been.
-    pub(super) fn sessions(&self) -> u64 {
-        self.lock().begun
-    }
-
     fn holds(&self) -> bool {
         nanos(self.clock.elapsed()) < self.until.load(Ordering::SeqCst)
     }
@@ -134,19 +121,19 @@ mod tests {
 
     fn trust() -> (Trust, ManualClock) {
         let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
-        (Trust::new(Clock::Manual(clock.clone())), clock)
+        (Trust::new(Clock::Manual(clock.clone()), Arc::default()), clock)
     }
 
     #[test]
     fn a_renewal_counts_from_its_sending() {
         let (trust, clock) = trust();
         assert_eq!(trust.session(), None);
-        let sent = trust.now();
+        let sent = trust.clock.elapsed();
         clock.advance(BOUND / 2);
         let session = trust.begin(sent);
         assert_eq!(trust.session(), Some(session));
         clock.advance(BOUND / 4);
-        assert!(trust.renew(session, trust.now()));
+        assert!(trust.renew(session, trust.clock.elapsed()));
         // One that was sent earlier takes nothing away.
         assert!(trust.renew(session, sent));
         clock.advance(BOUND - Duration::from_nanos(1));
@@ -158,27 +145,27 @@ mod tests {
     #[test]
     fn a_gap_ends_it_for_good() {
         let (trust, clock) = trust();
-        let session = trust.begin(trust.now());
+        let session = trust.begin(trust.clock.elapsed());
         clock.advance(BOUND);
-        assert!(!trust.renew(session, trust.now()));
+        assert!(!trust.renew(session, trust.clock.elapsed()));
         assert_eq!(trust.session(), None);
-        let next = trust.begin(trust.now());
+        let next = trust.begin(trust.clock.elapsed());
         assert_ne!(next, session);
-        assert!(!trust.renew(session, trust.now()) && trust.renew(next, trust.now()));
+        assert!(!trust.renew(session, trust.clock.elapsed()) && trust.renew(next, trust.clock.elapsed()));
         assert!(!trust.is_over());
         trust.end();
-        assert!(trust.is_over() && trust.session().is_none() && trust.sessions() == 2);
+        assert!(trust.is_over() && trust.session().is_none());
         trust.open();
         assert!(!trust.is_over() && trust.session().is_none(), "the next one is about to begin");
-        trust.begin(trust.now());
+        trust.begin(trust.clock.elapsed());
         assert!(trust.session().is_some());
     }
 
     #[test]
     fn what_was_seen_to_be_over_is_over() {
         let (trust, clock) = trust();
-        let session = trust.begin(trust.now());
-        let late = trust.now();
+        let session = trust.begin(trust.clock.elapsed());
+        let late = trust.clock.elapsed();
         clock.advance(BOUND);
         assert!(trust.is_over());
         assert!(!trust.renew(session, late + BOUND) && trust.session().is_none());

@@ -12,6 +12,7 @@ use tokio::sync::SemaphorePermit;
 
 use super::{
     Inner,
+    cluster::Spot,
     layout::{self, Nominated, Place},
     lease::Lease,
 };
@@ -44,29 +45,31 @@ impl Inner {
         if entry.body.len() > LARGEST_BODY || entry.footprint() > MAX_ENTRY || !nominated.fits() {
             return Err(StoreError::TooLarge);
         }
-        if self.manners.hold_back() {
+        let terms = lease.terms();
+        let spot = Spot::Of(terms.place().hash);
+        let node = self.nodes.owner(spot).ok_or(StoreError::Unavailable)?;
+        if node.manners.hold_back() {
             return Err(StoreError::Refused("Redis is nearly full, and evicts nothing".to_owned()));
         }
-        if !self.writes.is_ready() {
+        if !node.writes.is_ready() {
             return Err(StoreError::Unavailable);
         }
         let _room = self.room(entry.footprint())?;
-        if !self.keep_records(entry, keep, self.session(), LIMIT).await? {
+        if !self.keep_records(entry, keep, LIMIT).await? {
             return Err(StoreError::Refused("purges may have been lost since it was asked for".to_owned()));
         }
         let Encoded { entry: bytes, body } =
-            entry.encode(self.reads.offset(), self.settings.compression).map_err(|_| StoreError::TooLarge)?;
-        let terms = lease.terms();
+            entry.encode(node.reads.offset(), self.settings.compression).map_err(|_| StoreError::TooLarge)?;
         let mut script = self.commit_script.prepare_invoke();
         script.key(&terms.names()).arg(&*nominated.bytes).arg(layout::field(&entry.variant)).arg(bytes);
         let tagged = entry.facts.etag.as_ref().map(|_| entry.body.len().to_string());
         script.arg(milliseconds(keep)).arg(MAX_VARIANTS).arg(tagged.unwrap_or_default());
         script.arg(&terms.proof()).arg(lease.unshared());
         script.arg(body.as_ref().map_or(0, |_| TELLING));
-        let mut kept = self.write(&script).await?;
+        let mut kept = self.write(spot, &script).await?;
         // It is not there already.
         if let (Some(body), BODY_NEEDED) = (body, kept) {
-            kept = self.write(script.arg(&*body)).await?;
+            kept = self.write(spot, script.arg(&*body)).await?;
         }
         if kept <= 0 {
             lease.is_lost();
@@ -77,8 +80,8 @@ impl Inner {
         Ok(())
     }
 
-    async fn write(&self, script: &ScriptInvocation<'_>) -> Result<i64, StoreError> {
-        self.writes.run(LIMIT, async |mut connection| script.invoke_async(&mut connection).await).await
+    async fn write(&self, spot: Spot<'_>, script: &ScriptInvocation<'_>) -> Result<i64, StoreError> {
+        self.writes.run(spot, LIMIT, async |mut connection| script.invoke_async(&mut connection).await).await
     }
 
     /// Deletes what was read, if it is still what is there. Nobody waits for it; if it fails, the
@@ -88,11 +91,12 @@ impl Inner {
         let store = Arc::clone(self);
         tokio::spawn(async move {
             let Ok(_room) = store.room(seen.len()) else { return };
+            let spot = Spot::Of(place.hash);
             let mut script = store.discard_script.key(&place.name);
             script.arg(field).arg(&*seen);
             let outcome = store
                 .writes
-                .run(LIMIT, async |mut connection| script.invoke_async::<()>(&mut connection).await)
+                .run(spot, LIMIT, async |mut connection| script.invoke_async::<()>(&mut connection).await)
                 .await;
             store.tell(&outcome);
         });

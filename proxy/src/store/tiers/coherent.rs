@@ -21,7 +21,7 @@ use crate::{
     sabotage::Omission,
     store::{
         memory::MemoryStore,
-        redis::{Announcement, Heard, Kind},
+        redis::{Announcement, Heard, Kind, Slots},
     },
     stored::Stored,
 };
@@ -118,9 +118,12 @@ impl Coherent {
         }
     }
 
-    fn sweep(&self) {
+    fn sweep(&self, slots: &Slots) {
         self.sweeps.fetch_add(1, Ordering::SeqCst);
-        self.memory.empty();
+        match slots.are_all() {
+            true => self.memory.empty(),
+            false => self.memory.remove_where(|hash| slots.have(hash)),
+        }
     }
 
     pub(super) fn stats(&self) -> TierStats {
@@ -155,8 +158,17 @@ impl Heard for Coherent {
     }
 
     fn emptied(&self) {
-        self.sweep();
-        self.others.emptied();
+        self.emptied_of(&Slots::default());
+    }
+
+    fn emptied_of(&self, slots: &Slots) {
+        self.sweep(slots);
+        self.others.emptied_of(slots);
+    }
+
+    fn moved(&self, slots: &Slots) {
+        self.sweep(slots);
+        self.others.moved(slots);
     }
 
     fn renewed(&self, epoch: Option<Epoch>) {

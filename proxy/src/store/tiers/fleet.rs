@@ -130,9 +130,9 @@ impl Fleet {
 
     /// What memory has for this request, as far as it may be believed now. Neither waits nor allocates.
     pub(super) fn remembered(&self, key: &ResourceKey, selector: &Selector<'_>) -> Option<Arc<Stored>> {
-        let since = if self.tracking.session().is_some() {
+        let since = if self.tracking.session_of(key).is_some() {
             Duration::ZERO
-        } else if self.tracking.is_untracked() {
+        } else if self.tracking.is_untracked_of(key) {
             self.tracking.now().saturating_sub(self.settings.untracked_max_age)
         } else {
             return None;
@@ -142,7 +142,7 @@ impl Fleet {
 
     /// What it has while Redis cannot be reached.
     pub(super) fn remembered_alone(&self, key: &ResourceKey, selector: &Selector<'_>) -> Option<Arc<Stored>> {
-        let alone = self.serves_alone() && self.tracking.is_over();
+        let alone = self.serves_alone() && self.tracking.is_over_of(key);
         alone.then(|| self.in_memory(Duration::ZERO, key, selector)).flatten()
     }
 
@@ -165,39 +165,40 @@ impl Fleet {
         selector: &Selector<'_>,
     ) -> Result<Lookup, StoreError> {
         // All of it before the question is sent.
-        let (session, mark, asked) = (self.tracking.session(), self.tier.mark(key), self.tracking.now());
+        let (session, mark, asked) =
+            (self.tracking.session_of(key), self.tier.mark(key), self.tracking.now());
         let lookup = self.redis.lookup_within(budget, key, selector).await?;
-        if matches!(lookup, Lookup::Nothing) && self.is_cut_off() {
+        if matches!(lookup, Lookup::Nothing) && self.is_cut_off(key) {
             // It was not asked: a removal that it has yet to hear of answers for it.
             return Err(StoreError::Unavailable);
         }
         if let Lookup::Found(stored) = &lookup
             && self.settings.memory > 0
-            && (session.is_some() || self.tracking.is_untracked())
+            && (session.is_some() || self.tracking.is_untracked_of(key))
         {
-            let goes_on = || self.tracking.session() == session;
+            let goes_on = || self.tracking.session_of(key) == session;
             self.tier.insert(key, mark, Arc::clone(stored), asked, goes_on);
         }
         Ok(lookup)
     }
 
     /// Whether an answer could be stored now.
-    pub(super) fn takes_writes(&self) -> bool {
-        match self.is_cut_off() {
+    pub(super) fn takes_writes(&self, key: &ResourceKey) -> bool {
+        match self.is_cut_off(key) {
             true => self.serves_alone(),
-            false => self.redis.takes_writes(),
+            false => self.redis.takes_writes_of(key),
         }
     }
 
     /// Whether requests may have what others have fetched. Under [`OnOutage::Bypass`] not while nobody
     /// tells what is purged: that may have been begun before a purge.
-    pub(super) fn may_share(&self) -> bool {
-        self.settings.on_outage != OnOutage::Bypass || self.tracking.session().is_some()
+    pub(super) fn may_share(&self, key: &ResourceKey) -> bool {
+        self.settings.on_outage != OnOutage::Bypass || self.tracking.session_of(key).is_some()
     }
 
     /// Whether one more fetch may begin.
-    pub(super) fn leave(&self) -> Leave {
-        if self.settings.on_outage != OnOutage::Shed || !self.is_cut_off() {
+    pub(super) fn leave(&self, key: &ResourceKey) -> Leave {
+        if self.settings.on_outage != OnOutage::Shed || !self.is_cut_off(key) {
             return Leave::Granted(None);
         }
         match Arc::clone(&self.fetches).try_acquire_owned() {
@@ -206,10 +207,10 @@ impl Fleet {
         }
     }
 
-    /// Whether Redis cannot be reached, neither to ask nor to hear what changes.
+    /// Whether Redis cannot be reached for a resource, neither to ask nor to hear what changes.
     #[must_use]
-    pub fn is_cut_off(&self) -> bool {
-        !self.redis.takes_reads() && self.tracking.is_over()
+    pub fn is_cut_off(&self, key: &ResourceKey) -> bool {
+        !self.redis.takes_reads_of(key) && self.tracking.is_over_of(key)
     }
 
     fn serves_alone(&self) -> bool {
@@ -224,13 +225,13 @@ impl Fleet {
         claimant: Claimant,
         within: Duration,
     ) -> Result<Claim<Lease>, StoreError> {
-        let claimed = match self.is_cut_off() {
+        let claimed = match self.is_cut_off(key) {
             true => Err(StoreError::Unavailable),
             false => self.redis.claim(key, variant, claimant, within).await,
         };
         match claimed {
             Ok(claim) => Ok(claim.map(Lease::Shared)),
-            Err(_) if self.serves_alone() && self.is_cut_off() => Ok(Claim::Granted(Lease::Own)),
+            Err(_) if self.serves_alone() && self.is_cut_off(key) => Ok(Claim::Granted(Lease::Own)),
             Err(error) => Err(error),
         }
     }
@@ -271,7 +272,7 @@ impl Fleet {
             self.let_go(key);
         }
         match outcome {
-            Err(StoreError::Unavailable | StoreError::Budget) if self.is_cut_off() => {
+            Err(StoreError::Unavailable | StoreError::Budget) if self.is_cut_off(key) => {
                 self.commit_alone(key, entry)
             }
             outcome => outcome,
@@ -282,7 +283,7 @@ impl Fleet {
     fn commit_alone(&self, key: &ResourceKey, entry: Arc<Stored>) -> Result<(), StoreError> {
         let (mark, now) = (self.tier.mark(key), self.tracking.now());
         let (epoch, tags) = (entry.epoch, entry.tags.clone());
-        let may = || self.is_cut_off() && !self.redis.purges().cover(key.wide_hash(), epoch, &tags);
+        let may = || self.is_cut_off(key) && !self.redis.purges().cover(key.wide_hash(), epoch, &tags);
         let inserted = self.serves_alone() && self.tier.insert(key, mark, entry, now, may);
         inserted.then_some(()).ok_or(StoreError::Unavailable)
     }
@@ -293,7 +294,7 @@ impl Fleet {
         key: &ResourceKey,
         within: Duration,
     ) -> Result<Vec<Arc<Stored>>, StoreError> {
-        match self.serves_alone() && self.is_cut_off() {
+        match self.serves_alone() && self.is_cut_off(key) {
             true => Ok(self.tier.memory.tagged_now(key)),
             false => self.redis.tagged(key, within).await,
         }

@@ -16,7 +16,10 @@ use crate::{
     key::VariantKey,
     store::{
         Claimant, Marker, StoreError,
-        redis::layout::{self, Place},
+        redis::{
+            cluster::Spot,
+            layout::{self, Place},
+        },
     },
 };
 
@@ -137,6 +140,10 @@ impl Terms {
         &self.place
     }
 
+    fn spot(&self) -> Spot<'static> {
+        Spot::Of(self.place.hash)
+    }
+
     /// By which the holder shows that it is the one.
     pub(in crate::store::redis) fn proof(&self) -> [&str; 2] {
         [&self.field, &self.token]
@@ -155,7 +162,7 @@ impl Terms {
             let mut renewal = self.leases.renew_script.key(&self.name);
             renewal.arg(&self.proof()).arg(millis(LENGTH));
             let ask = async |mut connection| renewal.invoke_async::<bool>(&mut connection).await;
-            if matches!(self.leases.link.run(RENEWAL, ask).await, Ok(false)) {
+            if matches!(self.leases.links.run(self.spot(), RENEWAL, ask).await, Ok(false)) {
                 return self.end();
             }
         }
@@ -177,7 +184,7 @@ impl Terms {
         };
         release.arg(word).arg(millis(length)).arg(u8::from(goes));
         let ask = async |mut connection| release.invoke_async::<()>(&mut connection).await;
-        let outcome = self.leases.link.run(RELEASE, ask).await;
+        let outcome = self.leases.links.run(self.spot(), RELEASE, ask).await;
         // Those who wait in this process need not hear of it from elsewhere.
         self.leases.wakes.wake(self.place.hash);
         outcome

@@ -2,15 +2,13 @@
 
 use tokio::sync::watch;
 
-use super::State;
-
 /// The answered beats of a link, for one who follows them: nobody takes them from another.
 pub(in crate::store::redis) struct Beats(watch::Receiver<()>);
 
 impl Beats {
     /// Those from now on, and one that may have been already.
-    pub(super) fn of(state: &State) -> Self {
-        let mut beats = state.beats.subscribe();
+    pub(in crate::store::redis) fn of(beats: &watch::Sender<()>) -> Self {
+        let mut beats = beats.subscribe();
         beats.mark_changed();
         Self(beats)
     }
