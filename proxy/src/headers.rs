@@ -1,5 +1,7 @@
 //! Fields: which are for one connection only, and which must be written anew by a proxy.
 
+mod rewriting;
+
 use std::{net::IpAddr, time::SystemTime};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -12,6 +14,7 @@ use http::{
 };
 use ipnet::IpNet;
 
+pub use self::rewriting::{has_rewriting, remove_lookalikes, remove_rewriting};
 use crate::{admit::Target, policy::facts::date};
 
 /// The name of every sidecar in `Cache-Status` and `Proxy-Status`.

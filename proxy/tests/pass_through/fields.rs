@@ -131,6 +131,29 @@ async fn what_a_trusted_proxy_says_is_kept_and_added_to() {
 }
 
 #[tokio::test]
+async fn what_an_app_may_take_for_a_field_that_matters_is_dropped() {
+    let lookalikes = [
+        "Content_Length: 9",
+        "Transfer_Encoding: chunked",
+        "Proxy_Connection: close",
+        "X_Forwarded_For: 1.2.3.4",
+        "X_Forwarded-Host: evil",
+        "X_Real_IP: 1.2.3.4",
+        "X_Original_URL: /admin",
+        "X_HTTP_Method_Override: DELETE",
+        "Proxy_Authorization: x",
+        "If_None_Match: *",
+    ];
+    let got = arriving("", &[&lookalikes[..], &["api_key: 1", "X-Original-URL: /a"]].concat()).await;
+    for line in lookalikes {
+        let name = line.split(':').next().unwrap();
+        assert_eq!(got.field(name), None, "{name}");
+    }
+    // It is for this client alone: what nothing here would have looked at passes.
+    assert_eq!((got.field("api_key"), got.field("x-original-url")), (Some("1"), Some("/a")));
+}
+
+#[tokio::test]
 async fn a_date_is_added_where_the_origin_sent_none() {
     let date = "Fri, 15 Jan 2027 08:00:00 GMT"; // What the test's clock shows.
     assert_eq!(returning(&[]).await.field("date"), Some(date));
