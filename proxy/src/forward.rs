@@ -17,7 +17,7 @@ use crate::{
         X_FORWARDED_HOST, X_FORWARDED_PROTO, append_via, has_rewriting, rebuild_forwarded, remove_hop_by_hop,
         remove_lookalikes, remove_rewriting,
     },
-    key::{KeyPolicy, cookies},
+    key::{KeyPolicy, cookies, normalise_codings},
     message::Request,
     policy::{
         freshening::ask,
@@ -161,6 +161,7 @@ fn fill_with<B: Default>(
         Conditions::Rest(stored, held) => ask_for_rest(&mut headers, stored, held),
     }
     remove_rewriting(&mut headers, &rule.key.headers);
+    normalise_codings(&mut headers);
     if rule.credentials == Credentials::Ignore {
         remove_unkeyed_credentials(&mut headers, &rule.key);
     }

@@ -13,6 +13,7 @@ on_both_stores![
     a_keyed_field_selects,
     vary_selects,
     section_4_1_vary_selects_by_meaning,
+    codings_that_nobody_knows_make_no_variants,
     vary_of_too_much_is_never_stored,
     hosts_are_kept_apart,
     what_is_spelled_otherwise_is_another_resource,
@@ -121,6 +122,29 @@ async fn section_4_1_vary_selects_by_meaning(on: On) {
     ] {
         assert_eq!(story.get_with("/a", other).await.fine(), "fwd=vary-miss; stored", "{other:?}");
     }
+}
+
+async fn codings_that_nobody_knows_make_no_variants(on: On) {
+    let origin = Origin::start(|asked| {
+        let taken = asked.field("accept-encoding").unwrap_or("anything").to_owned();
+        ok("Vary: Accept-Encoding\r\n", &taken)
+    });
+    let story = Story::cached(on, origin.await, "10s").await;
+    for n in 0..200 {
+        let junk = format!("gzip;q=0.{n:03}1, xyz{n}, br;q=0.{:03}", n + 1);
+        assert_eq!(story.get_with("/a", &[("accept-encoding", &junk)]).await.body, "br");
+    }
+    assert_eq!(story.origin.count(), 1, "what is asked for is what selects");
+    for (sent, got) in
+        [("br, gzip", "gzip, br"), ("xyz", "identity"), ("", "identity"), ("gzip,br", "gzip, br")]
+    {
+        assert_eq!(story.get_with("/a", &[("accept-encoding", sent)]).await.body, got, "{sent}");
+    }
+    assert_eq!(story.get("/a").await.body, "anything");
+    assert_eq!(story.origin.count(), 4);
+    // What is not for the cache is passed on as it is.
+    story.edit(&everything("off"));
+    assert_eq!(story.get_with("/a", &[("accept-encoding", "xyz;q=0.1")]).await.body, "xyz;q=0.1");
 }
 
 async fn vary_of_too_much_is_never_stored(on: On) {
