@@ -113,6 +113,8 @@ pub enum Detail {
     NoCache,
     /// A status that the rule does not store.
     StatusNotListed,
+    /// An error that the request may have brought about by its size.
+    OddRequest,
     /// Nobody states a lifetime.
     NoLifetime,
     /// The stated lifetime is over on arrival.
@@ -182,6 +184,7 @@ impl Detail {
             Self::Private => "private",
             Self::NoCache => "no-cache",
             Self::StatusNotListed => "status-not-listed",
+            Self::OddRequest => "odd-request",
             Self::NoLifetime => "no-lifetime",
             Self::NotFresh => "not-fresh",
             Self::SetCookie => "set-cookie",

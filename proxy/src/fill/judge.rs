@@ -13,6 +13,7 @@ use crate::{
     headers::{Lines, ensure_valid_date, remove_hop_by_hop, take, take_own},
     key::VariantKey,
     policy::{
+        blame::blames_request,
         facts::ResponseFacts,
         freshness::ExchangeTimes,
         rule::{Credentials, SetCookie},
@@ -42,9 +43,10 @@ impl Fill {
         admitted
     }
 
-    /// What a request with credentials, ranges or conditions gets says nothing of what others get.
+    /// What a request with credentials, ranges or conditions gets, or an odd one, says nothing of what others get.
     pub(super) fn tells_of_others(&self, answer: &Answer) -> bool {
-        self.is_common() && answer.head.status != StatusCode::NOT_MODIFIED
+        let status = answer.head.status;
+        self.is_common() && status != StatusCode::NOT_MODIFIED && !blames_request(status, &self.asked)
     }
 
     /// Each condition in turn, and what is then stored and shared.
@@ -60,6 +62,9 @@ impl Fill {
         }
         let nominated = self.selecting(vary::nominated(&headers)?);
         let storable = storable::check(&self.admission, &facts, exchange, &self.rule)?;
+        if blames_request(status, &self.asked) {
+            return Err(Detail::OddRequest);
+        }
         let length = provable_length(answer.ends, self.rule.max_body)?;
         let named = tags_of(&headers, self.tags_of_rule(), self.key.origin())?;
         let tags = [&*named, &[self.rule_tag]].concat().into();

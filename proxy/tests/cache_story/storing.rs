@@ -9,6 +9,7 @@ use crate::support::{
 on_both_stores![
     section_4_2_2_a_lifetime_is_guessed_from_last_modified,
     section_3_the_status_decides_what_is_stored_without_a_ttl,
+    an_error_that_an_odd_request_brought_about_is_not_stored,
     section_15_3_5_a_stored_204_has_no_content,
     section_5_2_2_4_no_cache_is_asked_about_on_each_use,
     section_5_2_2_4_a_changed_answer_takes_the_place,
@@ -58,6 +59,26 @@ async fn section_3_the_status_decides_what_is_stored_without_a_ttl(on: On) {
         let again = story.get(target).await;
         assert!(again.says().starts_with(second), "{target}: {}", again.says());
     }
+}
+
+async fn an_error_that_an_odd_request_brought_about_is_not_stored(on: On) {
+    let origin = Origin::start(|asked| {
+        let size: usize = asked.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+        match size {
+            0..6000 => ok("Cache-Control: max-age=60\r\n", "fine"),
+            _ => answer("400 Bad Request", "Cache-Control: max-age=60\r\n", "too much"),
+        }
+    });
+    let story = Story::cached(on, origin.await, "{ status: { 400: 10s } }").await;
+    let big = "A".repeat(7000);
+    for _ in 0..2 {
+        let own = story.get_with("/a", &[("x-big", &big)]).await;
+        assert_eq!((own.status, own.says()), (400, "fwd=uri-miss; detail=odd-request"));
+    }
+    // The next one is neither told that nobody may share, nor served the error.
+    let next = story.get("/a").await;
+    assert_eq!((next.fine(), next.body.as_str()), ("fwd=uri-miss; stored", "fine"));
+    assert!(story.get_with("/a", &[("x-big", &big)]).await.is_hit());
 }
 
 async fn section_15_3_5_a_stored_204_has_no_content(on: On) {
