@@ -1,7 +1,7 @@
 //! What a request finds: the state that lives as long as the process, and the part of it that an
 //! edit of the file swaps at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -34,6 +34,8 @@ pub struct App {
     pub purges: Arc<Purges>,
     /// What has become of refreshes.
     pub refreshes: Refreshes,
+    /// How many responses were stored that let one origin read them, and others see the same.
+    pub cors_unkeyed: AtomicU64,
     /// What time it is.
     pub clock: Clock,
 }
@@ -69,6 +71,7 @@ impl App {
             store,
             arrivals: Arrivals::default(),
             refreshes: Refreshes::default(),
+            cors_unkeyed: AtomicU64::default(),
             clock,
         }
     }

@@ -1,10 +1,13 @@
 //! Whether an answer may be stored, by its head, and what then is stored and shared of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use http::{
     HeaderMap, HeaderName, StatusCode,
-    header::{AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, SET_COOKIE},
+    header::{
+        ACCESS_CONTROL_ALLOW_ORIGIN, AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE,
+        ORIGIN, SET_COOKIE,
+    },
 };
 
 use super::{Answer, Fill};
@@ -79,6 +82,9 @@ impl Fill {
             withheld.extend(take(&mut headers, &[CONTENT_RANGE])); // Stated anew too.
         }
         let withheld = Lines::from_map(&withheld);
+        if self.is_for_one_origin(&headers, &nominated) {
+            self.app.cors_unkeyed.fetch_add(1, Ordering::Relaxed);
+        }
         let variant = VariantKey::new(&self.asked, &self.rule.key, &nominated);
         let body = Arc::new(Spool::new(length));
         let lines = Lines::from_map(&headers);
@@ -97,6 +103,13 @@ impl Fill {
             body,
         };
         Ok((shared, storable))
+    }
+
+    /// Whether pages of one origin may read it, and `Origin` does not select: if the app names whoever asks, the
+    /// first one decides for all.
+    fn is_for_one_origin(&self, headers: &HeaderMap, nominated: &[HeaderName]) -> bool {
+        let selects = self.rule.key.headers.contains(&ORIGIN) || nominated.contains(&ORIGIN);
+        !selects && headers.get_all(ACCESS_CONTROL_ALLOW_ORIGIN).iter().any(|allowed| allowed != "*")
     }
 
     /// The tags that whatever comes will have.
