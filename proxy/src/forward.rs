@@ -6,7 +6,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
     header::{
         AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-        SET_COOKIE, TE, TRAILER, UPGRADE,
+        MAX_FORWARDS, SET_COOKIE, TE, TRAILER, UPGRADE,
     },
 };
 
@@ -14,8 +14,8 @@ use crate::{
     admit::Framing,
     app::Live,
     headers::{
-        X_FORWARDED_HOST, X_FORWARDED_PROTO, append_via, has_rewriting, rebuild_forwarded, remove_hop_by_hop,
-        remove_lookalikes, remove_rewriting,
+        X_FORWARDED_HOST, X_FORWARDED_PROTO, append_via, has_rewriting, max_forwards, rebuild_forwarded,
+        remove_hop_by_hop, remove_lookalikes, remove_rewriting,
     },
     key::{KeyPolicy, cookies, normalise_codings},
     message::Request,
@@ -41,6 +41,7 @@ pub fn passed<B>(request: &Request, live: &Live, body: B) -> http::Request<B> {
     let trailers = announced_trailers(request);
     remove_hop_by_hop(&mut headers);
     remove_lookalikes(&mut headers);
+    count_forward(&request.head.method, &mut headers);
     if let Some(names) = trailers {
         headers.insert(TRAILER, names);
     }
@@ -55,6 +56,16 @@ pub fn passed<B>(request: &Request, live: &Live, body: B) -> http::Request<B> {
         outgoing.extensions_mut().insert(OnContinue(Arc::clone(&expectation.granted)));
     }
     outgoing
+}
+
+/// RFC 9110 §7.6.2: "If the received Max-Forwards value is greater than zero, the intermediary MUST generate an
+/// updated Max-Forwards field in the forwarded message". One of zero does not come here; `TRACE` never does.
+fn count_forward(method: &Method, headers: &mut HeaderMap) {
+    if method == Method::OPTIONS
+        && let Some(left) = max_forwards(headers)
+    {
+        headers.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+    }
 }
 
 /// Lets the client have what the origin says before its answer, but for the fields `withheld`.

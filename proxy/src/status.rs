@@ -62,6 +62,8 @@ pub enum Fwd {
 /// A request that neither store nor origin answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {
+    /// Meant for the proxy itself (`Max-Forwards: 0`).
+    Answered,
     /// Refused: malformed, too large, not for this proxy.
     Refused,
     /// The origin gave no answer that could be passed on.
@@ -230,7 +232,7 @@ impl Fwd {
 
 impl Outcome {
     /// All words that [`Outcome::word`] can give: what metrics count.
-    pub const WORDS: [&'static str; 14] = [
+    pub const WORDS: [&'static str; 15] = [
         "hit",
         "bypass",
         "method",
@@ -245,6 +247,7 @@ impl Outcome {
         "not-cached",
         "failed",
         "client-gone",
+        "answered",
     ];
 
     /// The word for log and metric.
@@ -253,6 +256,7 @@ impl Outcome {
         match self {
             Self::Hit { .. } => "hit",
             Self::Forward(forward) => forward.fwd.as_str(),
+            Self::Own(Own::Answered) => "answered",
             Self::Own(Own::Refused) => "refused",
             Self::Own(Own::OriginFailed) => "origin-failed",
             Self::Own(Own::NotCached) => "not-cached",
