@@ -117,6 +117,8 @@ pub enum Detail {
     StatusNotListed,
     /// An error that the request may have brought about by its size.
     OddRequest,
+    /// Of a type that the rule does not store.
+    ContentType,
     /// Nobody states a lifetime.
     NoLifetime,
     /// The stated lifetime is over on arrival.
@@ -187,6 +189,7 @@ impl Detail {
             Self::NoCache => "no-cache",
             Self::StatusNotListed => "status-not-listed",
             Self::OddRequest => "odd-request",
+            Self::ContentType => "content-type",
             Self::NoLifetime => "no-lifetime",
             Self::NotFresh => "not-fresh",
             Self::SetCookie => "set-cookie",

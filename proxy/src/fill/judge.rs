@@ -19,6 +19,7 @@ use crate::{
         blame::blames_request,
         facts::ResponseFacts,
         freshness::ExchangeTimes,
+        media,
         rule::{Credentials, SetCookie},
         storable::{self, Storable},
         tags::tags_of,
@@ -65,6 +66,9 @@ impl Fill {
         }
         let nominated = self.selecting(vary::nominated(&headers)?);
         let storable = storable::check(&self.admission, &facts, exchange, &self.rule)?;
+        if !self.rule.content_type.is_empty() && !media::is_of(&headers, &self.rule.content_type) {
+            return Err(Detail::ContentType);
+        }
         if blames_request(status, &self.asked) {
             return Err(Detail::OddRequest);
         }

@@ -14,6 +14,7 @@
 //! | [`sharing`] | §3.5 | may credentials meet it? |
 //! | [`storable`] | §3 | may the answer be stored? |
 //! | [`blame`] | – | is an error the request's own fault? |
+//! | [`media`] | RFC 9110 §8.3 | is it of a type that the rule stores? |
 //! | [`validation`] | §4.3.2 | does the client have it already? |
 //! | [`freshening`] | §4.3.1, §4.3.4 | how is the origin asked whether it still holds, and what does a 304 change? |
 //! | [`range`] | RFC 9110 §14 | which bytes are asked for? |
@@ -31,6 +32,7 @@ pub mod facts;
 pub mod freshening;
 pub mod freshness;
 pub mod invalidation;
+pub mod media;
 pub mod partial;
 pub mod posted;
 pub mod range;

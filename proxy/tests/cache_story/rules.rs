@@ -12,6 +12,7 @@ on_both_stores![
     ignore_beats_those_two,
     only_listed_statuses_are_stored,
     a_set_cookie_is_for_one,
+    only_listed_types_of_content_are_stored,
     a_reload_key_cannot_undo_the_shield,
     a_client_is_heard_where_the_rule_says_so,
     only_if_cached_is_answered_here,
@@ -164,6 +165,27 @@ async fn a_set_cookie_is_for_one(on: On) {
     let hit = story.get("/a").await;
     assert!(hit.is_hit());
     assert_eq!(hit.all("set-cookie"), ["a=1", "b=2"]);
+}
+
+async fn only_listed_types_of_content_are_stored(on: On) {
+    let story = Story::cached(on, obedient().await, "{ ttl: 10s, content_type: [image/*, text/css] }").await;
+    assert_stories(
+        &story,
+        &[
+            ("content-type=image/png", "fwd=uri-miss; stored", true),
+            ("content-type=text/css;charset=utf-8", "fwd=uri-miss; stored", true),
+            ("content-type=text/html", "fwd=uri-miss; detail=content-type", false),
+            ("content-type=text/css&content-type=text/html", "fwd=uri-miss; detail=content-type", false),
+            ("", "fwd=uri-miss; detail=content-type", false),
+        ],
+    )
+    .await;
+    // What was stored before it was asked for is not served.
+    story.edit(&everything("10s"));
+    assert_eq!(story.get("/y?content-type=text/html").await.fine(), "fwd=uri-miss; stored");
+    story.edit(&everything("{ ttl: 10s, content_type: image/* }"));
+    let page = story.get("/y?content-type=text/html").await;
+    assert_eq!(page.fine(), "fwd=miss; detail=rule-changed");
 }
 
 async fn a_reload_key_cannot_undo_the_shield(on: On) {
