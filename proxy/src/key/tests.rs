@@ -1,6 +1,6 @@
 //! Which requests select the same variant, and that no others do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -366,6 +366,55 @@ fn section_4_3_1_an_origin_is_scheme_host_and_port_and_every_key_begins_with_it(
         assert_ne!(origin(&other), origin(&ours), "{other:?}");
         assert_eq!(ResourceKey::new(&other, &QueryPolicy::All).origin(), origin(&other), "{other:?}");
     }
+}
+
+/// All texts of up to so many of these pieces.
+fn texts(pieces: &[&str], longest: usize) -> Vec<String> {
+    let mut all = vec![String::new()];
+    let mut last = 0;
+    for _ in 0..longest {
+        let longer =
+            all[last..].iter().flat_map(|text| pieces.iter().map(move |piece| format!("{text}{piece}")));
+        let longer: Vec<_> = longer.collect();
+        last = all.len();
+        all.extend(longer);
+    }
+    all
+}
+
+#[test]
+fn no_two_of_many_resources_share_a_key() {
+    // Pieces that look like what a key is made of: every pair of them is compared, more than 10^9 in all.
+    let paths = texts(&["/", "a", "b", "?", "&", "=", ":", "a:81", "%2f", "{a}", "s"], 4);
+    let mut seen = HashMap::new();
+    for host in ["a", "b", "aa", "a.b", "a:81", "a:8"] {
+        let headers = HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_static(host))]);
+        for (path, scheme) in paths.iter().zip([Scheme::Http, Scheme::Https].into_iter().cycle()) {
+            let raw = format!("/{path}");
+            let Ok(target) = Target::parse(&raw.clone().into(), &headers, scheme, true) else { continue };
+            let key = ResourceKey::new(&target, &QueryPolicy::All);
+            let before = seen.insert(key.as_bytes().to_vec(), (host, raw.clone()));
+            assert_eq!(before, None, "{host} {raw}");
+        }
+    }
+    assert!(seen.len() > 50_000, "only {}", seen.len());
+}
+
+#[test]
+fn no_two_of_many_variants_share_a_key() {
+    // Values in the shape of the material itself: marks, lengths and names.
+    let values = texts(&["a", ";", "=", "h", "\u{e9}", "h\u{e9}referer"], 3);
+    let nominated = ["user-agent", "referer"].map(HeaderName::from_static);
+    let mut seen = HashMap::new();
+    for one in &values {
+        for other in &values {
+            let pair = [one, other].map(|value| HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            let headers: HeaderMap = nominated.iter().cloned().zip(pair).collect();
+            let variant = VariantKey::new(&headers, &KeyPolicy::default(), &nominated);
+            assert_eq!(seen.insert(variant.material().clone(), (one, other)), None, "{one} {other}");
+        }
+    }
+    assert!(seen.len() > 50_000, "only {}", seen.len());
 }
 
 proptest! {

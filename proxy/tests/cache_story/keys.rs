@@ -60,6 +60,8 @@ async fn all_but_some_of_the_query_counts(on: On) {
     let story = keyed(on, "query: { except: [utm_*, ref] }").await;
     let targets = ["/a?b=1", "/a?b=1&utm_source=x", "/a?ref=1&b=1", "/a?b=1&refs=2", "/a?utm_x", "/a"];
     assert_eq!(shares(&story, &targets).await, [0, 0, 0, 3, 4, 4]);
+    // What hides another parameter behind `;` is keyed.
+    assert_eq!(shares(&story, &["/y?cb=1", "/y?cb=1&utm_content=x;cb=evil"]).await, [0, 1]);
     // The origin is asked with all of it.
     assert_eq!(story.origin.asked()[0].target, "/a?b=1");
     story.get("/z?utm_source=x&b=1").await;
@@ -171,6 +173,7 @@ async fn hosts_are_kept_apart(on: On) {
     assert_eq!(with("a.b").await, "answer 4");
     // These are spellings of the first (RFC 9110 §4.2.3).
     assert_eq!(with("A").await, "answer 1");
+    assert_eq!(with("a.").await, "answer 1");
     assert_eq!(with("a:80").await, "answer 1");
     assert_eq!(with("a:4181").await, "answer 2");
     let mut browser = story.browser().await;
@@ -215,6 +218,9 @@ async fn ambiguous_paths_are_never_cached(on: On) {
     }
     for target in ["//static/x", "/account/..%2fstatic/x"] {
         assert_eq!(story.get(target).await.fine(), "fwd=bypass; detail=ambiguous-target", "{target}");
+    }
+    for target in ["/account/x.css", "/account/.css", "/account.css", "/account/static/x.css"] {
+        assert_eq!(story.get(target).await.fine(), "fwd=bypass; detail=no-rule", "{target}");
     }
     for target in ["/account;/static/x.js", "/account", "/static", "/staticx/a", "/STATIC/x"] {
         assert_eq!(story.get(target).await.fine(), "fwd=bypass; detail=no-rule", "{target}");

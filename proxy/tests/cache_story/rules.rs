@@ -7,6 +7,7 @@ use crate::support::{
 
 on_both_stores![
     the_origins_word_beats_a_ttl,
+    section_4_2_1_a_lifetime_that_cannot_be_read_is_none,
     under_cache_origin_the_origin_decides,
     override_beats_all_but_two_directives,
     ignore_beats_those_two,
@@ -64,6 +65,25 @@ async fn the_origins_word_beats_a_ttl(on: On) {
     story.pass_millis(5500);
     assert_eq!(story.get("/x?cache-control=max-age=5").await.fine(), "fwd=stale; stored");
     assert!(story.get("/x?cache-control=public").await.is_hit());
+}
+
+async fn section_4_2_1_a_lifetime_that_cannot_be_read_is_none(on: On) {
+    for cache in ["10s", "origin"] {
+        let story = Story::cached(on, obedient().await, cache).await;
+        for control in ["-1", "'1'", "abc", "1.5", "0x10", "1;_s-maxage", "", "1s", "+5", "1_2"] {
+            let target = format!("/x?cache-control=max-age={control}");
+            for _ in 0..2 {
+                assert!(!story.get(&target).await.is_hit(), "{cache}: {control}");
+            }
+        }
+        // What is too large is the most there is.
+        for control in ["2147483648", "9223372036854775808", "99999999999999999999999"] {
+            let target = format!("/x?cache-control=max-age={control}");
+            assert_eq!(story.get(&target).await.fine(), "fwd=uri-miss; stored", "{cache}: {control}");
+            story.pass_millis(3_600_000);
+            assert!(story.get(&target).await.is_hit(), "{cache}: {control}");
+        }
+    }
 }
 
 async fn under_cache_origin_the_origin_decides(on: On) {
