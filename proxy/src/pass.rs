@@ -11,7 +11,7 @@ use crate::{
     error::Failure,
     forward,
     headers::max_forwards,
-    key::ResourceKey,
+    key::{ResourceKey, normalise_codings},
     message::{Reply, Request, RequestBody},
     miss::keep,
     obsolete::after_write,
@@ -45,7 +45,11 @@ pub async fn pass(
         };
     }
     let posting = rule.and_then(|rule| Posting::begin(app, request, rule));
-    let reply = match live.upstream.send(forward::passed(request, live, body)).await {
+    let mut outgoing = forward::passed(request, live, body);
+    if posting.is_some() {
+        normalise_codings(outgoing.headers_mut());
+    }
+    let reply = match live.upstream.send(outgoing).await {
         Err(error) => Failure::of_fetch(&error).reply(),
         Ok(fetched) => {
             let own = after_write(app, live, request, &fetched.head).await;
