@@ -3,7 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicU64},
 };
 
 use arc_swap::ArcSwap;
@@ -37,6 +37,8 @@ pub struct App {
     pub purges: Arc<Purges>,
     /// What has become of refreshes.
     pub refreshes: Refreshes,
+    /// How many responses were stored that let one origin read them, and others see the same.
+    pub cors_unkeyed: AtomicU64,
     /// What time it is.
     pub clock: Clock,
     /// Rules that were in force before an edit, the latest last: what they stored is still there.
@@ -77,6 +79,7 @@ impl App {
             store,
             arrivals: Arrivals::default(),
             refreshes: Refreshes::default(),
+            cors_unkeyed: AtomicU64::default(),
             clock,
             earlier: RwLock::default(),
         }

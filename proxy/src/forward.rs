@@ -6,15 +6,18 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
     header::{
         AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-        SET_COOKIE, TE, TRAILER, UPGRADE,
+        MAX_FORWARDS, SET_COOKIE, TE, TRAILER, UPGRADE,
     },
 };
 
 use crate::{
     admit::Framing,
     app::Live,
-    headers::{X_FORWARDED_HOST, X_FORWARDED_PROTO, append_via, rebuild_forwarded, remove_hop_by_hop},
-    key::{KeyPolicy, cookies},
+    headers::{
+        X_FORWARDED_HOST, X_FORWARDED_PROTO, append_via, has_rewriting, max_forwards, rebuild_forwarded,
+        remove_hop_by_hop, remove_lookalikes, remove_rewriting,
+    },
+    key::{KeyPolicy, cookies, normalise_codings},
     message::Request,
     policy::{
         freshening::ask,
@@ -24,35 +27,10 @@ use crate::{
     upstream::{OnContinue, OnInterim},
 };
 
-/// Fields by which some apps let a request be another one than it says, or say where they are. On a
-/// fill they are dropped where the rule does not key them: what they change would be served to
-/// everybody.
-static REWRITING: [HeaderName; 18] = [
-    HeaderName::from_static("forwarded"),
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-scheme"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-path"),
-    HeaderName::from_static("x-forwarded-ssl"),
-    HeaderName::from_static("x-host"),
-    HeaderName::from_static("x-original-host"),
-    HeaderName::from_static("x_forwarded_host"),
-    HeaderName::from_static("x_forwarded_proto"),
-    HeaderName::from_static("x_forwarded_for"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-method-override"),
-];
-
 /// Whether a request carries a field by which some apps let it be another one, and that is not keyed.
 #[must_use]
 pub fn rewrites(request: &Request, rule: &CacheRule) -> bool {
-    let unkeyed = |name: &&HeaderName| !rule.key.headers.contains(name);
-    REWRITING.iter().filter(unkeyed).any(|name| request.head.headers.contains_key(name))
+    has_rewriting(&request.head.headers, &rule.key.headers)
 }
 
 /// A request passed on for its own sake.
@@ -62,6 +40,8 @@ pub fn passed<B>(request: &Request, live: &Live, body: B) -> http::Request<B> {
     let upgrade = headers.get(UPGRADE).filter(|_| request.head.connection.wants_upgrade).cloned();
     let trailers = announced_trailers(request);
     remove_hop_by_hop(&mut headers);
+    remove_lookalikes(&mut headers);
+    count_forward(&request.head.method, &mut headers);
     if let Some(names) = trailers {
         headers.insert(TRAILER, names);
     }
@@ -76,6 +56,16 @@ pub fn passed<B>(request: &Request, live: &Live, body: B) -> http::Request<B> {
         outgoing.extensions_mut().insert(OnContinue(Arc::clone(&expectation.granted)));
     }
     outgoing
+}
+
+/// RFC 9110 §7.6.2: "If the received Max-Forwards value is greater than zero, the intermediary MUST generate an
+/// updated Max-Forwards field in the forwarded message". One of zero does not come here; `TRACE` never does.
+fn count_forward(method: &Method, headers: &mut HeaderMap) {
+    if method == Method::OPTIONS
+        && let Some(left) = max_forwards(headers)
+    {
+        headers.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+    }
 }
 
 /// Lets the client have what the origin says before its answer, but for the fields `withheld`.
@@ -181,9 +171,8 @@ fn fill_with<B: Default>(
         }
         Conditions::Rest(stored, held) => ask_for_rest(&mut headers, stored, held),
     }
-    for name in REWRITING.iter().filter(|name| !rule.key.headers.contains(name)) {
-        headers.remove(name);
-    }
+    remove_rewriting(&mut headers, &rule.key.headers);
+    normalise_codings(&mut headers);
     if rule.credentials == Credentials::Ignore {
         remove_unkeyed_credentials(&mut headers, &rule.key);
     }

@@ -1,5 +1,7 @@
 //! Fields: which are for one connection only, and which must be written anew by a proxy.
 
+mod rewriting;
+
 use std::{net::IpAddr, time::SystemTime};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -7,11 +9,12 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{
         AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, DATE, FORWARDED, HOST,
-        PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+        MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
     },
 };
 use ipnet::IpNet;
 
+pub use self::rewriting::{has_rewriting, remove_lookalikes, remove_rewriting};
 use crate::{admit::Target, policy::facts::date};
 
 /// The name of every sidecar in `Cache-Status` and `Proxy-Status`.
@@ -87,6 +90,15 @@ pub fn list_has(list: &[u8], token: &str) -> bool {
 #[must_use]
 pub fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     headers.get_all(name).iter().any(|line| list_has(line.as_bytes(), token))
+}
+
+/// RFC 9110 §7.6.2: how often a request may still be forwarded, if it says so; the least, if it says so twice.
+#[must_use]
+pub fn max_forwards(headers: &HeaderMap) -> Option<u64> {
+    let digits = |line: &&[u8]| !line.is_empty() && line.iter().all(u8::is_ascii_digit);
+    let lines = headers.get_all(MAX_FORWARDS).iter().map(HeaderValue::as_bytes).filter(digits);
+    let left = |line| std::str::from_utf8(line).ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX);
+    lines.map(left).min()
 }
 
 /// RFC 9110 §7.6.3: appends this proxy to `Via`, as one line.

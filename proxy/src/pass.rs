@@ -9,7 +9,8 @@ use crate::{
     ask::Ask,
     error::Failure,
     forward,
-    key::ResourceKey,
+    headers::max_forwards,
+    key::{ResourceKey, normalise_codings},
     message::{Reply, Request, RequestBody},
     miss::keep,
     obsolete::after_write,
@@ -35,8 +36,19 @@ pub async fn pass(
     forward: Forward,
     rule: Option<&Rule>,
 ) -> Reply {
+    if asks_this_proxy(request) {
+        let reply = respond::options(app.clock.now());
+        return match rule {
+            Some(rule) => respond::under(rule, reply),
+            None => reply,
+        };
+    }
     let posting = rule.and_then(|rule| Posting::begin(app, request, rule));
-    let reply = match live.upstream.send(forward::passed(request, live, body)).await {
+    let mut outgoing = forward::passed(request, live, body);
+    if posting.is_some() {
+        normalise_codings(outgoing.headers_mut());
+    }
+    let reply = match live.upstream.send(outgoing).await {
         Err(error) => Failure::of_fetch(&error).reply(),
         Ok(fetched) => {
             let posting = posting.filter(|posting| posting.may_be_stored(app, request, &fetched.head));
@@ -51,6 +63,13 @@ pub async fn pass(
         Some(rule) => respond::under(rule, reply),
         None => reply,
     }
+}
+
+/// RFC 9110 §7.6.2: an `OPTIONS` with `Max-Forwards: 0` MUST NOT be forwarded; "instead, the intermediary MUST
+/// respond as the final recipient."
+fn asks_this_proxy(request: &Request) -> bool {
+    let head = &request.head;
+    head.method == Method::OPTIONS && max_forwards(&head.headers) == Some(0)
 }
 
 /// A POST whose answer may serve later GETs.

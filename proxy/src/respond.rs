@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{
-        CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+        ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
         TRANSFER_ENCODING, UPGRADE,
     },
 };
@@ -31,7 +31,7 @@ use crate::{
     },
     routes::Rule,
     spool::SpoolReader,
-    status::{Forward, Outcome},
+    status::{Forward, Outcome, Own},
     stored::Stored,
     upstream::{Fetched, Framing},
 };
@@ -180,6 +180,25 @@ pub fn filled(fetched: Answer, outcome: Outcome, now: SystemTime, request: &Requ
         remove_representation(fields);
     }
     reply
+}
+
+/// The answer to an `OPTIONS` that is for this proxy itself: the methods that it is known to pass on (RFC 9110
+/// §9.3.7). Which of them a resource takes only the app can say.
+#[must_use]
+pub fn options(now: SystemTime) -> Reply {
+    let mut fields = HeaderMap::new();
+    fields.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, QUERY"));
+    ensure_date(&mut fields, now);
+    Reply {
+        status: StatusCode::OK,
+        fields: Fields::Map(fields),
+        age: None,
+        body: ReplyBody::Whole(Bytes::new()),
+        outcome: Outcome::Own(Own::Answered),
+        rule: None,
+        failed: None,
+        tunnel: None,
+    }
 }
 
 /// The origin's answer to this very request.

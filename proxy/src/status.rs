@@ -62,6 +62,8 @@ pub enum Fwd {
 /// A request that neither store nor origin answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {
+    /// Meant for the proxy itself (`Max-Forwards: 0`).
+    Answered,
     /// Refused: malformed, too large, not for this proxy.
     Refused,
     /// The origin gave no answer that could be passed on.
@@ -113,6 +115,10 @@ pub enum Detail {
     NoCache,
     /// A status that the rule does not store.
     StatusNotListed,
+    /// An error that the request may have brought about by its size.
+    OddRequest,
+    /// Of a type that the rule does not store.
+    ContentType,
     /// Nobody states a lifetime.
     NoLifetime,
     /// The stated lifetime is over on arrival.
@@ -182,6 +188,8 @@ impl Detail {
             Self::Private => "private",
             Self::NoCache => "no-cache",
             Self::StatusNotListed => "status-not-listed",
+            Self::OddRequest => "odd-request",
+            Self::ContentType => "content-type",
             Self::NoLifetime => "no-lifetime",
             Self::NotFresh => "not-fresh",
             Self::SetCookie => "set-cookie",
@@ -227,7 +235,7 @@ impl Fwd {
 
 impl Outcome {
     /// All words that [`Outcome::word`] can give: what metrics count.
-    pub const WORDS: [&'static str; 14] = [
+    pub const WORDS: [&'static str; 15] = [
         "hit",
         "bypass",
         "method",
@@ -242,6 +250,7 @@ impl Outcome {
         "not-cached",
         "failed",
         "client-gone",
+        "answered",
     ];
 
     /// The word for log and metric.
@@ -250,6 +259,7 @@ impl Outcome {
         match self {
             Self::Hit { .. } => "hit",
             Self::Forward(forward) => forward.fwd.as_str(),
+            Self::Own(Own::Answered) => "answered",
             Self::Own(Own::Refused) => "refused",
             Self::Own(Own::OriginFailed) => "origin-failed",
             Self::Own(Own::NotCached) => "not-cached",

@@ -118,7 +118,18 @@ fn cases() -> Vec<Case> {
     let case = |file: &std::path::PathBuf| {
         Case::parse(file.file_stem().unwrap().to_str().unwrap(), &fs::read_to_string(file).unwrap())
     };
-    files.iter().map(case).collect()
+    files.iter().map(case).chain(control_bytes()).collect()
+}
+
+/// Each byte that no field may have (RFC 9110 §5.5), but for those that end a line.
+fn control_bytes() -> impl Iterator<Item = Case> {
+    let all = (0x00..0x20).chain([0x7f]).filter(|byte| !b"\t\r\n".contains(byte));
+    all.map(|byte| {
+        let text = format!(
+            "# then: refused\nGET /p HTTP/1.1\\r\\n\nHost: a\\r\\n\nX: a\\x{byte:02x}b\\r\\n\n\\r\\n"
+        );
+        Case::parse(&format!("b03_control_{byte:02x}"), &text)
+    })
 }
 
 fn unescape(text: &str) -> Vec<u8> {

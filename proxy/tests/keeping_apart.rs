@@ -7,7 +7,16 @@ mod support;
 
 use std::{io, net::SocketAddr};
 
-use sidecache::app::Live;
+use bytes::Bytes;
+use sidecache::{
+    admit::{Head, HeadLimits, Scheme},
+    app::Live,
+    forward,
+    headers::Peer,
+    interim::Interims,
+    key::{QueryPolicy, ResourceKey},
+    message::Request,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -110,4 +119,43 @@ async fn an_edit_reaches_the_next_request_of_a_kept_connection() {
         story.edit(&everything("10s"));
         assert!(kept.ask("GET /a", &[]).await.is_hit());
     }
+}
+
+/// Every path of five of these pieces.
+fn paths() -> impl Iterator<Item = String> {
+    const PIECES: [&str; 10] = ["s", "/", "a", "..", ".", "%2f", "%2E", "?", ";", "%73"];
+    (0..100_000_usize).map(|number| {
+        let piece = |place: u32| PIECES[number / 10_usize.pow(place) % 10];
+        format!("/{}", (0..5).map(piece).collect::<String>())
+    })
+}
+
+/// Whether some server would find another resource under it than stands there.
+fn leads_elsewhere(path: &str) -> bool {
+    let decoded = path.to_ascii_lowercase().replace("%2f", "/").replace("%2e", ".");
+    let climbs = decoded.split('/').any(|segment| matches!(segment, "." | ".."));
+    climbs || decoded.contains("//") || path.contains("%2f")
+}
+
+#[tokio::test]
+async fn rule_key_and_forwarded_target_are_of_the_same_bytes() {
+    let yaml = "upstream: http://127.0.0.1:1\nroutes: [{ match: /s/**, cache: 10s }]\n";
+    let live = live(&config(yaml));
+    let (mut read, mut cached) = (0, 0);
+    for raw in paths() {
+        let bytes = Bytes::from(format!("GET {raw} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let limits = HeadLimits { bytes: 1024, fields: 8, target: 256 };
+        let Ok(head) = Head::parse(&bytes, Scheme::Http, &limits) else { continue };
+        let request = Request { head, peer: Peer::Local, expectation: None, interims: Interims::default() };
+        let Head { method, target, headers, .. } = &request.head;
+        read += 1;
+        assert_eq!(forward::passed(&request, &live, ()).uri(), raw.as_str());
+        assert_eq!(ResourceKey::new(target, &QueryPolicy::All).readable(), raw.as_bytes());
+        if live.rules.find(method, target, headers).is_some() {
+            let path = raw.split('?').next().unwrap();
+            assert!(path.starts_with("/s/") && !leads_elsewhere(path), "{raw}");
+            cached += 1;
+        }
+    }
+    assert!(read > 90_000 && cached > 100, "{read} were read, {cached} of them are for the cache");
 }

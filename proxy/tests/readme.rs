@@ -134,6 +134,7 @@ fn the_defaults_are_the_code_s() {
         "status",
         "jitter",
         "refresh_ahead",
+        "content_type",
         "credentials",
         "set_cookie",
         "max_body",

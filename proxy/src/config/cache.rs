@@ -1,6 +1,6 @@
 //! `cache` of a rule: `off`, a duration, `origin`, or a map.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::StatusCode;
 
@@ -13,7 +13,10 @@ use super::{
     suggest::nearest,
     tags::tags,
 };
-use crate::policy::rule::{CacheRule, ClientControl, Credentials, Ignore, Percent, SetCookie};
+use crate::policy::{
+    media::MediaRange,
+    rule::{CacheRule, ClientControl, Credentials, Ignore, Percent, SetCookie},
+};
 
 const FORMS: &str = "off, a duration (300s), origin, or a map";
 
@@ -25,6 +28,7 @@ const KEYS: Keys = Keys {
         "status",
         "jitter",
         "refresh_ahead",
+        "content_type",
         "stale_while_revalidate",
         "stale_if_error",
         "key",
@@ -72,6 +76,10 @@ const KEYS: Keys = Keys {
         ("cookie", "did you mean `set_cookie`, `credentials` or `key`?"),
         ("auth", "did you mean `credentials`?"),
         ("authorization", "did you mean `credentials`?"),
+        ("content_types", "did you mean `content_type`?"),
+        ("type", "did you mean `content_type`?"),
+        ("types", "did you mean `content_type`?"),
+        ("mime_types", "did you mean `content_type`?"),
         ("max_size", "did you mean `max_body`?"),
         ("tag", "did you mean `tags`?"),
         ("cache_tag", "did you mean `tags`?"),
@@ -144,6 +152,9 @@ fn map(reader: &mut Reader<'_>, entries: &Entries<'_>, largest_body: LargestBody
     }
     if let Some(key) = entries.get("key").and_then(|at| cache_key::key(reader, at)) {
         rule.key = key;
+    }
+    if let Some(types) = entries.get("content_type").and_then(|at| content_type(reader, at)) {
+        rule.content_type = types;
     }
     words(reader, entries, &mut rule);
     rule.stale_while_revalidate = window(reader, entries, "stale_while_revalidate");
@@ -218,6 +229,26 @@ fn not_a_status(key: &str) -> Wrong {
         "write a status from 200 to 599, 404: 10s"
     };
     Wrong::new(format!("`{key}` is not a status"), advice)
+}
+
+/// The most types that a rule may list.
+const MAX_TYPES: usize = 32;
+
+fn content_type(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Arc<[MediaRange]>> {
+    let types = reader.list(at, "a list of types, [image/*, text/css]", |text| {
+        MediaRange::parse(text).ok_or_else(|| {
+            let advice = match text {
+                "*/*" | "*" => "leave `content_type` out to store every type",
+                _ => "write a type without parameters, text/css, or all of a kind, image/*",
+            };
+            Wrong::new(format!("`{text}` is not a type of content"), advice)
+        })
+    })?;
+    if types.len() > MAX_TYPES {
+        reader.wrong(at, Wrong::new("too many types", format!("{MAX_TYPES} at most")));
+        return None;
+    }
+    Some(types.into())
 }
 
 fn words(reader: &mut Reader<'_>, entries: &Entries<'_>, rule: &mut CacheRule) {

@@ -269,6 +269,9 @@ fn conditions(cache: &CacheRule) -> Vec<String> {
         ClientControl::Honour => "a client's Cache-Control counts",
     };
     lines.push(control.to_owned());
+    if !cache.content_type.is_empty() {
+        lines.push(format!("only {} is stored", shown(&cache.content_type)));
+    }
     lines.push(format!("bodies over {} are not stored", show_size(cache.max_body)));
     if !cache.tags.is_empty() {
         lines.push(format!("tagged {}, beside what the app says", shown(&cache.tags)));

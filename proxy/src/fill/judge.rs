@@ -1,10 +1,13 @@
 //! Whether an answer may be stored, by its head, and what then is stored and shared of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use http::{
     HeaderMap, HeaderName, StatusCode,
-    header::{AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, SET_COOKIE},
+    header::{
+        ACCESS_CONTROL_ALLOW_ORIGIN, AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE,
+        ORIGIN, SET_COOKIE,
+    },
 };
 
 use super::{Answer, Fill};
@@ -13,8 +16,10 @@ use crate::{
     headers::{Lines, ensure_valid_date, remove_hop_by_hop, take, take_own},
     key::VariantKey,
     policy::{
+        blame::blames_request,
         facts::ResponseFacts,
         freshness::ExchangeTimes,
+        media,
         rule::{Credentials, SetCookie},
         storable::{self, Storable},
         tags::tags_of,
@@ -42,9 +47,10 @@ impl Fill {
         admitted
     }
 
-    /// What a request with credentials, ranges or conditions gets says nothing of what others get.
+    /// What a request with credentials, ranges or conditions gets, or an odd one, says nothing of what others get.
     pub(super) fn tells_of_others(&self, answer: &Answer) -> bool {
-        self.is_common() && answer.head.status != StatusCode::NOT_MODIFIED
+        let status = answer.head.status;
+        self.is_common() && status != StatusCode::NOT_MODIFIED && !blames_request(status, &self.asked)
     }
 
     /// Each condition in turn, and what is then stored and shared.
@@ -60,6 +66,12 @@ impl Fill {
         }
         let nominated = self.selecting(vary::nominated(&headers)?);
         let storable = storable::check(&self.admission, &facts, exchange, &self.rule)?;
+        if !self.rule.content_type.is_empty() && !media::is_of(&headers, &self.rule.content_type) {
+            return Err(Detail::ContentType);
+        }
+        if blames_request(status, &self.asked) {
+            return Err(Detail::OddRequest);
+        }
         let length = provable_length(answer.ends, self.rule.max_body)?;
         let named = tags_of(&headers, self.tags_of_rule(), self.key.origin())?;
         let tags = [&*named, &[self.rule_tag]].concat().into();
@@ -74,6 +86,9 @@ impl Fill {
             withheld.extend(take(&mut headers, &[CONTENT_RANGE])); // Stated anew too.
         }
         let withheld = Lines::from_map(&withheld);
+        if self.is_for_one_origin(&headers, &nominated) {
+            self.app.cors_unkeyed.fetch_add(1, Ordering::Relaxed);
+        }
         let variant = VariantKey::new(&self.asked, &self.rule.key, &nominated);
         let body = Arc::new(Spool::new(length));
         let lines = Lines::from_map(&headers);
@@ -92,6 +107,13 @@ impl Fill {
             body,
         };
         Ok((shared, storable))
+    }
+
+    /// Whether pages of one origin may read it, and `Origin` does not select: if the app names whoever asks, the
+    /// first one decides for all.
+    fn is_for_one_origin(&self, headers: &HeaderMap, nominated: &[HeaderName]) -> bool {
+        let selects = self.rule.key.headers.contains(&ORIGIN) || nominated.contains(&ORIGIN);
+        !selects && headers.get_all(ACCESS_CONTROL_ALLOW_ORIGIN).iter().any(|allowed| allowed != "*")
     }
 
     /// The tags that whatever comes will have.

@@ -4,19 +4,25 @@
 //! field's syntax", after "combining multiple header field lines with the same field name", and after
 //! what is "known to have identical semantics, according to the header field's specification". Each of
 //! these may let one client choose what another one gets, so nothing is done by guess: what is no list,
-//! or malformed, or long, is compared as it was sent.
+//! or malformed, or long, is compared as it was sent. But for `Accept-Encoding`, of which the origin is not sent
+//! more than is compared.
 //!
 //! | field | lines combined, space around commas | weights, case, empty members | order |
 //! |---|---|---|---|
-//! | `Accept-Encoding`, `-Language`, `-Charset` | yes | by meaning | does not count |
+//! | `Accept-Encoding` | yes | only which of the [`codings`] are taken | does not count |
+//! | `Accept-Language`, `-Charset` | yes | by meaning | does not count |
 //! | `Accept` | yes | by meaning | counts, since servers are known to read it |
 //! | one that is known to be no list | no | count | counts |
 //! | any other | yes | count | counts |
 
-use http::{HeaderName, HeaderValue, header::GetAll};
+use http::{
+    HeaderName, HeaderValue,
+    header::{ACCEPT_ENCODING, GetAll},
+};
 use smallvec::SmallVec;
 
 use super::{
+    codings::Codings,
     length_bytes,
     variant::{AS_SENT, Material, push_value},
 };
@@ -28,6 +34,8 @@ pub(super) const MAX_MEMBERS: usize = 64;
 const MEMBER: u8 = b',';
 /// Before the first of what a client prefers.
 const PREFERENCES: u8 = b'p';
+/// Before a set of codings.
+const CODINGS: u8 = b'c';
 /// Before a weight and what has it.
 const WEIGHED: u8 = b'q';
 
@@ -40,8 +48,6 @@ enum Syntax {
     List,
     /// RFC 9110 §12.5.2, §12.5.4: names with weights, in any order and case.
     Preferences,
-    /// §12.5.3: the same, and two names of which each has an old spelling (§8.4.1).
-    Codings,
     /// §12.5.1: media ranges with weights, in any case.
     MediaRanges,
 }
@@ -50,7 +56,6 @@ impl Syntax {
     fn of(name: &HeaderName) -> Self {
         match name.as_str() {
             "accept-charset" | "accept-language" => Self::Preferences,
-            "accept-encoding" => Self::Codings,
             "accept" => Self::MediaRanges,
             "authorization"
             | "content-length"
@@ -85,19 +90,13 @@ impl Syntax {
             && name.iter().filter(|&&b| b == b'/').count() == slashes
             && name.iter().all(|b| b.is_ascii_alphanumeric() || others.contains(b))
     }
-
-    /// §8.4.1.1, §8.4.1.3: "A recipient SHOULD consider "x-gzip" to be equivalent to "gzip"".
-    fn current(self, name: &[u8]) -> &[u8] {
-        match self {
-            Self::Codings if name.eq_ignore_ascii_case(b"x-gzip") => b"gzip",
-            Self::Codings if name.eq_ignore_ascii_case(b"x-compress") => b"compress",
-            _ => name,
-        }
-    }
 }
 
 /// Writes what the lines of a field mean; nothing if there are none.
 pub(super) fn write(name: &HeaderName, lines: &GetAll<'_, HeaderValue>, out: &mut Material) {
+    if *name == ACCEPT_ENCODING {
+        return out.extend(Codings::of(lines).into_iter().flat_map(|codings| [CODINGS, codings.bits()]));
+    }
     let syntax = Syntax::of(name);
     let Some(members) = members(syntax, lines) else {
         return lines.iter().for_each(|line| push_value(out, AS_SENT, line.as_bytes()));
@@ -165,7 +164,7 @@ impl<'v> Preference<'v> {
         let mut parts = member.split(|&b| b == b';').map(<[u8]>::trim_ascii);
         let name = parts.next().filter(|name| syntax.takes(name))?;
         let weight = parts.next().map_or(Some(1000), weight)?;
-        parts.next().is_none().then_some(Self { name: syntax.current(name), weight })
+        parts.next().is_none().then_some(Self { name, weight })
     }
 
     fn lower_case(&self) -> impl Iterator<Item = u8> {
@@ -197,7 +196,7 @@ fn preferences<'v>(syntax: Syntax, members: &[&'v [u8]]) -> Option<Preferences<'
 }
 
 /// RFC 9110 §12.4.2: `q=` and a number up to 1 with at most three decimals, in thousandths.
-fn weight(parameter: &[u8]) -> Option<u16> {
+pub(super) fn weight(parameter: &[u8]) -> Option<u16> {
     let (whole, decimals) = match parameter {
         [b'q' | b'Q', b'=', whole] => (whole, &[][..]),
         [b'q' | b'Q', b'=', whole, b'.', decimals @ ..] if decimals.len() <= 3 => (whole, decimals),

@@ -11,7 +11,9 @@
 //! | here | the resource key, and what a rule says of keys |
 //! | `variant` | the variant key |
 //! | `meaning` | which spellings of a selecting field are one value |
+//! | `codings` | the same of `Accept-Encoding` |
 
+mod codings;
 mod meaning;
 #[cfg(test)]
 mod tests;
@@ -27,7 +29,10 @@ use http::HeaderName;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::Xxh3;
 
-pub use self::variant::{VariantKey, cookies};
+pub use self::{
+    codings::normalise_codings,
+    variant::{VariantKey, cookies},
+};
 
 use crate::admit::{Scheme, Target};
 

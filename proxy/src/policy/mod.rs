@@ -13,6 +13,8 @@
 //! | [`reuse`] | §4 | may what was found answer? |
 //! | [`sharing`] | §3.5 | may credentials meet it? |
 //! | [`storable`] | §3 | may the answer be stored? |
+//! | [`blame`] | – | is an error the request's own fault? |
+//! | [`media`] | RFC 9110 §8.3 | is it of a type that the rule stores? |
 //! | [`validation`] | §4.3.2 | does the client have it already? |
 //! | [`freshening`] | §4.3.1, §4.3.4 | how is the origin asked whether it still holds, and what does a 304 change? |
 //! | [`range`] | RFC 9110 §14 | which bytes are asked for? |
@@ -24,11 +26,13 @@
 //! | [`posted`] | RFC 9110 §9.3.3 | may a POST's answer serve a GET? |
 //! | [`rule`] | – | what does the operator say? |
 
+pub mod blame;
 pub mod cache_control;
 pub mod facts;
 pub mod freshening;
 pub mod freshness;
 pub mod invalidation;
+pub mod media;
 pub mod partial;
 pub mod posted;
 pub mod range;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, hash::Hasher, sync::Arc, time::Duration};
 use http::{HeaderName, StatusCode};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::targeted::DEFAULT_TARGETS;
+use super::{media::MediaRange, targeted::DEFAULT_TARGETS};
 use crate::key::KeyPolicy;
 
 /// The `cache:` map of a rule.
@@ -26,6 +26,8 @@ pub struct CacheRule {
     pub jitter: Percent,
     /// In the last part of its lifetime, of this share, a response that is asked for often is refreshed.
     pub refresh_ahead: Percent,
+    /// What types of content are stored; all, if there are none.
+    pub content_type: Arc<[MediaRange]>,
     /// Which parts of a request select a stored response.
     pub key: KeyPolicy,
     /// What requests with `Cookie` or `Authorization` do.
@@ -133,6 +135,7 @@ impl CacheRule {
             status: BTreeMap::new(),
             jitter: Percent::default(),
             refresh_ahead: Percent::default(),
+            content_type: [].into(),
             key: KeyPolicy::default(),
             credentials: Credentials::default(),
             set_cookie: SetCookie::default(),
@@ -146,10 +149,10 @@ impl CacheRule {
         }
     }
 
-    /// What of the rule decided how an entry was made (`key`, `credentials`, `set_cookie`, `ignore`, and
-    /// which field said what may not be stored), and the `name` that a purge of it names. An entry made under
-    /// another fingerprint is not served: it may hold what the rule of today would have kept out, or not go
-    /// when that is purged. Its tags are no part of that: it keeps those that it has.
+    /// What of the rule decided how an entry was made (`key`, `credentials`, `set_cookie`, `ignore`,
+    /// `content_type`, and which field said what may not be stored), and the `name` that a purge of it names.
+    /// An entry made under another fingerprint is not served: it may hold what the rule of today would have
+    /// kept out, or not go when that is purged. Its tags are no part of that: it keeps those that it has.
     #[must_use]
     pub fn fingerprint(&self, name: &str) -> u64 {
         let mut hash = Xxh3::new();
@@ -164,6 +167,10 @@ impl CacheRule {
         for name in &*self.targeted {
             hash.write(name.as_str().as_bytes());
             hash.write_u8(0);
+        }
+        for range in &*self.content_type {
+            hash.write(range.as_str().as_bytes());
+            hash.write_u8(1);
         }
         hash.finish()
     }

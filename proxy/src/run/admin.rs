@@ -1,6 +1,11 @@
 //! What the admin listener shows of a running sidecar.
 
-use std::{future::pending, path::Path, sync::Arc, time::SystemTime};
+use std::{
+    future::pending,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::SystemTime,
+};
 
 use tokio::sync::watch;
 
@@ -103,6 +108,8 @@ pub(super) fn metrics(app: &Arc<App>, status: &Arc<Status>, log: &Log, budget: u
     metrics.register(move |scrape| snapshot::upstream(scrape, of.live().upstream.stats()));
     let of = Arc::clone(app);
     metrics.register(move |scrape| snapshot::refreshes(scrape, of.refreshes.by_result()));
+    let of = Arc::clone(app);
+    metrics.register(move |scrape| snapshot::warnings(scrape, of.cors_unkeyed.load(Ordering::Relaxed)));
     let of = Arc::clone(app);
     metrics.register(move |scrape| match &of.store {
         Tiers::Memory(store) => snapshot::memory(scrape, store.stats(), budget),

@@ -69,6 +69,7 @@ fn place(outcome: Outcome) -> usize {
         Outcome::Own(Own::NotCached) => 11,
         Outcome::Own(Own::Failed) => 12,
         Outcome::Own(Own::ClientGone) => 13,
+        Outcome::Own(Own::Answered) => 14,
     }
 }
 
@@ -167,7 +168,8 @@ mod tests {
             Fwd::Stale,
             Fwd::Partial,
         ];
-        let owns = [Own::Refused, Own::OriginFailed, Own::NotCached, Own::Failed, Own::ClientGone];
+        let owns =
+            [Own::Refused, Own::OriginFailed, Own::NotCached, Own::Failed, Own::ClientGone, Own::Answered];
         let all: Vec<_> = [Outcome::Hit { ttl: 0, detail: None }]
             .into_iter()
             .chain(forwards.map(|fwd| Outcome::Forward(Forward::because(fwd, None))))

@@ -136,6 +136,15 @@ pub fn refreshes(scrape: &mut Scrape<'_>, by_result: [(&'static str, u64); 3]) {
     );
 }
 
+/// What may be shared too widely.
+pub fn warnings(scrape: &mut Scrape<'_>, cors_unkeyed: u64) {
+    scrape.counter(
+        "sidecache_responses_cors_unkeyed",
+        "Responses stored whose Access-Control-Allow-Origin names one origin, though Origin does not select",
+        cors_unkeyed,
+    );
+}
+
 /// The client to the origin.
 pub fn upstream(scrape: &mut Scrape<'_>, stats: UpstreamStats) {
     let (open, idle, waiting) = (stats.open as u64, stats.idle as u64, stats.waiting as u64);

@@ -16,6 +16,7 @@ on_both_stores![
     what_was_lately_for_one_is_not_waited_for,
     what_was_lately_for_one_keeps_the_clients_condition,
     a_304_that_nobody_asked_for_is_an_error,
+    a_304_about_an_error_keeps_the_error,
 ];
 
 async fn what_a_connection_hides_selects_nothing(on: On) {
@@ -201,4 +202,21 @@ async fn a_304_that_nobody_asked_for_is_an_error(on: On) {
     story.edit(&everything("off"));
     assert_eq!(story.get("/a").await.status, 502);
     assert_eq!(story.get_with("/a", &[("if-none-match", "\"x\"")]).await.status, 304);
+}
+
+async fn a_304_about_an_error_keeps_the_error(on: On) {
+    for (tag, then) in [("", (502, "")), ("ETag: \"a\"\r\n", (404, "gone"))] {
+        let origin = Origin::start(move |asked| match asked.number {
+            1 => answer("404 Not Found", tag, "gone"),
+            _ => answer("304 Not Modified", "", ""),
+        });
+        let story = Story::cached(on, origin.await, "{ ttl: 10s, status: { 404: 10s } }").await;
+        story.get("/a").await;
+        assert!(story.get("/a").await.says().starts_with("hit"));
+        story.pass_millis(10_500);
+        let again = story.get("/a").await;
+        let body = if again.status == 502 { "" } else { again.body.as_str() };
+        assert_eq!((again.status, body), then, "{tag}");
+        assert_eq!(story.origin.last().field("if-none-match").is_some(), !tag.is_empty());
+    }
 }

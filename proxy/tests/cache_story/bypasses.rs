@@ -11,6 +11,8 @@ on_both_stores![
     a_get_with_a_body_goes_past,
     an_upgrade_goes_past,
     other_methods_go_past,
+    a_purge_by_a_client_is_the_apps_to_answer,
+    the_apps_paths_are_the_apps,
 ];
 
 async fn a_precondition_goes_past(on: On) {
@@ -73,5 +75,29 @@ async fn other_methods_go_past(on: On) {
         let answer = story.ask(&format!("{method} /a"), &[]).await;
         assert_eq!(answer.fine(), "fwd=method", "{method}");
         assert_eq!(story.origin.last().method, method);
+    }
+}
+
+async fn a_purge_by_a_client_is_the_apps_to_answer(on: On) {
+    let origin = Origin::start(|asked| match asked.method.as_str() {
+        "GET" => ok("", "answer"),
+        _ => answer("405 Method Not Allowed", "", ""),
+    });
+    let story = Story::cached(on, origin.await, "10s").await;
+    story.get("/a").await;
+    for method in ["PURGE", "BAN", "REFRESH", "INVALIDATE", "UNLINK"] {
+        let refused = story.ask(&format!("{method} /a"), &[]).await;
+        assert_eq!((refused.status, refused.says()), (405, "fwd=method"), "{method}");
+        assert!(story.get("/a").await.is_hit(), "{method}");
+    }
+}
+
+async fn the_apps_paths_are_the_apps(on: On) {
+    let story = Story::start(on, Origin::saying("").await, "routes: []\n").await;
+    for path in ["/metrics", "/livez", "/readyz", "/health", "/config", "/purge", "/openapi.json"] {
+        assert_eq!(story.get(path).await.fine(), "fwd=bypass; detail=no-rule", "{path}");
+        let posted = story.post(&format!("POST {path}"), "{}").await;
+        assert_eq!(posted.fine(), "fwd=bypass; detail=no-rule", "{path}");
+        assert_eq!(story.origin.last().target, path);
     }
 }

@@ -13,11 +13,13 @@ on_both_stores![
     a_keyed_field_selects,
     vary_selects,
     section_4_1_vary_selects_by_meaning,
+    codings_that_nobody_knows_make_no_variants,
     vary_of_too_much_is_never_stored,
     hosts_are_kept_apart,
     what_is_spelled_otherwise_is_another_resource,
     ambiguous_paths_are_never_cached,
     fields_that_rewrite_a_request_do_not_reach_the_origin,
+    a_name_that_can_be_read_as_a_keyed_one_does_not_reach_the_origin,
 ];
 
 /// Which of these targets share a response: for each, the first one whose answer it got.
@@ -58,6 +60,8 @@ async fn all_but_some_of_the_query_counts(on: On) {
     let story = keyed(on, "query: { except: [utm_*, ref] }").await;
     let targets = ["/a?b=1", "/a?b=1&utm_source=x", "/a?ref=1&b=1", "/a?b=1&refs=2", "/a?utm_x", "/a"];
     assert_eq!(shares(&story, &targets).await, [0, 0, 0, 3, 4, 4]);
+    // What hides another parameter behind `;` is keyed.
+    assert_eq!(shares(&story, &["/y?cb=1", "/y?cb=1&utm_content=x;cb=evil"]).await, [0, 1]);
     // The origin is asked with all of it.
     assert_eq!(story.origin.asked()[0].target, "/a?b=1");
     story.get("/z?utm_source=x&b=1").await;
@@ -122,6 +126,29 @@ async fn section_4_1_vary_selects_by_meaning(on: On) {
     }
 }
 
+async fn codings_that_nobody_knows_make_no_variants(on: On) {
+    let origin = Origin::start(|asked| {
+        let taken = asked.field("accept-encoding").unwrap_or("anything").to_owned();
+        ok("Vary: Accept-Encoding\r\n", &taken)
+    });
+    let story = Story::cached(on, origin.await, "10s").await;
+    for n in 0..200 {
+        let junk = format!("gzip;q=0.{n:03}1, xyz{n}, br;q=0.{:03}", n + 1);
+        assert_eq!(story.get_with("/a", &[("accept-encoding", &junk)]).await.body, "br");
+    }
+    assert_eq!(story.origin.count(), 1, "what is asked for is what selects");
+    for (sent, got) in
+        [("br, gzip", "gzip, br"), ("xyz", "identity"), ("", "identity"), ("gzip,br", "gzip, br")]
+    {
+        assert_eq!(story.get_with("/a", &[("accept-encoding", sent)]).await.body, got, "{sent}");
+    }
+    assert_eq!(story.get("/a").await.body, "anything");
+    assert_eq!(story.origin.count(), 4);
+    // What is not for the cache is passed on as it is.
+    story.edit(&everything("off"));
+    assert_eq!(story.get_with("/a", &[("accept-encoding", "xyz;q=0.1")]).await.body, "xyz;q=0.1");
+}
+
 async fn vary_of_too_much_is_never_stored(on: On) {
     let origin = Origin::start(|asked| {
         let vary = match asked.target.as_str() {
@@ -146,6 +173,7 @@ async fn hosts_are_kept_apart(on: On) {
     assert_eq!(with("a.b").await, "answer 4");
     // These are spellings of the first (RFC 9110 §4.2.3).
     assert_eq!(with("A").await, "answer 1");
+    assert_eq!(with("a.").await, "answer 1");
     assert_eq!(with("a:80").await, "answer 1");
     assert_eq!(with("a:4181").await, "answer 2");
     let mut browser = story.browser().await;
@@ -191,26 +219,58 @@ async fn ambiguous_paths_are_never_cached(on: On) {
     for target in ["//static/x", "/account/..%2fstatic/x"] {
         assert_eq!(story.get(target).await.fine(), "fwd=bypass; detail=ambiguous-target", "{target}");
     }
+    for target in ["/account/x.css", "/account/.css", "/account.css", "/account/static/x.css"] {
+        assert_eq!(story.get(target).await.fine(), "fwd=bypass; detail=no-rule", "{target}");
+    }
     for target in ["/account;/static/x.js", "/account", "/static", "/staticx/a", "/STATIC/x"] {
         assert_eq!(story.get(target).await.fine(), "fwd=bypass; detail=no-rule", "{target}");
     }
     assert_eq!(story.get("/static/x;v=1").await.fine(), "fwd=uri-miss; stored");
 }
 
+/// The names of a list, one in each line.
+fn names(list: &'static str) -> Vec<&'static str> {
+    list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
+/// Sends them all, twenty with a request.
+async fn sent_evil(story: &Story, names: &[&str], path: &str) {
+    for (at, some) in names.chunks(20).enumerate() {
+        let fields: Vec<_> = some.iter().map(|name| (*name, "evil")).collect();
+        story.get_with(&format!("{path}{at}"), &fields).await.fine();
+    }
+}
+
 async fn fields_that_rewrite_a_request_do_not_reach_the_origin(on: On) {
-    let story = Story::cached(on, Origin::saying("").await, "10s").await;
-    let names =
-        ["x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"];
-    let fields = names.map(|name| (name, "/admin"));
-    assert_eq!(story.get_with("/a", &fields).await.fine(), "fwd=uri-miss; stored");
-    for name in names {
-        assert_eq!(story.origin.last().field(name), None, "{name}");
+    // What comes with a request is in the body of its answer.
+    let origin = Origin::start(|asked| ok("", &format!("{:?}", asked.fields)));
+    let story = Story::cached(on, origin.await, "10s").await;
+    let listed = names(include_str!("../fields/rewriting.txt"));
+    let lookalikes: Vec<String> = listed.iter().map(|name| name.replace('-', "_")).collect();
+    let lookalikes: Vec<&str> = lookalikes.iter().map(String::as_str).collect();
+    for (path, names) in [("/a", &listed), ("/b", &lookalikes)] {
+        sent_evil(&story, names, path).await;
+        for at in 0..names.len().div_ceil(20) {
+            let shared = story.get(&format!("{path}{at}")).await;
+            assert!(shared.is_hit() && !shared.body.contains("evil"), "{}", shared.body);
+        }
     }
     story.edit(&everything("{ ttl: 10s, key: { headers: [x-original-url] } }"));
-    story.get_with("/a", &fields).await.fine();
-    assert_eq!(story.origin.last().field("x-original-url"), Some("/admin"));
+    let fields = [("x-original-url", "/admin"), ("x-original-uri", "/admin")];
+    story.get_with("/c", &fields).await.fine();
+    let told = story.origin.last();
+    assert_eq!((told.field(fields[0].0), told.field(fields[1].0)), (Some("/admin"), None));
     // What is passed on for its own sake keeps them.
     story.edit(&everything("off"));
-    story.get_with("/a", &fields).await.fine();
+    story.get_with("/a", &[("x-http-method-override", "/admin")]).await.fine();
     assert_eq!(story.origin.last().field("x-http-method-override"), Some("/admin"));
+}
+
+async fn a_name_that_can_be_read_as_a_keyed_one_does_not_reach_the_origin(on: On) {
+    let story = keyed(on, "headers: [x-tenant, api_key]").await;
+    let fields = [("x_tenant", "evil"), ("accept_language", "evil"), ("api_key", "1")];
+    assert_eq!(story.get_with("/a", &fields).await.fine(), "fwd=uri-miss; stored");
+    let told = story.origin.last();
+    assert_eq!(fields.map(|(name, _)| told.field(name)), [None, None, Some("1")]);
+    assert!(story.get_with("/a", &[("api_key", "1")]).await.is_hit());
 }

@@ -61,9 +61,10 @@ fn posted(asked: &Asked) -> Vec<Step> {
 async fn the_answer_to_a_post_that_says_so_serves_later_gets(on: On) {
     let story = Story::cached(on, Origin::start(posted).await, "{ status: { 201: 10s } }").await;
     story.get("/a").await;
-    let fields = [("x-fields", "Content-Location: /a|Cache-Control: max-age=10|")];
-    let post = story.ask("POST /a", &fields).await;
+    let says = ("x-fields", "Content-Location: /a|Cache-Control: max-age=10|");
+    let post = story.ask("POST /a", &[says, ("accept-encoding", "x-own, br, gzip;q=0.1")]).await;
     assert_eq!((post.says(), post.body.as_str()), ("fwd=method; stored", "of the post"));
+    assert_eq!(story.origin.last().field("accept-encoding"), Some("gzip, br"), "as far as it selects");
     story.stores(1).await;
     let hit = story.get("/a").await;
     assert_eq!((hit.status, hit.body.as_str()), (201, "of the post"), "{}", hit.says());
@@ -113,6 +114,7 @@ async fn a_post_of_one_user_fills_nothing(on: On) {
         ("cookie", "session=secret"),
         ("authorization", "Bearer secret"),
         ("x-original-url", "/other"),
+        ("x_tenant", "other"),
         ("cache-control", "no-store"),
         ("connection", "x-tenant"),
     ] {

@@ -12,6 +12,7 @@ use crate::support::{
 
 on_both_stores![
     a_url_goes_with_all_its_variants_under_every_query_policy,
+    a_url_is_no_pattern,
     a_tag_goes_wherever_it_was_said,
     a_rule_goes_and_no_other,
     everything_goes,
@@ -94,6 +95,19 @@ fn tagged(asked: &Asked) -> Vec<Step> {
         _ => "",
     };
     ok(fields, &format!("answer {}", asked.number))
+}
+
+async fn a_url_is_no_pattern(on: On) {
+    let story = Story::cached(on, Origin::saying("").await, "10s").await;
+    let targets = ["/a[b]*", "/a", "/ab", "/ab1", "/a[b]*1", "/a?", "/a?x", "/*", "/a{b}", "/b"];
+    let requests = targets.map(|target| (target, &[][..]));
+    assert_eq!(hits(&story, &requests).await, [false; 10]);
+    assert_eq!(hits(&story, &requests).await, [true; 10]);
+    for (at, target) in targets.into_iter().enumerate().filter(|(at, _)| [0, 5, 7, 8].contains(at)) {
+        story.purge(shop(&[target])).await;
+        let left: Vec<_> = (0..targets.len()).map(|other| other != at).collect();
+        assert_eq!(hits(&story, &requests).await, left, "{target}");
+    }
 }
 
 async fn a_tag_goes_wherever_it_was_said(on: On) {

@@ -7,11 +7,13 @@ use crate::support::{
 
 on_both_stores![
     the_origins_word_beats_a_ttl,
+    section_4_2_1_a_lifetime_that_cannot_be_read_is_none,
     under_cache_origin_the_origin_decides,
     override_beats_all_but_two_directives,
     ignore_beats_those_two,
     only_listed_statuses_are_stored,
     a_set_cookie_is_for_one,
+    only_listed_types_of_content_are_stored,
     a_reload_key_cannot_undo_the_shield,
     a_client_is_heard_where_the_rule_says_so,
     only_if_cached_is_answered_here,
@@ -63,6 +65,25 @@ async fn the_origins_word_beats_a_ttl(on: On) {
     story.pass_millis(5500);
     assert_eq!(story.get("/x?cache-control=max-age=5").await.fine(), "fwd=stale; stored");
     assert!(story.get("/x?cache-control=public").await.is_hit());
+}
+
+async fn section_4_2_1_a_lifetime_that_cannot_be_read_is_none(on: On) {
+    for cache in ["10s", "origin"] {
+        let story = Story::cached(on, obedient().await, cache).await;
+        for control in ["-1", "'1'", "abc", "1.5", "0x10", "1;_s-maxage", "", "1s", "+5", "1_2"] {
+            let target = format!("/x?cache-control=max-age={control}");
+            for _ in 0..2 {
+                assert!(!story.get(&target).await.is_hit(), "{cache}: {control}");
+            }
+        }
+        // What is too large is the most there is.
+        for control in ["2147483648", "9223372036854775808", "99999999999999999999999"] {
+            let target = format!("/x?cache-control=max-age={control}");
+            assert_eq!(story.get(&target).await.fine(), "fwd=uri-miss; stored", "{cache}: {control}");
+            story.pass_millis(3_600_000);
+            assert!(story.get(&target).await.is_hit(), "{cache}: {control}");
+        }
+    }
 }
 
 async fn under_cache_origin_the_origin_decides(on: On) {
@@ -164,6 +185,27 @@ async fn a_set_cookie_is_for_one(on: On) {
     let hit = story.get("/a").await;
     assert!(hit.is_hit());
     assert_eq!(hit.all("set-cookie"), ["a=1", "b=2"]);
+}
+
+async fn only_listed_types_of_content_are_stored(on: On) {
+    let story = Story::cached(on, obedient().await, "{ ttl: 10s, content_type: [image/*, text/css] }").await;
+    assert_stories(
+        &story,
+        &[
+            ("content-type=image/png", "fwd=uri-miss; stored", true),
+            ("content-type=text/css;charset=utf-8", "fwd=uri-miss; stored", true),
+            ("content-type=text/html", "fwd=uri-miss; detail=content-type", false),
+            ("content-type=text/css&content-type=text/html", "fwd=uri-miss; detail=content-type", false),
+            ("", "fwd=uri-miss; detail=content-type", false),
+        ],
+    )
+    .await;
+    // What was stored before it was asked for is not served.
+    story.edit(&everything("10s"));
+    assert_eq!(story.get("/y?content-type=text/html").await.fine(), "fwd=uri-miss; stored");
+    story.edit(&everything("{ ttl: 10s, content_type: image/* }"));
+    let page = story.get("/y?content-type=text/html").await;
+    assert_eq!(page.fine(), "fwd=miss; detail=rule-changed");
 }
 
 async fn a_reload_key_cannot_undo_the_shield(on: On) {

@@ -3,12 +3,14 @@
 use crate::support::{
     origin::{Asked, Origin, Step, answer, ok},
     redis::eventually,
-    story::{On, Story},
+    story::{On, Story, everything},
 };
 
 on_both_stores![
     section_4_2_2_a_lifetime_is_guessed_from_last_modified,
     section_3_the_status_decides_what_is_stored_without_a_ttl,
+    an_error_that_an_odd_request_brought_about_is_not_stored,
+    what_one_origin_may_read_is_counted_unless_it_selects,
     section_15_3_5_a_stored_204_has_no_content,
     section_5_2_2_4_no_cache_is_asked_about_on_each_use,
     section_5_2_2_4_a_changed_answer_takes_the_place,
@@ -58,6 +60,51 @@ async fn section_3_the_status_decides_what_is_stored_without_a_ttl(on: On) {
         let again = story.get(target).await;
         assert!(again.says().starts_with(second), "{target}: {}", again.says());
     }
+}
+
+async fn an_error_that_an_odd_request_brought_about_is_not_stored(on: On) {
+    let origin = Origin::start(|asked| {
+        let size: usize = asked.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+        match size {
+            0..6000 => ok("Cache-Control: max-age=60\r\n", "fine"),
+            _ => answer("400 Bad Request", "Cache-Control: max-age=60\r\n", "too much"),
+        }
+    });
+    let story = Story::cached(on, origin.await, "{ status: { 400: 10s } }").await;
+    let big = "A".repeat(7000);
+    for _ in 0..2 {
+        let own = story.get_with("/a", &[("x-big", &big)]).await;
+        assert_eq!((own.status, own.says()), (400, "fwd=uri-miss; detail=odd-request"));
+    }
+    // The next one is neither told that nobody may share, nor served the error.
+    let next = story.get("/a").await;
+    assert_eq!((next.fine(), next.body.as_str()), ("fwd=uri-miss; stored", "fine"));
+    assert!(story.get_with("/a", &[("x-big", &big)]).await.is_hit());
+}
+
+async fn what_one_origin_may_read_is_counted_unless_it_selects(on: On) {
+    let origin = Origin::start(|asked| {
+        let allowed = if asked.target == "/all" { "*" } else { asked.field("origin").unwrap_or("null") };
+        let vary = if asked.target == "/varies" { "Vary: Origin\r\n" } else { "" };
+        ok(&format!("Access-Control-Allow-Origin: {allowed}\r\n{vary}"), "x")
+    });
+    let story = Story::cached(on, origin.await, "10s").await;
+    let allowed = async |target, asking| {
+        let answer = story.get_with(target, &[("origin", asking)]).await;
+        answer.field("access-control-allow-origin").to_owned()
+    };
+    let counted = || story.app.cors_unkeyed.load(std::sync::atomic::Ordering::Relaxed);
+    for target in ["/all", "/varies"] {
+        allowed(target, "https://evil").await;
+        assert_ne!(allowed(target, "https://good").await, "https://evil");
+    }
+    assert_eq!(counted(), 0);
+    allowed("/reflects", "https://evil").await;
+    assert_eq!(counted(), 1);
+    story.edit(&everything("{ ttl: 10s, key: { headers: [origin] } }"));
+    allowed("/keyed", "https://evil").await;
+    assert_eq!(allowed("/keyed", "https://good").await, "https://good");
+    assert_eq!(counted(), 1);
 }
 
 async fn section_15_3_5_a_stored_204_has_no_content(on: On) {

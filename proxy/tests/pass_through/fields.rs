@@ -1,7 +1,9 @@
 //! Fields: which pass, which are for one connection only, which the proxy writes anew.
 
 use crate::support::{
+    origin::Origin,
     rig::{OK, Rig, message, request},
+    sidecar::Sidecar,
     wire::Message,
 };
 
@@ -128,6 +130,61 @@ async fn what_a_trusted_proxy_says_is_kept_and_added_to() {
     let both = "for=1.2.3.4;proto=https;host=evil, for=127.0.0.1;host=\"a\";proto=http";
     assert_eq!(got.field("forwarded"), Some(both));
     assert_eq!(got.field("x-real-ip"), Some("1.2.3.4"));
+}
+
+#[tokio::test]
+async fn what_an_app_may_take_for_a_field_that_matters_is_dropped() {
+    let lookalikes = [
+        "Content_Length: 9",
+        "Transfer_Encoding: chunked",
+        "Proxy_Connection: close",
+        "X_Forwarded_For: 1.2.3.4",
+        "X_Forwarded-Host: evil",
+        "X_Real_IP: 1.2.3.4",
+        "X_Original_URL: /admin",
+        "X_HTTP_Method_Override: DELETE",
+        "Proxy_Authorization: x",
+        "If_None_Match: *",
+    ];
+    let got = arriving("", &[&lookalikes[..], &["api_key: 1", "X-Original-URL: /a"]].concat()).await;
+    for line in lookalikes {
+        let name = line.split(':').next().unwrap();
+        assert_eq!(got.field(name), None, "{name}");
+    }
+    // It is for this client alone: what nothing here would have looked at passes.
+    assert_eq!((got.field("api_key"), got.field("x-original-url")), (Some("1"), Some("/a")));
+}
+
+#[tokio::test]
+async fn section_7_6_2_an_options_goes_no_further_than_it_may() {
+    let options = async |fields: &[&str]| {
+        Rig::new("").await.exchange(&request("OPTIONS /a HTTP/1.1", fields, ""), OK).await.0
+    };
+    for (sent, got) in [("1", "0"), ("007", "6"), ("99999999999999999999999", "18446744073709551614")] {
+        assert_eq!(options(&[&format!("Max-Forwards: {sent}")]).await.all("max-forwards"), [got], "{sent}");
+    }
+    let twice = options(&["Max-Forwards: 5", "Max-Forwards: 3"]).await;
+    assert_eq!(twice.all("max-forwards"), ["2"]);
+    assert_eq!(options(&["Max-Forwards: -1"]).await.field("max-forwards"), Some("-1"));
+    assert_eq!(arriving("", &["Max-Forwards: 0"]).await.field("max-forwards"), Some("0"), "of a GET");
+}
+
+#[tokio::test]
+async fn section_7_6_2_an_options_that_may_go_no_further_is_answered_here() {
+    let origin = Origin::saying("").await;
+    for rules in ["", "routes: [{ match: /**, cache: 10s }]"] {
+        let sidecar = Sidecar::start(origin.address, rules);
+        let mut wire = sidecar.connect().await;
+        for target in ["/a", "*"] {
+            wire.send(&request(&format!("OPTIONS {target} HTTP/1.1"), &["Max-Forwards: 0"], "")).await;
+            let answer = wire.response().await;
+            assert_eq!((answer.status(), answer.text().as_str()), (200, ""), "{target}");
+            assert!(answer.field("allow").unwrap().contains("OPTIONS"), "{target}");
+            assert_eq!(answer.field("content-length"), Some("0"));
+            assert_eq!(answer.field("cache-status"), None);
+        }
+    }
+    assert_eq!(origin.count(), 0);
 }
 
 #[tokio::test]
