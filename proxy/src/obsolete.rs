@@ -46,7 +46,7 @@ async fn carry_out(app: &App, purge: Purge, request: &Request) -> Option<Purged>
     if purge.is_empty() {
         return None;
     }
-    match app.store.purge(&purge, Wait::ForStore, app.clock.now()).await {
+    match app.store.purge(&purge, Wait::Briefly, app.clock.now()).await {
         Ok(purged) => Some(purged),
         Err(error) => {
             let path = request.head.target.path();

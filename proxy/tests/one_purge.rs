@@ -471,3 +471,26 @@ async fn what_is_purged_is_not_validated_by_one_who_has_waited() {
     gate.open();
     assert_eq!(number(&first.answer("GET").await), 1);
 }
+
+/// The roll is a key like others: it can be evicted, deleted, or go with all the rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_are_waited_for_though_the_roll_is_lost() {
+    let fleet = fleet(tagged().await, "60s").await;
+    let roll = || format!("{:?}", fleet.redis.command(&["HVALS", "story:v1:m"]));
+    for (round, command) in [&["DEL", "story:v1:m"][..], &["FLUSHALL"]].iter().enumerate() {
+        for request in ways() {
+            let named = format!("{command:?} {request:?}");
+            fleet.warm("/a").await;
+            let (before, members) = (roll(), Value::Int(3));
+            eventually("all have renewed with all on it", async || {
+                fleet.redis.command(&["HLEN", "story:v1:m"]) == members
+                    && roll().split(',').all(|written| !before.contains(written))
+            })
+            .await;
+            fleet.redis.command(command);
+            let report = fleet.purge(round % MEMBERS, request).await;
+            assert_eq!((&report.reached, report.members), (&Reached::Fleet, MEMBERS), "{named}");
+            assert_new(&fleet, &[0, 1, 2], &named).await;
+        }
+    }
+}

@@ -52,7 +52,7 @@ impl Default for StoreConfig {
 const MIN_MEMORY: u64 = 8 << 20;
 const MAX_PREFIX: usize = 64;
 /// So long a purge may have to wait for a sidecar that is not told of it.
-const MAX_UNTRACKED: Duration = Duration::from_secs(60);
+const MAX_UNTRACKED: Duration = Duration::from_secs(20);
 /// Fetches at once that an outage may be told to allow.
 const MAX_SHED_ABOVE: usize = 1_000_000;
 /// The words of `on_outage`.

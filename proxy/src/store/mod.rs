@@ -77,7 +77,7 @@ pub trait Store: Send + Sync {
     /// Removes all variants of these resources: a hard purge, for which the clock need not have moved on.
     fn remove(&self, keys: &[ResourceKey]) -> impl Future<Output = Result<(), StoreError>> + Send {
         let purge = Purge { resources: keys.to_vec(), ..Purge::default() };
-        async move { self.purge(&purge, Wait::ForStore, SystemTime::UNIX_EPOCH).await.map(|_| ()) }
+        async move { self.purge(&purge, Wait::Briefly, SystemTime::UNIX_EPOCH).await.map(|_| ()) }
     }
 }
 
@@ -103,7 +103,9 @@ impl Purge {
 /// Whom a purge waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// The shared store.
+    /// The shared store, as long as a request may.
+    Briefly,
+    /// The shared store, as long as an operator may.
     ForStore,
     /// Every other process that shares it, too.
     ForFleet,

@@ -93,8 +93,10 @@ impl Fleet {
 
     /// How many sidecars a purge would wait for now.
     pub(crate) fn members(&self) -> usize {
-        let members = block_in_place(|| self.redis().command(&["HLEN", &format!("{PREFIX}:v1:m")]));
-        redis::from_redis_value(members).expect("a number")
+        let said = block_in_place(|| self.redis().command(&["HVALS", &format!("{PREFIX}:v1:m")]));
+        let said: Vec<String> = redis::from_redis_value(said).expect("what they say");
+        // Those who have left say so for a while.
+        said.iter().filter(|said| !said.starts_with("0 ")).count()
     }
 
     /// How many keys there are.

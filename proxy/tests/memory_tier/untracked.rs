@@ -45,7 +45,7 @@ async fn serves_for_a_while(server: &RedisServer, url: &str, reason: &str) {
     assert_eq!(sidecar.session(), None);
     let member = tracking.member().to_string();
     let written = server.command(&["HGET", "test:v1:m", &member]);
-    assert!(matches!(written, Value::BulkString(written) if written.starts_with(b"1000 ")));
+    assert!(matches!(written, Value::BulkString(written) if written.starts_with(b"2000 ")));
 
     let key = resource("/one");
     sidecar.keep(&key, "one").await;

@@ -105,7 +105,10 @@ impl Keys {
                 break;
             }
         }
-        keys.members = Cmd::hlen(format!("{PREFIX}:v1:m")).query(&mut connection).unwrap();
+        let said: Vec<String> =
+            redis::cmd("HVALS").arg(format!("{PREFIX}:v1:m")).query(&mut connection).unwrap();
+        // Those who have left say so for a while.
+        keys.members = said.iter().filter(|said| !said.starts_with("0 ")).count();
         keys
     }
 

@@ -14,10 +14,8 @@ use super::{journal::eval, layout};
 
 /// For how long the members are kept when none renews: a day.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Writes a member. It is a script so that the key is never without a TTL; and it deletes first, so that
-/// a Redis whose memory is full takes it: it refuses only the first write of a script.
-const WRITE: &str = "redis.call('HDEL', KEYS[1], ARGV[1]) redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) \
-                     return redis.call('PEXPIRE', KEYS[1], ARGV[3])";
+/// So many members are told of each other.
+const TOLD: usize = 512;
 
 /// A sidecar's own number, drawn when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +28,11 @@ impl Member {
         Self(half() << 64 | half())
     }
 
-    /// Renews the membership.
+    /// Renews the membership, and asks for the roll.
     pub(super) fn renewal(self, prefix: &str, renewal: &Renewal) -> Cmd {
-        let mut write = eval(WRITE, &[&layout::members(prefix)]);
+        let mut write = eval(include_str!("member.lua"), &[&layout::members(prefix)]);
         write.arg(self.to_string()).arg(renewal.to_string());
-        write.arg(u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX));
+        write.arg(u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX)).arg(TOLD);
         write
     }
 }
@@ -59,6 +57,11 @@ pub(super) struct Client {
 }
 
 impl Renewal {
+    /// What one writes that leaves, and trusts nothing any more.
+    pub(super) const fn farewell() -> Self {
+        Self { bound: Duration::ZERO, count: 0, clients: Vec::new() }
+    }
+
     /// Reads what is written so; nothing for anything else.
     pub(super) fn read(text: &str) -> Option<Self> {
         let mut words = text.split(' ');

@@ -21,7 +21,7 @@
 //! | `manners` | how much of a Redis that is shared we take |
 //! | `counters` | what came of it |
 //! | `tracking`, `pushes`, `heard` | hearing of what changes; `trust` is for how long that may be believed |
-//! | `membership`, `roll`, `announcement` | what the fleet tells itself |
+//! | `membership`, `roll`, `seen`, `announcement` | what the fleet tells itself |
 //!
 //! The least that a Redis user must be allowed, for a prefix `app`: `~app:* +hello +time +hmget +get +pttl`
 //! to read, `+eval +evalsha +script|load +type +hkeys +hlen +hget +hset +hdel +pexpire +unlink +set +hgetall
@@ -55,6 +55,7 @@ mod purging;
 mod pushes;
 mod records;
 mod roll;
+mod seen;
 mod sentinels;
 mod settings;
 mod tagged;
@@ -98,6 +99,7 @@ use self::{
     link::{Link, Role},
     nominations::Nominations,
     records::Records,
+    seen::Seen,
 };
 use super::{Claim, Claimant, Lookup, Purge, Purged, Selector, Store, StoreError, Wait};
 use crate::{
@@ -124,6 +126,8 @@ struct Inner {
     /// What the other members call this one.
     member: Member,
     echoes: Echoes,
+    /// Who was on the roll lately.
+    seen: Seen,
     /// What is to be acknowledged.
     applied: Applied,
     leases: Arc<Leases>,
@@ -174,6 +178,7 @@ impl RedisStore {
             records: Records::new(),
             member: Member::new(),
             echoes: Echoes::default(),
+            seen: Seen::default(),
             applied: Applied::default(),
             leases: Leases::new(&nodes),
             nodes,

@@ -41,12 +41,12 @@ impl Inner {
         let acts = self.acts(purge);
         let count = acts.len();
         let limit = match wait {
-            Wait::ForStore => self.settings.budget,
-            Wait::ForFleet => LIMIT,
+            Wait::Briefly => self.settings.budget,
+            Wait::ForStore | Wait::ForFleet => LIMIT,
         };
         let Epochs { taken: epoch, before } = self.journal.enter(acts, wait, limit).await?;
         let applied = match wait {
-            Wait::ForStore => 1,
+            Wait::Briefly | Wait::ForStore => 1,
             Wait::ForFleet if Omission::Acknowledgement.is_made() => 1,
             Wait::ForFleet => self.applied_by_all(epoch, count).await?,
         };
@@ -68,11 +68,15 @@ impl Inner {
     /// hears of a purge before of any later answer to what lets it trust it. How many have applied them.
     async fn applied_by_all(&self, epoch: Epoch, count: usize) -> Result<usize, StoreError> {
         let since = Instant::now();
-        let mut missing = self.roll().await?;
+        let mut missing = self.seen.complete(self.roll().await?);
         missing.remove(&self.member.to_string());
+        // Who has left says so.
+        missing.retain(|_, written| !trust(written).is_zero());
         let (mut applied, mut pause) = (1, PAUSES.0);
         loop {
-            match self.acknowledged(epoch).await {
+            let acknowledged = self.acknowledged(epoch).await;
+            let lost = acknowledged.as_ref().err().map(ToString::to_string);
+            match acknowledged {
                 Ok(counts) => missing.retain(|member, _| {
                     let done = counts.get(member).is_some_and(|done| *done >= count);
                     applied += usize::from(done);
@@ -82,6 +86,12 @@ impl Inner {
                 Err(error) => tracing::debug!(%error, "cannot see who has applied a purge"),
             }
             if missing.values().all(|written| since.elapsed() > trust(written).saturating_add(MARGIN)) {
+                // A Redis that is gone by now may have taken the purge with it.
+                if let Some(error) = lost {
+                    return Err(StoreError::Refused(format!(
+                        "Redis was lost while others were waited for: {error}"
+                    )));
+                }
                 // Those who have gone without a word are not waited for again.
                 self.dismiss_silent(&missing, &missing).await;
                 return Ok(applied);

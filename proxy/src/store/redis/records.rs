@@ -79,8 +79,10 @@ impl Inner {
     /// one more round trip; none as a rule, while this process hears of all purges.
     pub(super) async fn standing(&self, stored: &Stored, within: Duration) -> Result<Standing, StoreError> {
         let known = self.purges.judge(&stored.tags, stored.epoch);
-        if known == Standing::Purged {
-            return Ok(known);
+        // What Redis has not been told yet may have taken an epoch here that is long over there.
+        let awaited = || covering(stored).any(|tag| self.journal.awaits(tag.bits()));
+        if known == Standing::Purged || awaited() {
+            return Ok(Standing::Purged);
         }
         let (mut all, mut unread) = (Mark::default(), Vec::new());
         for tag in covering(stored) {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use redis::{RedisResult, aio::MultiplexedConnection, cmd};
+use redis::{RedisResult, Value, aio::MultiplexedConnection, cmd};
 use tokio::time::sleep;
 
 use super::{
@@ -106,13 +106,16 @@ impl Inner {
         let name = layout::members(&self.settings.prefix);
         let strike = async |mut connection: MultiplexedConnection| {
             let mut script = eval(include_str!("dismiss.lua"), &[&name]);
-            script.arg(member).arg(written).query_async::<u64>(&mut connection).await
+            let farewell = Renewal::farewell().to_string();
+            script.arg(member).arg(written).arg(farewell).query_async::<u64>(&mut connection).await
         };
         if self.journal.links().run(Spot::Named(&name), LIMIT, strike).await? == 0 {
             return Ok(());
         }
+        let Some(renewal) = Renewal::read(written).filter(|renewal| !renewal.bound.is_zero()) else {
+            return Ok(());
+        };
         tracing::info!(member, "a sidecar has left the fleet without a word, or is cut off from Redis");
-        let Some(renewal) = Renewal::read(written) else { return Ok(()) };
         let view = self.nodes.view_full();
         let closing = renewal.clients.iter().filter_map(|client| {
             let node = view.nodes().iter().find(|node| node.name.id == client.node)?;
@@ -122,11 +125,13 @@ impl Inner {
         Ok(())
     }
 
-    /// This member leaves: nobody waits for it any more.
+    /// This member leaves, and trusts nothing any more: nobody waits for it. It says so, since others would
+    /// take one that is missing for one that was lost from the roll.
     pub(super) async fn leave(self: &Arc<Self>) -> Result<(), StoreError> {
-        let (name, member) = (layout::members(&self.settings.prefix), self.member.to_string());
+        let name = layout::members(&self.settings.prefix);
+        let farewell = self.member.renewal(&self.settings.prefix, &Renewal::farewell());
         let leave = async |mut connection: MultiplexedConnection| {
-            cmd("HDEL").arg(&name).arg(&member).query_async::<()>(&mut connection).await
+            farewell.query_async::<Value>(&mut connection).await.map(drop)
         };
         self.journal.links().run(Spot::Named(&name), self.settings.budget, leave).await
     }

@@ -41,8 +41,14 @@ impl Inner {
         let (fields, node) = self.reads.run_at(Spot::Of(place.hash), within, ask).await?;
         let sound: Vec<_> = fields.into_iter().filter_map(|field| self.sound(key, field)).collect();
         let stored = self.whole(&place, sound, within.saturating_sub(begun.elapsed())).await;
-        let undone = |stored: &Stored| self.undone(&node, place.hash, stored.epoch) == Standing::Purged;
-        Ok(stored.into_iter().filter(|stored| !undone(stored)).map(Arc::new).collect())
+        let mut valid = Vec::new();
+        for stored in stored {
+            let standing = self.standing(&stored, within.saturating_sub(begun.elapsed())).await?;
+            if standing.and(self.undone(&node, place.hash, stored.epoch)) != Standing::Purged {
+                valid.push(Arc::new(stored));
+            }
+        }
+        Ok(valid)
     }
 
     /// Trusts nothing that was read. What is damaged is left to the look-up that finds it.

@@ -132,12 +132,17 @@ impl Fleet {
     pub(super) fn remembered(&self, key: &ResourceKey, selector: &Selector<'_>) -> Option<Arc<Stored>> {
         let since = if self.tracking.session_of(key).is_some() {
             Duration::ZERO
-        } else if self.tracking.is_untracked_of(key) {
+        } else if self.is_untracked(key) {
             self.tracking.now().saturating_sub(self.settings.untracked_max_age)
         } else {
             return None;
         };
         self.in_memory(since, key, selector)
+    }
+
+    /// Whether memory is believed for as long as an entry may be served of which no changes are told.
+    fn is_untracked(&self, key: &ResourceKey) -> bool {
+        !self.settings.untracked_max_age.is_zero() && self.tracking.is_untracked_of(key)
     }
 
     /// What it has while Redis cannot be reached.
@@ -174,7 +179,7 @@ impl Fleet {
         }
         if let Lookup::Found(stored) = &lookup
             && self.settings.memory > 0
-            && (session.is_some() || self.tracking.is_untracked_of(key))
+            && (session.is_some() || self.is_untracked(key))
         {
             let goes_on = || self.tracking.session_of(key) == session;
             self.tier.insert(key, mark, Arc::clone(stored), asked, goes_on);
@@ -190,10 +195,11 @@ impl Fleet {
         }
     }
 
-    /// Whether requests may have what others have fetched. Under [`OnOutage::Bypass`] not while nobody
-    /// tells what is purged: that may have been begun before a purge.
+    /// Whether requests may have what others have fetched. Not while nobody tells what is purged: that may have
+    /// been begun before a purge. Where Redis is out of reach altogether, [`OnOutage`] decides.
     pub(super) fn may_share(&self, key: &ResourceKey) -> bool {
-        self.settings.on_outage != OnOutage::Bypass || self.tracking.session_of(key).is_some()
+        let hears = self.tracking.session_of(key).is_some() || self.tracking.is_untracked_of(key);
+        hears || self.settings.on_outage != OnOutage::Bypass && self.is_cut_off(key)
     }
 
     /// Whether one more fetch may begin.

@@ -58,15 +58,17 @@ type Said = (Arc<Keeper>, Arc<Connection>, Result<Option<Table>, Flaw>);
 impl State {
     pub(super) async fn round(&self, view: &View) {
         let keepers = self.keepers().clone();
-        let Some(bound) = self.bound(&keepers) else { return };
+        let bound = self.bound(&keepers);
         let sent = self.store.nodes.clock().elapsed();
         if !self.renew(view, &keepers, bound).await {
             return;
         }
         for keeper in keepers.iter().filter(|keeper| keeper.is_denied()) {
-            if !self.max_age.is_zero() {
-                keeper.node.untracked.begin(sent);
+            if keeper.node.untracked.session().is_none() {
+                // What memory has may be from before a purge that nobody heard of here.
+                self.ear.heard().emptied_of(&self.slots_of(&keeper.node));
             }
+            keeper.node.untracked.begin(sent);
         }
         let asked = keepers.into_iter().filter_map(|keeper| keeper.connection().map(|to| (keeper, to)));
         let said = join_all(asked.map(|(keeper, connection)| async move {
@@ -76,10 +78,10 @@ impl State {
         self.settle(view, sent, said.await);
     }
 
-    /// For how long we may believe memory without a word from Redis; nothing, if we do not.
-    fn bound(&self, keepers: &[Arc<Keeper>]) -> Option<Duration> {
-        let bounds = keepers.iter().map(|keeper| if keeper.is_denied() { self.max_age } else { BOUND });
-        bounds.max().filter(|bound| !bound.is_zero())
+    /// For how long we may believe what we have without a word from Redis.
+    fn bound(&self, keepers: &[Arc<Keeper>]) -> Duration {
+        let untracked = keepers.iter().any(|keeper| keeper.is_denied());
+        if untracked { self.max_age.max(BOUND) } else { BOUND }
     }
 
     /// Renews the membership, and catches up with the last epoch. Whether it is renewed.
@@ -101,7 +103,8 @@ impl State {
             Epoch::from_number(from_redis_value(answer).ok()?)
         };
         let (renewed, epoch) = tokio::join!(ask(home, &write), epoch);
-        if renewed.is_ok() {
+        if let Ok(roll) = &renewed {
+            self.store.seen.note(roll);
             self.ear.heard().renewed(epoch);
         }
         renewed.map_err(|flaw| self.blame(home, flaw)).is_ok()

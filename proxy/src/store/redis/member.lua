@@ -1,0 +1,15 @@
+-- Writes a member, and tells who else is there, if they are not too many.
+-- KEYS[1]  the members
+-- ARGV     the member, what it says of itself, milliseconds to keep them, how many are told of
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'hash' then
+  redis.call('UNLINK', KEYS[1])
+end
+-- A deletion first lets the rest in though the memory is full.
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+if redis.call('HLEN', KEYS[1]) > tonumber(ARGV[4]) then
+  return {}
+end
+return redis.call('HGETALL', KEYS[1])
