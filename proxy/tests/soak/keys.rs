@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use redis::{Cmd, Connection, Pipeline};
+use redis::{Connection, Pipeline};
 use sidecache::store::redis::Announcement;
 
 use crate::{
