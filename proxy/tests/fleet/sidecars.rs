@@ -12,7 +12,7 @@ use tokio::{sync::watch, task::block_in_place};
 use crate::{
     history::Sidecar,
     support::{
-        redis::RedisServer,
+        redis::{RedisServer, eventually},
         relay::{Relay, Target},
         spawned::Spawned,
     },
@@ -79,7 +79,18 @@ impl Fleet {
         for sidecar in 0..SIDECARS {
             fleet.start_sidecar(sidecar).await;
         }
+        eventually("all are told what changes", async || {
+            (0..SIDECARS).all(|sidecar| fleet.is_tracked(sidecar))
+        })
+        .await;
         fleet
+    }
+
+    /// Whether Redis tells it what changes: before that, nobody shares a fetch.
+    fn is_tracked(&self, sidecar: Sidecar) -> bool {
+        let process = self.members[sidecar].process();
+        let metrics = block_in_place(|| process.as_ref().expect("it runs").admin_text("/metrics"));
+        metrics.contains("sidecache_store_tracked 1")
     }
 
     pub(crate) fn relay(&self, sidecar: Sidecar) -> &Relay {
