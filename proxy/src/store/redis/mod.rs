@@ -145,7 +145,8 @@ impl Inner {
     /// What is left of a resource that was just read, if the node it was read from has lost what another
     /// had acknowledged. The journal makes up for that, but not at once, and for its own purges alone.
     fn undone(&self, node: &Node, hash: u128, epoch: Epoch) -> Standing {
-        self.purges.judge_undone(hash, epoch, node.in_doubt(self.purges.epoch()))
+        let undone = self.purges.judge_undone(hash, epoch, node.in_doubt(self.purges.epoch()));
+        undone.and(self.journal.lost(hash).leaves(epoch))
     }
 
     /// The session in which every purge is heard of: of the resource of that hash, or of the tag of these bits.

@@ -162,7 +162,8 @@ impl Inner {
     ) -> Result<Vec<(Tag, Option<Session>)>, StoreError> {
         let needed = u64::try_from(keep.min(LONGEST).as_millis()).unwrap_or(u64::MAX);
         let lasts = needed.saturating_mul(2).max(UNUSED_RECORD);
-        let anew = anew.map(|epoch| format!("{:016x}{:016x}", epoch.number(), 0)).unwrap_or_default();
+        let anew =
+            anew.map(|epoch| layout::digits(epoch) + &layout::digits(Epoch::FIRST)).unwrap_or_default();
         let script = |(tag, _): &(Tag, _)| {
             let name = layout::record(&self.settings.prefix, *tag);
             let script =

@@ -1,0 +1,186 @@
+//! What becomes of purges where Redis loses them, or a connection only seems to have.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+
+mod support;
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use redis::Value;
+use sidecache::{
+    clock::Clock,
+    epoch::Mode,
+    key::ResourceKey,
+    store::{
+        Purge, Store, StoreError, Wait,
+        redis::{Health, RedisStore, Settings},
+    },
+    tags::Tag,
+};
+use support::{
+    entries::{KEEP, body, commit, entry, resource},
+    redis::{RedisServer, eventually},
+};
+
+/// A store on this server, connected. A look-up has all the time.
+async fn store(server: &RedisServer) -> RedisStore {
+    let settings = Settings::new(&server.url(), "test").unwrap().with_budget(support::redis::PATIENCE);
+    let store = RedisStore::start(settings, Clock::System);
+    is_up(&store).await;
+    store
+}
+
+async fn is_up(store: &RedisStore) {
+    eventually("the store is up", async || store.health() == Health::Up && store.takes_writes()).await;
+}
+
+/// Stores what was fetched now and carries these tags.
+async fn keep(store: &RedisStore, key: &ResourceKey, text: &str, tags: &[Tag]) {
+    let mut fetched = entry(key, &HeaderMap::new(), &[], text);
+    let new = Arc::get_mut(&mut fetched).unwrap();
+    (new.epoch, new.tags) = (store.purges().epoch(), tags.into());
+    commit(store, key, fetched, KEEP).await.unwrap();
+}
+
+async fn finds(store: &RedisStore, key: &ResourceKey) -> String {
+    body(store, key, &HeaderMap::new()).await
+}
+
+async fn try_purge(
+    store: &RedisStore,
+    mode: Mode,
+    resources: &[&ResourceKey],
+    tags: &[Tag],
+) -> Result<(), StoreError> {
+    let purge =
+        Purge { resources: resources.iter().map(|key| (*key).clone()).collect(), tags: tags.to_vec(), mode };
+    store.purge(&purge, Wait::ForStore, std::time::SystemTime::now()).await.map(drop)
+}
+
+async fn purge(store: &RedisStore, mode: Mode, resources: &[&ResourceKey], tags: &[Tag]) {
+    try_purge(store, mode, resources, tags).await.unwrap();
+}
+
+/// Has the connections break, and waits until what this store has purged is sent again.
+async fn lose_connections(server: &RedisServer, store: &RedisStore) {
+    let canary = resource("/canary");
+    keep(store, &canary, "lost", &[]).await;
+    let is_its = |name: &String| name.ends_with("/canary");
+    let name = server.resources().into_iter().find(is_its).unwrap();
+    let mut own = server.connect().unwrap();
+    let dump: Vec<u8> = redis::cmd("DUMP").arg(&name).query(&mut own).unwrap();
+    purge(store, Mode::Hard, &[&canary], &[]).await;
+    let restore = redis::cmd("RESTORE").arg(&name).arg(60_000).arg(dump).to_owned();
+    restore.exec(&mut own).unwrap();
+    server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+    // All of it is sent at once.
+    eventually("it is purged again", async || !server.resources().iter().any(is_its)).await;
+    is_up(store).await;
+}
+
+fn announcements(server: &RedisServer) -> Vec<String> {
+    let mut names = server.all_keys();
+    names.retain(|name| name.contains(":v1:p:") && !name.contains(&canary()));
+    names.sort_unstable();
+    names
+}
+
+fn canary() -> String {
+    format!("{:032x}", resource("/canary").wide_hash())
+}
+
+fn record(tag: Tag) -> String {
+    format!("test:v1:t:{{{:032x}}}", tag.bits())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stored_after_a_purge_outlives_a_connection() {
+    let server = RedisServer::start();
+    let (ours, theirs) = (store(&server).await, store(&server).await);
+    let (tag, rule) = (Tag::named(b"t"), Tag::rule("all"));
+    let keys = [resource("/a"), resource("/b")];
+    let tags = [tag, rule];
+    for mode in [Mode::Hard, Mode::Soft] {
+        for key in &keys {
+            keep(&ours, key, "old", &tags).await;
+        }
+        purge(&ours, mode, &[], &[Tag::everything()]).await;
+        purge(&ours, mode, &[&keys[0], &keys[1]], &[tag, rule]).await;
+        for key in &keys {
+            keep(&ours, key, "new", &tags).await;
+        }
+        let announced = announcements(&server);
+        lose_connections(&server, &ours).await;
+        is_up(&theirs).await;
+        for key in &keys {
+            assert_eq!(finds(&ours, key).await, "new", "{mode:?}");
+            assert_eq!(finds(&theirs, key).await, "new", "{mode:?}");
+        }
+        assert_eq!(announcements(&server), announced, "nobody is told what is so already");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_redis_has_lost_that_comes_back_is_purged_again() {
+    let mut server = RedisServer::start();
+    let ours = store(&server).await;
+    let (tag, marked) = (Tag::named(b"t"), Tag::named(b"marked"));
+    let [by_url, by_tag, soft, soft_tag, other] =
+        ["/url", "/tag", "/soft", "/softtag", "/other"].map(resource);
+    let none: &[Tag] = &[];
+    let all = [(&by_url, none), (&by_tag, &[tag]), (&soft, none), (&soft_tag, &[marked]), (&other, none)];
+    for (key, tags) in all {
+        keep(&ours, key, "old", tags).await;
+    }
+    server.command(&["SAVE"]);
+    purge(&ours, Mode::Hard, &[&by_url], &[tag]).await;
+    purge(&ours, Mode::Soft, &[&soft], &[marked]).await;
+
+    server.restart_as_saved();
+    assert_eq!(server.resources().len(), 5, "it knows of no purge");
+    let wanted = [(&by_url, ""), (&by_tag, ""), (&soft, "old, stale"), (&soft_tag, "old, stale")];
+    is_up(&ours).await;
+    for (key, found) in wanted {
+        assert_eq!(finds(&ours, key).await, found);
+    }
+    assert_eq!(finds(&ours, &other).await, "old");
+    // One that has not heard of them depends on what Redis knows.
+    let theirs = store(&server).await;
+    eventually("Redis knows of them", async || {
+        let mut known = true;
+        for (key, found) in wanted {
+            known &= finds(&theirs, key).await == found;
+        }
+        known
+    })
+    .await;
+    assert_eq!(finds(&theirs, &other).await, "old");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_that_is_sent_again_makes_nothing_valid() {
+    let server = RedisServer::start();
+    let (ours, theirs) = (store(&server).await, store(&server).await);
+    let (tag, key) = (Tag::named(b"t"), resource("/a"));
+    purge(&ours, Mode::Hard, &[], &[tag]).await;
+    keep(&ours, &key, "between", &[tag]).await;
+    purge(&theirs, Mode::Hard, &[], &[tag]).await;
+    // As an eviction does: what it told of the later purge is gone.
+    server.command(&["DEL", &record(tag)]);
+    lose_connections(&server, &ours).await;
+    assert_eq!(finds(&store(&server).await, &key).await, "");
+    assert_eq!(server.command(&["EXISTS", &record(tag)]), Value::Int(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_a_soft_purge_where_the_record_is_lost() {
+    let server = RedisServer::start();
+    let ours = store(&server).await;
+    let (tag, key) = (Tag::named(b"t"), resource("/a"));
+    keep(&ours, &key, "old", &[tag]).await;
+    purge(&ours, Mode::Hard, &[], &[tag]).await;
+    server.command(&["DEL", &record(tag)]);
+    purge(&ours, Mode::Soft, &[], &[tag]).await;
+    assert_eq!(finds(&store(&server).await, &key).await, "");
+}
