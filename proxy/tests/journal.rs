@@ -10,7 +10,7 @@ use http::HeaderMap;
 use redis::Value;
 use sidecache::{
     clock::Clock,
-    epoch::Mode,
+    epoch::{Epoch, Mode},
     key::ResourceKey,
     store::{
         Purge, Store, StoreError, Wait,
@@ -19,20 +19,22 @@ use sidecache::{
     tags::Tag,
 };
 use support::{
-    entries::{KEEP, body, commit, entry, resource},
-    redis::{RedisServer, eventually},
+    entries::{KEEP, TIERS, body, commit, entry, fleet, resource},
+    redis::{PATIENCE, RedisServer, eventually},
 };
 
 /// A store on this server, connected. A look-up has all the time.
 async fn store(server: &RedisServer) -> RedisStore {
-    let settings = Settings::new(&server.url(), "test").unwrap().with_budget(support::redis::PATIENCE);
+    let settings = Settings::new(&server.url(), "test").unwrap().with_budget(PATIENCE);
     let store = RedisStore::start(settings, Clock::System);
     is_up(&store).await;
     store
 }
 
 async fn is_up(store: &RedisStore) {
-    eventually("the store is up", async || store.health() == Health::Up && store.takes_writes()).await;
+    let knows_purges = || store.purges().epoch() > Epoch::FIRST;
+    let is_up = || store.health() == Health::Up && store.takes_writes() && knows_purges();
+    eventually("the store is up", async || is_up()).await;
 }
 
 /// Stores what was fetched now and carries these tags.
@@ -183,4 +185,28 @@ async fn nor_does_a_soft_purge_where_the_record_is_lost() {
     server.command(&["DEL", &record(tag)]);
     purge(&ours, Mode::Soft, &[], &[tag]).await;
     assert_eq!(finds(&store(&server).await, &key).await, "");
+}
+
+/// What Redis has as the last epoch.
+fn last_epoch(server: &RedisServer) -> u64 {
+    redis::from_redis_value(server.command(&["GET", "test:v1:e"])).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_that_redis_has_lost_is_not_taken_again() {
+    let server = RedisServer::start();
+    let (ours, theirs) = (store(&server).await, store(&server).await);
+    let tiers = fleet(ours.clone(), TIERS);
+    eventually("it is tracked", async || tiers.tracking().session().is_some()).await;
+    // As by a Redis whose clock was ahead of this one's.
+    let ahead = Epoch::from_number(last_epoch(&server) + 3_600_000_000).unwrap();
+    ours.purges().catch_up(ahead);
+    eventually("a renewal tells Redis", async || last_epoch(&server) > ahead.number()).await;
+    let (tag, key) = (Tag::named(b"t"), resource("/a"));
+    keep(&ours, &key, "old", &[tag]).await;
+    purge(&theirs, Mode::Hard, &[], &[tag]).await;
+    for store in [&ours, &theirs] {
+        eventually("the purge is later than what was stored", async || finds(store, &key).await.is_empty())
+            .await;
+    }
 }
