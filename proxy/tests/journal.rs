@@ -21,11 +21,17 @@ use sidecache::{
 use support::{
     entries::{KEEP, TIERS, body, commit, entry, fleet, resource},
     redis::{PATIENCE, RedisServer, eventually},
+    users::Rights,
 };
 
-/// A store on this server, connected. A look-up has all the time.
+/// A store on this server, connected.
 async fn store(server: &RedisServer) -> RedisStore {
-    let settings = Settings::new(&server.url(), "test").unwrap().with_budget(PATIENCE);
+    store_at(&server.url()).await
+}
+
+/// The same at this URL. A look-up has all the time.
+async fn store_at(url: &str) -> RedisStore {
+    let settings = Settings::new(url, "test").unwrap().with_budget(PATIENCE);
     let store = RedisStore::start(settings, Clock::System);
     is_up(&store).await;
     store
@@ -208,5 +214,62 @@ async fn an_epoch_that_redis_has_lost_is_not_taken_again() {
     for store in [&ours, &theirs] {
         eventually("the purge is later than what was stored", async || finds(store, &key).await.is_empty())
             .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_of_another_type_is_replaced() {
+    let server = RedisServer::start();
+    let ours = store(&server).await;
+    let (tag, key, other) = (Tag::named(b"t"), resource("/a"), resource("/b"));
+    let spoil = |name: &str| {
+        server.command(&["LPUSH", "other", "x"]);
+        server.command(&["RENAME", "other", name]);
+    };
+    keep(&ours, &key, "old", &[tag]).await;
+    spoil(&record(tag));
+    let theirs = store(&server).await;
+    assert_eq!(finds(&theirs, &key).await, "", "it may have told of a purge");
+    purge(&theirs, Mode::Hard, &[&other], &[tag]).await;
+    spoil(&record(tag));
+    keep(&theirs, &key, "new", &[tag]).await;
+    assert_eq!(finds(&theirs, &key).await, "new");
+
+    spoil("test:v1:e");
+    purge(&theirs, Mode::Hard, &[&other], &[tag]).await;
+    assert!(last_epoch(&server) > 0);
+    assert_eq!(finds(&theirs, &key).await, "");
+
+    let two = [fleet(ours, TIERS), fleet(theirs, TIERS)];
+    eventually("all are members", async || {
+        spoil("test:v1:m");
+        eventually("it is renewed", async || {
+            matches!(server.try_command(&["HLEN", "test:v1:m"]), Ok(Value::Int(2)))
+        })
+        .await;
+        two.iter().all(|tiers| tiers.tracking().session().is_some())
+    })
+    .await;
+}
+
+/// Of a user who may do all but write one record.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_redis_refuses_of_a_purge_does_not_hold_up_the_rest() {
+    let server = RedisServer::start();
+    let (forbidden, tag) = (Tag::named(b"forbidden"), Tag::named(b"t"));
+    let names = ["test:v1:r:*", "test:v1:l:*", "test:v1:e", "test:v1:p:*"].map(str::to_owned);
+    let names = [names.as_slice(), &[record(tag), record(Tag::everything())]].concat();
+    let url =
+        Rights::documented().granted_for(&server, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let ours = store_at(&url).await;
+    let (key, by_tag) = (resource("/a"), resource("/b"));
+    for round in ["first", "second"] {
+        keep(&ours, &key, round, &[]).await;
+        keep(&ours, &by_tag, round, &[tag]).await;
+        assert_eq!(finds(&ours, &key).await, round, "it waits for nothing");
+        let purged = try_purge(&ours, Mode::Hard, &[&key], &[tag, forbidden]).await;
+        assert!(matches!(purged, Err(StoreError::Refused(_))), "{purged:?}");
+        assert_eq!(finds(&ours, &key).await, "");
+        assert_eq!(finds(&ours, &by_tag).await, "");
     }
 }

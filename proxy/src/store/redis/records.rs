@@ -114,14 +114,8 @@ impl Inner {
         };
         let commands: Vec<_> = tags.iter().flat_map(ask).collect();
         let answers = self.reads.run_each::<Value>(&commands, within).await;
-        let values = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let records = values.chunks(2).map(|pair| match pair {
-            [Value::BulkString(bytes), Value::Int(left)] => {
-                Some((parse(bytes)?, Duration::from_millis(u64::try_from(*left).ok()?)))
-            }
-            _ => None,
-        });
-        Ok(tags.iter().zip(records).map(|((tag, session), record)| (*tag, *session, record)).collect())
+        let records = answers.chunks(2).map(record);
+        tags.iter().zip(records).map(|((tag, session), record)| Ok((*tag, *session, record?))).collect()
     }
 
     /// Sees to it that the records of what is to be stored last longer than that. False: there was none,
@@ -187,6 +181,23 @@ impl Inner {
 /// What a purge can name that covers it, the resource apart.
 fn covering(stored: &Stored) -> impl Iterator<Item = Tag> {
     stored.tags.iter().copied().chain([Tag::everything()])
+}
+
+/// What the answers to `GET` and `PTTL` say.
+fn record(answers: &[Result<Value, StoreError>]) -> Result<Option<(Mark, Duration)>, StoreError> {
+    Ok(match answers {
+        [Ok(Value::BulkString(bytes)), Ok(Value::Int(left))] => {
+            parse(bytes).zip(u64::try_from(*left).ok().map(Duration::from_millis))
+        }
+        // The key is there, and no record: one that is missing.
+        [Ok(_) | Err(StoreError::Refused(_)), Ok(_)] => None,
+        other => {
+            return other
+                .iter()
+                .find_map(|answer| answer.as_ref().err())
+                .map_or(Ok(None), |error| Err(error.clone()));
+        }
+    })
 }
 
 /// Both epochs of a record.
