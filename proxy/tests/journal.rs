@@ -1,4 +1,4 @@
-//! What becomes of purges where Redis loses them, or a connection only seems to have.
+//! What becomes of purges, and of what tells of them, where Redis loses them or only seems to have.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
@@ -15,6 +15,7 @@ use sidecache::{
     store::{
         Purge, Store, StoreError, Wait,
         redis::{Health, RedisStore, Settings},
+        tiers::{Fleet, TierSettings},
     },
     tags::Tag,
 };
@@ -272,4 +273,53 @@ async fn what_redis_refuses_of_a_purge_does_not_hold_up_the_rest() {
         assert_eq!(finds(&ours, &key).await, "");
         assert_eq!(finds(&ours, &by_tag).await, "");
     }
+}
+
+/// A store that hears of purges and so reads no record twice, and what it has of one tag.
+async fn with_a_record(server: &RedisServer) -> (Fleet, ResourceKey, String) {
+    let tiers = fleet(store(server).await, TierSettings { memory: 0, ..TIERS });
+    eventually("it is tracked", async || tiers.tracking().session().is_some()).await;
+    let (tag, key) = (Tag::named(b"t"), resource("/a"));
+    keep(tiers.redis(), &key, "kept", &[tag]).await;
+    (tiers, key, record(tag))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_used_is_not_idle() {
+    let server = RedisServer::start();
+    let (tiers, key, name) = with_a_record(&server).await;
+    let idle = |name: &str| match server.command(&["OBJECT", "IDLETIME", name]) {
+        Value::Int(seconds) => seconds,
+        other => panic!("{other:?}"),
+    };
+    let everything = record(Tag::everything());
+    let idle = async || {
+        assert_eq!(finds(tiers.redis(), &key).await, "kept");
+        idle(&name).max(idle(&everything))
+    };
+    eventually("time passes", async || idle().await > 1).await;
+    eventually("they are read again", async || idle().await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_gone_is_made_anew_for_what_is_valid_still() {
+    let server = RedisServer::start();
+    let (tiers, key, name) = with_a_record(&server).await;
+    server.command(&["DEL", &name]);
+    let newcomer = store(&server).await;
+    assert_eq!(finds(&newcomer, &key).await, "");
+    eventually("it is made anew", async || {
+        assert_eq!(finds(tiers.redis(), &key).await, "kept");
+        finds(&newcomer, &key).await == "kept"
+    })
+    .await;
+    // What it may have told of a purge since then is not lost.
+    purge(tiers.redis(), Mode::Hard, &[], &[Tag::named(b"other")]).await;
+    server.command(&["DEL", &name]);
+    eventually("it is made anew", async || {
+        let _ = finds(tiers.redis(), &key).await;
+        server.command(&["EXISTS", &name]) == Value::Int(1)
+    })
+    .await;
+    assert_eq!(finds(&newcomer, &key).await, "");
 }

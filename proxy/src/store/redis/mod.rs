@@ -15,7 +15,7 @@
 //! | `write`, `commit.lua`, `discard.lua` | writing |
 //! | `journal`, `epochs`, `purging`, `applied`, `announcement` | purging, and what is not served until Redis has done so |
 //! | `doubt` | what of that Redis may have lost |
-//! | `records` | what has been purged by tag |
+//! | `records`, `warm` | what has been purged by tag |
 //! | `lease`, `claim.lua`, `renew.lua`, `release.lua` | who may write |
 //! | `wakes` | who waits for a change |
 //! | `manners` | how much of a Redis that is shared we take |
@@ -62,6 +62,7 @@ mod tagged;
 mod tracking;
 mod trust;
 mod wakes;
+mod warm;
 mod write;
 
 use std::{
@@ -193,6 +194,7 @@ impl RedisStore {
             write_lines: Mutex::new(Throttle::new()),
         });
         tokio::spawn(manners::watch(Arc::downgrade(&inner)));
+        tokio::spawn(warm::keep(Arc::downgrade(&inner)));
         Self(inner)
     }
 
