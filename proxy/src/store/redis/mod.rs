@@ -94,7 +94,6 @@ use self::{
     cluster::{Links, Node, Nodes, Spot},
     condition::Throttle,
     counters::Counters,
-    echoes::Echoes,
     journal::Journal,
     lease::Leases,
     link::{Link, Role},
@@ -126,7 +125,6 @@ struct Inner {
     records: Records,
     /// What the other members call this one.
     member: Member,
-    echoes: Echoes,
     /// Who was on the roll lately.
     seen: Seen,
     /// What is to be acknowledged.
@@ -179,7 +177,6 @@ impl RedisStore {
             writes: Links::new(&nodes, Role::Writes),
             records: Records::new(),
             member: Member::new(),
-            echoes: Echoes::default(),
             seen: Seen::default(),
             applied: Applied::default(),
             leases: Leases::new(&nodes),
@@ -259,11 +256,6 @@ impl RedisStore {
     #[must_use]
     pub fn wait(&self, key: &ResourceKey) -> Waiting {
         self.0.leases.wait(key)
-    }
-
-    /// Rouses all who wait for others' fetches: changes may have been missed.
-    pub fn wake_all(&self) {
-        self.0.leases.wakes().wake_all();
     }
 
     /// Removes all variants of the resource for which `lease` is held, and gives it back. Nothing is
