@@ -67,7 +67,7 @@ impl Inner {
         let tagged = entry.facts.etag.as_ref().map(|_| entry.body.len().to_string());
         script.arg(milliseconds(keep)).arg(MAX_VARIANTS).arg(tagged.unwrap_or_default());
         script.arg(&terms.proof()).arg(lease.unshared());
-        script.arg(body.as_ref().map_or(0, |_| TELLING));
+        script.arg(layout::digits(entry.epoch)).arg(body.as_ref().map_or(0, |_| TELLING));
         let mut kept = self.write(spot, &script).await?;
         // It is not there already.
         if let (Some(body), BODY_NEEDED) = (body, kept) {
