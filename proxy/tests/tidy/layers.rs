@@ -39,7 +39,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "tags",
         ],
     ),
-    (Layer::Seam, &["clock", "interim", "message", "observe", "sabotage", "store"]),
+    (Layer::Seam, &["clock", "interim", "message", "observe", "reply", "sabotage", "store"]),
     (
         Layer::Adapter,
         &[
