@@ -42,7 +42,8 @@ pub struct Timeouts {
     pub header: Duration,
     /// A kept connection between requests, and a quiet tunnel or event stream.
     pub idle: Duration,
-    /// Between two reads of a request body, and between two writes of a response.
+    /// For which a client is waited for, at most, until it has moved 4 KiB of a request body or of a
+    /// response, or the end of either.
     pub body: Duration,
     /// To connect to the origin, all its addresses together.
     pub connect: Duration,

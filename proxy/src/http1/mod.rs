@@ -177,7 +177,7 @@ where
             head_only: false,
             keep_alive: false,
             trailers: false,
-            pause: live.timeouts.body,
+            patience: live.timeouts.body,
         };
         let Self { outbound, writes, connection, .. } = self;
         let account = Account::open(connection, None, outbound.sent());
@@ -205,7 +205,7 @@ where
         let (body, frames) = body_channel(framing, expectation);
         let answer = pin!(writer.answer(&request, body, live, &read_to_end));
         let body_limits =
-            BodyLimits { bytes: live.limits.request_body, pause: live.timeouts.body, trailers: limits };
+            BodyLimits { bytes: live.limits.request_body, patience: live.timeouts.body, trailers: limits };
         let pump = async {
             inbound.pump(framing, frames, &body_limits, reads, &read_to_end).await;
             if read_to_end.load(Ordering::Relaxed) {
@@ -290,7 +290,7 @@ impl<'c, W: Socket> Writer<'c, W> {
                 && !*self.connection.draining.borrow(),
             trailers: request.head.notable.has(Notable::TE)
                 && has_token(&request.head.headers, &TE, "trailers"),
-            pause: live.timeouts.body,
+            patience: live.timeouts.body,
         };
         self.send(account, reply, framing).await
     }
@@ -301,7 +301,7 @@ impl<'c, W: Socket> Writer<'c, W> {
         &mut self,
         mut handling: Pin<&mut impl Future<Output = Reply>>,
         request: &Request,
-        pause: Duration,
+        patience: Duration,
     ) -> Result<Reply, SendError> {
         let mut word = pin!(word(request.expectation.as_deref()));
         let mut waits_for_word = request.expectation.is_some();
@@ -315,11 +315,11 @@ impl<'c, W: Socket> Writer<'c, W> {
                     Interim::go_on()
                 }
             };
-            self.outbound.send_interim(&interim, pause, self.watchdog).await?;
+            self.outbound.send_interim(&interim, &mut self.watchdog.patience(patience)).await?;
         };
         // What came together with the answer.
         while let Some(interim) = request.interims.take() {
-            self.outbound.send_interim(&interim, pause, self.watchdog).await?;
+            self.outbound.send_interim(&interim, &mut self.watchdog.patience(patience)).await?;
         }
         Ok(reply)
     }
