@@ -4,7 +4,7 @@
 //!
 //! | station | module | what happens |
 //! |---|---|---|
-//! | 1 accept | [`server`], [`http1`] | a connection is taken, a head is read |
+//! | 1 accept | [`server`], [`places`], [`http1`] | a connection is taken, a head is read |
 //! | 2 admit | [`admit`] | what must never be forwarded is refused |
 //! | 3 route | [`routes`] | the first matching rule |
 //! | 4 key | [`key`] | what the request may share with others |
@@ -49,6 +49,7 @@ pub mod miss;
 pub mod observe;
 pub mod obsolete;
 pub mod pass;
+pub mod places;
 pub mod policy;
 pub mod purge;
 pub mod purges;

@@ -65,7 +65,20 @@ const MODULES: [(Layer, &[&str]); 5] = [
     ),
     (
         Layer::Edge,
-        &["admin", "cli", "config", "http1", "lib", "main", "reload", "run", "server", "telemetry", "wrap"],
+        &[
+            "admin",
+            "cli",
+            "config",
+            "http1",
+            "lib",
+            "main",
+            "places",
+            "reload",
+            "run",
+            "server",
+            "telemetry",
+            "wrap",
+        ],
     ),
 ];
 
