@@ -29,7 +29,7 @@ impl Observer for Defect {
 #[tokio::test]
 async fn a_panic_ends_its_own_connection_alone() {
     let origin = Echo::start().await;
-    let config = config(&format!("upstream: http://{}\nlimits: {{ connections: 2 }}\n", origin.address));
+    let config = config(&format!("upstream: http://{}\nlimits: {{ connections: 3 }}\n", origin.address));
     let store = Tiers::Memory(MemoryStore::new(1 << 20, Arc::default()));
     let app = Arc::new(App::new(live(&config), store, Clock::System));
     let server = Server::bind(&config.listen).unwrap();
