@@ -4,7 +4,7 @@
 //!
 //! | station | module | what happens |
 //! |---|---|---|
-//! | 1 accept | [`server`], [`places`], [`http1`] | a connection is taken, a head is read |
+//! | 1 accept | [`server`], [`places`], [`http1`], [`http2`] | a connection is taken, a head is read |
 //! | 2 admit | [`admit`] | what must never be forwarded is refused |
 //! | 3 route | [`routes`] | the first matching rule |
 //! | 4 key | [`key`] | what the request may share with others |
@@ -32,6 +32,7 @@ pub mod ask;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod connection;
 pub mod epoch;
 pub mod error;
 pub mod fill;
@@ -40,6 +41,7 @@ pub mod forward;
 pub mod handler;
 pub mod headers;
 pub mod http1;
+pub mod http2;
 pub mod interim;
 pub mod key;
 pub mod lately;

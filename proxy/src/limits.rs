@@ -8,6 +8,8 @@ pub struct Limits {
     /// Client connections held at once. For a further one the one that has been idle longest is closed; if
     /// none is, that one is refused (503).
     pub connections: usize,
+    /// Requests at once on a connection of HTTP/2.
+    pub streams: usize,
     /// Bytes of a request head, request line included (431 beyond).
     pub header_bytes: usize,
     /// Fields of a request head (431 beyond).
@@ -26,6 +28,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            streams: 128,
             header_bytes: 32 * 1024,
             headers: 100,
             uri_bytes: 8 * 1024,

@@ -13,7 +13,10 @@ use http::{HeaderMap, HeaderName, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::upgrade::OnUpgrade;
 use thiserror::Error;
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::timeout,
+};
 
 use crate::{
     admit::Head,
@@ -21,6 +24,10 @@ use crate::{
     interim::{InterimSink, Interims},
     status::Outcome,
 };
+
+/// How long an origin that has the head may take to ask for the body. Some never ask, and the client
+/// would wait for nothing.
+const CONTINUE_AFTER: Duration = Duration::from_secs(1);
 
 /// A request that was admitted, and who sent it. Its body comes apart.
 #[derive(Debug)]
@@ -40,7 +47,14 @@ impl Request {
     /// 1xx status codes, a server MUST NOT send a 1xx response to an HTTP/1.0 client" (RFC 9110 §15.2).
     #[must_use]
     pub fn interim_sink(&self) -> Option<InterimSink> {
-        (self.head.version == Version::HTTP_11).then(|| self.interims.sink())
+        (self.head.version >= Version::HTTP_11).then(|| self.interims.sink())
+    }
+
+    /// Waits until the client may send the body: when somebody asks for it, and the origin wants it.
+    pub async fn word(&self) {
+        let Some(expectation) = &self.expectation else { return };
+        expectation.asked.notified().await;
+        let _ = timeout(CONTINUE_AFTER, expectation.granted.notified()).await;
     }
 }
 

@@ -3,7 +3,10 @@
 
 use std::io::Write;
 
-use http::{HeaderMap, StatusCode};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{AGE, CONTENT_LENGTH},
+};
 use http_body::Body;
 
 use crate::{
@@ -30,6 +33,30 @@ pub(crate) fn announced_length(body: &ReplyBody) -> Option<u64> {
 /// `HEAD` of which only the fields know a length. `bodiless`: the body is not sent.
 pub(crate) fn states_no_length(reply: &Reply, bodiless: bool) -> bool {
     has_no_body(reply.status) || matches!(reply.body, ReplyBody::None) && bodiless
+}
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// The fields as a map: the app's, `Age`, `Cache-Status` and `Content-Length`.
+pub(crate) fn fields(reply: &Reply, bodiless: bool) -> HeaderMap {
+    let mut fields = match &reply.fields {
+        Fields::Map(fields) => fields.clone(),
+        Fields::Lines(lines) => lines.to_map(),
+    };
+    if let Some(age) = reply.age {
+        fields.append(AGE, HeaderValue::from(age.as_secs()));
+    }
+    if !matches!(reply.outcome, Outcome::Own(_))
+        && let Ok(status) = HeaderValue::from_str(&reply.outcome.to_string())
+    {
+        fields.append(CACHE_STATUS, status);
+    }
+    if !states_no_length(reply, bodiless)
+        && let Some(length) = announced_length(&reply.body)
+    {
+        fields.append(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    fields
 }
 
 /// The fields as lines: the app's, `Age` and `Cache-Status`.

@@ -120,7 +120,7 @@ fn defaults(group: &str) -> String {
 fn the_defaults_are_the_code_s() {
     let bounds = parse(&format!("limits: {}\ntimeouts: {}\n", defaults("limits."), defaults("timeouts.")));
     assert_eq!((bounds.limits, bounds.timeouts), (Limits::default(), Timeouts::default()));
-    assert_eq!(defaults("limits.").matches(':').count(), 7);
+    assert_eq!(defaults("limits.").matches(':').count(), 8);
     assert_eq!(defaults("timeouts.").matches(':').count(), 7);
 
     let rows = table(["key", "default"]);

@@ -14,7 +14,7 @@ pub enum Framing {
     None,
     /// So many bytes.
     Length(u64),
-    /// As the chunks say.
+    /// As the chunks say, or the frames of HTTP/2.
     Chunked,
 }
 
@@ -39,6 +39,12 @@ impl Framing {
             (None, Some(length)) if lengths.next().is_none() => content_length(length.as_bytes()),
             (None, Some(_)) => Err(Refusal::bad("a request can have only one Content-Length field")),
         }
+    }
+
+    /// Whether a body announces to be longer than it may be. One that does not say is counted as it comes.
+    #[must_use]
+    pub fn is_longer_than(self, limit: Option<u64>) -> bool {
+        matches!((self, limit), (Self::Length(length), Some(most)) if length > most)
     }
 
     /// Whether there is a body at all, an empty one included.

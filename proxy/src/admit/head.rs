@@ -49,18 +49,20 @@ pub fn scan(bytes: &[u8], from: usize, limits: &HeadLimits) -> Result<Scan, Refu
     if bytes.len() > limits.bytes { Err(TOO_LARGE) } else { Ok(Scan::Partial(line)) }
 }
 
-const TOO_LARGE: Refusal = Refusal::with(
+pub(super) const TOO_LARGE: Refusal = Refusal::with(
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     "the request head is larger than limits.header_bytes",
 );
-const TOO_MANY: Refusal = Refusal::with(
+pub(super) const TOO_MANY: Refusal = Refusal::with(
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     "the request has more fields than limits.headers",
 );
-const TOO_LONG: Refusal =
+pub(super) const TOO_LONG: Refusal =
     Refusal::with(StatusCode::URI_TOO_LONG, "the request target is longer than limits.uri_bytes");
-const OTHER_VERSION: Refusal =
-    Refusal::with(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "only HTTP/1.0 and HTTP/1.1 are spoken here");
+const OTHER_VERSION: Refusal = Refusal::with(
+    StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+    "only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here",
+);
 const OTHER_EXPECTATION: Refusal =
     Refusal::with(StatusCode::EXPECTATION_FAILED, "the only expectation that can be met is 100-continue");
 const OTHER_METHOD: Refusal =
@@ -73,7 +75,7 @@ pub struct Head {
     pub method: Method,
     /// What is asked for, and of whom.
     pub target: Target,
-    /// HTTP/1.0 or HTTP/1.1.
+    /// HTTP/1.0, HTTP/1.1 or HTTP/2.
     pub version: Version,
     /// All fields as received.
     pub headers: HeaderMap,
@@ -186,7 +188,7 @@ pub fn read_trailers(section: &Bytes, limits: &HeadLimits) -> Result<HeaderMap, 
 }
 
 /// A gateway has no use for `CONNECT`, and `TRACE` would show what trusted proxies added.
-fn check_method(method: &Method, target: &[u8]) -> Result<(), Refusal> {
+pub(super) fn check_method(method: &Method, target: &[u8]) -> Result<(), Refusal> {
     if method == Method::CONNECT || method == Method::TRACE {
         return Err(OTHER_METHOD);
     }
@@ -222,12 +224,12 @@ fn hides_fields(headers: &HeaderMap) -> bool {
 }
 
 /// RFC 9110 §10.1.1: an expectation other than `100-continue` cannot be met.
-fn expects_continue(headers: &HeaderMap, version: Version) -> Result<bool, Refusal> {
+pub(super) fn expects_continue(headers: &HeaderMap, version: Version) -> Result<bool, Refusal> {
     let mut expected = headers.get_all(EXPECT).iter();
     match (expected.next(), expected.next()) {
         (None, _) => Ok(false),
         (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
-            Ok(version == Version::HTTP_11)
+            Ok(version >= Version::HTTP_11)
         }
         _ => Err(OTHER_EXPECTATION),
     }

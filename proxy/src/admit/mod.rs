@@ -1,9 +1,11 @@
 //! Station 2: refuses what must never be forwarded, before anything else looks at it. Pure.
 //!
 //! A request that two parsers could read in two ways is a hole in the app behind (request
-//! smuggling), so nothing is repaired here: what is not exactly HTTP/1.x is refused.
+//! smuggling), so nothing is repaired here: what is not exactly HTTP/1.x, or HTTP/2 that says the same, is
+//! refused.
 
 mod framing;
+mod h2;
 mod head;
 mod notable;
 mod reference;

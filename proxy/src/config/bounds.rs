@@ -12,6 +12,7 @@ use crate::limits::{Limits, Timeouts};
 const LIMITS: Keys = Keys {
     known: &[
         "connections",
+        "streams",
         "header_bytes",
         "headers",
         "uri_bytes",
@@ -22,6 +23,7 @@ const LIMITS: Keys = Keys {
     later: &[],
     foreign: &[
         ("max_connections", "did you mean `connections`?"),
+        ("max_concurrent_streams", "did you mean `streams`?"),
         ("client_max_body_size", "did you mean `request_body`?"),
         ("body", "did you mean `request_body`?"),
         ("body_size", "did you mean `request_body`?"),
@@ -41,6 +43,7 @@ pub(super) fn limits(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Limits> {
     let default = Limits::default();
     let limits = Limits {
         connections: number(reader, &entries, "connections", 1, default.connections),
+        streams: number(reader, &entries, "streams", 1, default.streams),
         header_bytes: bytes(reader, &entries, "header_bytes", 1024..=1024 * 1024, default.header_bytes),
         headers: number(reader, &entries, "headers", 1, default.headers),
         uri_bytes: bytes(reader, &entries, "uri_bytes", 64..=32 * 1024, default.uri_bytes),

@@ -125,8 +125,9 @@ fn limits(config: &Config) -> String {
         .request_body
         .map_or_else(|| "of any size".to_owned(), |bytes| format!("up to {}", show_size(bytes)));
     format!(
-        "{} connections; to the app {}, {} requests waiting; heads up to {}, {} fields; targets up to {}; request bodies {body}",
+        "{} connections, of HTTP/2 with {} requests each; to the app {}, {} requests waiting; heads up to {}, {} fields; targets up to {}; request bodies {body}",
         limits.connections,
+        limits.streams,
         limits.upstream_connections,
         limits.upstream_queue,
         show_size(limits.header_bytes as u64),

@@ -30,6 +30,8 @@ use crate::{
 const READ_SIZE: usize = 4 * 1024;
 /// Bytes of one read of a body.
 const BODY_READ_SIZE: usize = 64 * 1024;
+/// What looks like a head in the preface of HTTP/2. Four more bytes and an empty line belong to it.
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 
 /// The reading half of a connection and what was read ahead.
 pub(super) struct Inbound<R> {
@@ -46,6 +48,15 @@ pub(super) enum NoHead {
     TooSlow,
     /// What it sent is not to be forwarded.
     Refused(Refusal),
+    /// The beginning of what every connection of HTTP/2 begins with (RFC 9113 §3.4): refused, unless it is the
+    /// beginning of this one.
+    Preface(Refusal),
+}
+
+impl NoHead {
+    fn of(head: &Bytes, refusal: Refusal) -> Self {
+        if *head == PREFACE { Self::Preface(refusal) } else { Self::Refused(refusal) }
+    }
 }
 
 /// What a body may measure, and how long 4 KiB of it may be waited for.
@@ -80,7 +91,8 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
             match scan(&self.buffer, scanned, limits).map_err(NoHead::Refused)? {
                 Scan::Whole(length) => {
                     let bytes = self.buffer.split_to(length).freeze();
-                    return Head::parse(&bytes, scheme, limits).map_err(NoHead::Refused);
+                    return Head::parse(&bytes, scheme, limits)
+                        .map_err(|refusal| NoHead::of(&bytes, refusal));
                 }
                 Scan::Partial(next) => scanned = next,
             }

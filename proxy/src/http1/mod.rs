@@ -7,7 +7,6 @@
 //! One connection is one task: it reads a head, lets the story answer it, and writes the answer,
 //! while it goes on reading: the request's body, or the sign that the client has gone.
 
-mod account;
 mod chunked;
 mod inbound;
 mod outbound;
@@ -27,42 +26,26 @@ use std::{
 use http::{StatusCode, Version, header::TE};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::{io::AsyncRead, sync::watch, time::timeout};
+use tokio::{io::AsyncRead, time::timeout};
 
 pub use self::outbound::Socket;
 use self::{
-    account::Account,
-    inbound::{BodyLimits, Inbound, NoHead, body_channel},
+    inbound::{BodyLimits, Inbound, NoHead, PREFACE, body_channel},
     outbound::{Outbound, ReplyFraming, SendError},
     watchdog::Watchdog,
 };
+pub use crate::connection::Connection;
 use crate::{
-    admit::{self, Head, HeadLimits, Notable, Refusal, Scheme},
-    app::{App, Live},
+    admit::{self, Head, HeadLimits, Notable, Refusal},
+    app::Live,
+    connection::Account,
     error::Failure,
     handler,
-    headers::{Peer, has_token},
+    headers::has_token,
+    http2::{self, Joined},
     interim::{Interim, Interims},
     message::{Expectation, Reply, Request, RequestBody},
-    observe::Observer,
-    places::Place,
 };
-
-/// What is the same for all requests of a connection.
-pub struct Connection {
-    /// What answers.
-    pub app: Arc<App>,
-    /// Who is told.
-    pub observer: Arc<dyn Observer>,
-    /// Who sends.
-    pub peer: Peer,
-    /// Whether TLS came before.
-    pub scheme: Scheme,
-    /// Turns `true` when no further request is to be taken.
-    pub draining: watch::Receiver<bool>,
-    /// What it holds, until another needs it.
-    pub place: Place,
-}
 
 /// How long a kept connection may still send a request when the drain begins: a client that is in
 /// the middle of its next one is answered, and told that it was the last.
@@ -74,9 +57,6 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 
 const TOO_LONG: Refusal =
     Refusal::with(StatusCode::PAYLOAD_TOO_LARGE, "the request body is larger than limits.request_body");
-/// How long an origin that has the head may take to ask for the body. Some never ask, and the client
-/// would wait for nothing.
-const CONTINUE_AFTER: Duration = Duration::from_secs(1);
 
 /// How one exchange leaves the connection.
 enum After {
@@ -88,6 +68,8 @@ enum After {
     Cut,
     /// The client must be told that its answer is not whole.
     Reset,
+    /// It is one of HTTP/2, of which the preface has begun.
+    Http2,
     /// It is a tunnel now, to this end.
     Tunnel(OnUpgrade),
 }
@@ -117,6 +99,7 @@ where
             After::Close => return client.close().await,
             After::Cut => return,
             After::Reset => return client.outbound.reset(),
+            After::Http2 => return client.http2().await,
             After::Tunnel(origin) => return client.tunnel(origin, live.timeouts.idle).await,
         }
     }
@@ -163,7 +146,7 @@ where
         };
         let head = self.inbound.head(self.connection.scheme, &limits, &mut self.reads, live.timeouts.header);
         match head.await {
-            Ok(head) if is_too_long(head.framing, live.limits.request_body) => {
+            Ok(head) if head.framing.is_longer_than(live.limits.request_body) => {
                 self.refuse(TOO_LONG, live).await
             }
             Ok(head) => self.exchange(head, live, limits).await,
@@ -172,7 +155,8 @@ where
                 let reason = "the request head stopped coming";
                 self.refuse(Refusal::with(StatusCode::REQUEST_TIMEOUT, reason), live).await
             }
-            Err(NoHead::Refused(refusal)) => self.refuse(refusal, live).await,
+            Err(NoHead::Preface(_)) if self.outbound.is_untouched() => After::Http2,
+            Err(NoHead::Refused(refusal) | NoHead::Preface(refusal)) => self.refuse(refusal, live).await,
         }
     }
 
@@ -231,6 +215,15 @@ where
         let _ = timeout(LINGER_TIME, self.inbound.drain(LINGER_BYTES)).await;
     }
 
+    /// Goes on in HTTP/2, as the client knew that it could (RFC 9113 §3.3).
+    async fn http2(self) {
+        let (read, ahead) = self.inbound.into_parts();
+        let begun = [PREFACE, &*ahead].concat();
+        let io = Joined::new(begun.into(), read, self.outbound.into_inner());
+        // It is large, and few connections come here.
+        Box::pin(http2::serve(io, self.connection)).await;
+    }
+
     async fn tunnel(self, origin: OnUpgrade, idle: Duration) {
         let (read, ahead) = self.inbound.into_parts();
         let joined = match origin.await {
@@ -245,11 +238,6 @@ where
     }
 }
 
-/// Whether a body announces to be longer than it may be. One that does not say is counted as it comes.
-fn is_too_long(framing: admit::Framing, limit: Option<u64>) -> bool {
-    matches!((framing, limit), (admit::Framing::Length(length), Some(most)) if length > most)
-}
-
 /// What `answer` leaves, unless the client goes first: then nobody is left to answer.
 ///
 /// The answer comes pinned: it is some kilobytes large, and would be copied on its way in here.
@@ -259,13 +247,6 @@ async fn unless_gone(answer: Pin<&mut impl Future<Output = After>>, gone: impl F
         after = answer => after,
         () = gone => After::Cut,
     }
-}
-
-/// Waits until a client may send the body: when somebody asks for it, and the origin wants it.
-async fn word(expectation: Option<&Expectation>) {
-    let Some(expectation) = expectation else { return };
-    expectation.asked.notified().await;
-    let _ = timeout(CONTINUE_AFTER, expectation.granted.notified()).await;
 }
 
 /// The side of an exchange that writes.
@@ -310,7 +291,7 @@ impl<'c, W: Socket> Writer<'c, W> {
         request: &Request,
         patience: Duration,
     ) -> Result<Reply, SendError> {
-        let mut word = pin!(word(request.expectation.as_deref()));
+        let mut word = pin!(request.word());
         let mut waits_for_word = request.expectation.is_some();
         let reply = loop {
             let interim = tokio::select! {

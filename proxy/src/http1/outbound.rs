@@ -136,6 +136,11 @@ impl<W: Socket> Outbound<W> {
         Ok(keep_alive)
     }
 
+    /// Whether nothing has been sent yet.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.head.capacity() == 0
+    }
+
     /// Bytes of bodies sent, so far.
     pub(super) fn sent(&self) -> &Arc<AtomicU64> {
         &self.sent

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The account of one exchange. Dropped, it tells the observer.
-pub(super) struct Account<'c> {
+pub(crate) struct Account<'c> {
     connection: &'c Connection,
     request: Option<&'c Request>,
     started: Instant,
@@ -37,7 +37,7 @@ struct Answer {
 
 impl<'c> Account<'c> {
     /// Until there is an answer, the client is taken to leave without one.
-    pub(super) fn open(
+    pub(crate) fn open(
         connection: &'c Connection,
         request: Option<&'c Request>,
         sent: &Arc<AtomicU64>,
@@ -61,7 +61,7 @@ impl<'c> Account<'c> {
     }
 
     /// There is an answer, and its sending begins.
-    pub(super) fn answered(&mut self, reply: &mut Reply) {
+    pub(crate) fn answered(&mut self, reply: &mut Reply) {
         self.answer = Answer {
             status: reply.status,
             outcome: reply.outcome,
@@ -71,7 +71,7 @@ impl<'c> Account<'c> {
     }
 
     /// The client got all of it.
-    pub(super) fn completed(&mut self) {
+    pub(crate) fn completed(&mut self) {
         self.complete = true;
     }
 }

@@ -1,0 +1,130 @@
+//! The head of a request of HTTP/2: held to what a head of HTTP/1 is held to, because that is what the app
+//! behind will read (RFC 9113 §8).
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+    request::Parts,
+};
+
+use super::{
+    Framing, Head, HeadLimits, Notable, Refusal, Scheme, Target,
+    head::ConnectionOptions,
+    head::{TOO_LARGE, TOO_LONG, TOO_MANY, check_method, expects_continue},
+};
+
+/// RFC 9113 §8.2.2: "An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header
+/// fields." `TE` may say `trailers` and nothing else.
+static CONNECTION_SPECIFIC: [HeaderName; 5] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+impl Head {
+    /// Reads a head that came in frames: `parts` as they were unpacked, `ends` if no body follows.
+    ///
+    /// `:scheme` is not believed: as with HTTP/1, it is the connection that says whether TLS came before. A
+    /// `#` in `:path` is gone, with what follows it, before it comes here: so rule, key and app agree.
+    ///
+    /// # Errors
+    /// Whatever RFC 9113 §8 calls malformed, or what is beyond the limits.
+    pub fn from_h2(parts: &Parts, ends: bool, scheme: Scheme, limits: &HeadLimits) -> Result<Self, Refusal> {
+        let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+        check_method(&parts.method, path.as_bytes())?;
+        check_size(parts, path, limits)?;
+        check_fields(&parts.headers)?;
+        if !path.starts_with('/') && path != "*" {
+            return Err(Refusal::bad("the path of a request begins with a slash"));
+        }
+        let mut headers = parts.headers.clone();
+        state_host(&mut headers, parts, scheme)?;
+        join_cookies(&mut headers);
+        let notable = Notable::of(&headers);
+        let framing = framing(&headers, ends)?;
+        let target = Target::parse(&Bytes::copy_from_slice(path.as_bytes()), &headers, scheme, true)?;
+        let connection = ConnectionOptions {
+            expects_continue: expects_continue(&headers, Version::HTTP_2)?,
+            keep_alive: true,
+            wants_upgrade: false,
+            hides_fields: false,
+        };
+        let (method, version) = (parts.method.clone(), Version::HTTP_2);
+        Ok(Self { method, target, version, headers, notable, framing, connection })
+    }
+}
+
+/// Counted as the lines of HTTP/1 that say the same.
+fn check_size(parts: &Parts, path: &str, limits: &HeadLimits) -> Result<(), Refusal> {
+    if path.len() > limits.target {
+        return Err(TOO_LONG);
+    }
+    if parts.headers.len() > limits.fields {
+        return Err(TOO_MANY);
+    }
+    let host = parts.uri.authority().map_or(0, |authority| "host: \r\n".len() + authority.as_str().len());
+    let line =
+        |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \r\n".len();
+    let fields: usize = parts.headers.iter().map(line).sum();
+    let first = parts.method.as_str().len() + path.len() + "  HTTP/1.1\r\n".len();
+    let size = first + host + fields + "\r\n".len();
+    if size > limits.bytes { Err(TOO_LARGE) } else { Ok(()) }
+}
+
+/// RFC 9113 §8.2: the names of HTTP/1 connections have no place, and values begin and end with what is visible.
+fn check_fields(headers: &HeaderMap) -> Result<(), Refusal> {
+    if CONNECTION_SPECIFIC.iter().any(|name| headers.contains_key(name))
+        || headers.get_all(TE).iter().any(|value| value != "trailers")
+    {
+        return Err(Refusal::bad("HTTP/2 has no fields that are about a connection"));
+    }
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let padded = |value: &HeaderValue| {
+        let bytes = value.as_bytes();
+        is_blank(bytes.first()) || is_blank(bytes.last())
+    };
+    match headers.values().any(padded) {
+        true => Err(Refusal::bad("a field value begins or ends with white space")),
+        false => Ok(()),
+    }
+}
+
+/// RFC 9113 §8.3.1: `:authority` is what `Host` is in HTTP/1. Where both are sent, they must name the same.
+fn state_host(headers: &mut HeaderMap, parts: &Parts, scheme: Scheme) -> Result<(), Refusal> {
+    const DIFFERENT: Refusal = Refusal::bad(":authority and the Host field name different authorities");
+    const MALFORMED: Refusal = Refusal::bad(":authority is not a host with an optional port");
+    let Some(authority) = parts.uri.authority() else { return Ok(()) };
+    let named = HeaderValue::from_str(authority.as_str()).map_err(|_| MALFORMED)?;
+    let normal = super::target::normalise_field(&named, scheme).ok_or(MALFORMED)?;
+    let same = |host: &HeaderValue| super::target::normalise_field(host, scheme).as_ref() == Some(&normal);
+    if headers.get_all(HOST).iter().any(|host| !same(host)) {
+        return Err(DIFFERENT);
+    }
+    if !headers.contains_key(HOST) {
+        headers.insert(HOST, named);
+    }
+    Ok(())
+}
+
+/// RFC 9113 §8.2.3: cookies that came as several lines "MUST be concatenated into a single octet string using
+/// the two-octet delimiter of 0x3b, 0x20" before they leave HTTP/2.
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// RFC 9113 §8.1.1: the frames say where the body ends, and a `Content-Length` must agree.
+fn framing(headers: &HeaderMap, ends: bool) -> Result<Framing, Refusal> {
+    match (Framing::of(headers, Version::HTTP_2)?, ends) {
+        (Framing::Length(1..), true) => Err(Refusal::bad("a request without a body states a length")),
+        (Framing::None, false) => Ok(Framing::Chunked),
+        (framing, _) => Ok(framing),
+    }
+}

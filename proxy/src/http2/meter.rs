@@ -1,0 +1,239 @@
+//! What a client sends besides requests, counted. Pure.
+//!
+//! The library that reads the frames limits what they may cost in memory. What they may cost in time it does
+//! not: requests that are taken back as soon as they are made, heads that never end, frames that say nothing. So
+//! the headers of frames are read here too, on their way.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Bytes of a frame before its payload (RFC 9113 §4.1).
+const HEADER: usize = 9;
+/// The bytes of the preface, which is no frame.
+const PREFACE: usize = 24;
+
+/// In such a time a client may take back [`RESETS`] requests, or half of what it makes.
+const WINDOW: Duration = Duration::from_secs(10);
+const RESETS: u64 = 100;
+/// Frames that are neither of a request nor the end of one: at first, for each second, and one for each so many
+/// bytes that the client was sent and may have to acknowledge.
+const FRAMES: u64 = 1000;
+const FRAMES_A_SECOND: u64 = 100;
+const BYTES_A_FRAME: u64 = 64;
+
+/// The frames of one connection.
+#[derive(Debug)]
+pub(super) struct Meter {
+    begun: Instant,
+    /// Bytes still to come that belong to no header of a frame.
+    skip: usize,
+    /// As much of a frame's header as has come.
+    header: [u8; HEADER],
+    known: usize,
+    /// Since when the head of a request has been coming, and which part of it.
+    head: Option<(Instant, Part)>,
+    window: Window,
+    /// Frames that say nothing of a request.
+    idle_frames: u64,
+    written: u64,
+}
+
+/// Of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    More,
+    Last,
+}
+
+/// What came since a moment.
+#[derive(Debug)]
+struct Window {
+    since: Instant,
+    requests: u64,
+    resets: u64,
+}
+
+/// What a client does that is not to be borne (RFC 9113 §10.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flood {
+    /// It takes back most of its requests.
+    Resets,
+    /// It sends frames that have nothing to do with any request.
+    Frames,
+}
+
+impl Flood {
+    pub(super) fn what(self) -> &'static str {
+        match self {
+            Self::Resets => "most requests are taken back",
+            Self::Frames => "frames of no request",
+        }
+    }
+}
+
+impl Meter {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            begun: now,
+            skip: PREFACE,
+            header: [0; HEADER],
+            known: 0,
+            head: None,
+            window: Window { since: now, requests: 0, resets: 0 },
+            idle_frames: 0,
+            written: 0,
+        }
+    }
+
+    /// Bytes have come.
+    pub(super) fn read(&mut self, mut bytes: &[u8], now: Instant) {
+        while !bytes.is_empty() {
+            let payload = self.skip.min(bytes.len());
+            self.skip -= payload;
+            bytes = bytes.get(payload..).unwrap_or_default();
+            if self.skip == 0 && self.head.is_some_and(|(_, part)| part == Part::Last) {
+                self.head = None;
+            }
+            let Some((byte, rest)) = bytes.split_first() else { return };
+            if let Some(place) = self.header.get_mut(self.known) {
+                *place = *byte;
+            }
+            self.known += 1;
+            bytes = rest;
+            if self.known == HEADER {
+                self.known = 0;
+                self.frame(now);
+            }
+        }
+    }
+
+    /// The client's side has taken so many bytes.
+    pub(super) fn wrote(&mut self, bytes: usize) {
+        self.written += bytes as u64;
+    }
+
+    /// The header of a frame is complete.
+    fn frame(&mut self, now: Instant) {
+        let [high, middle, low, kind, flags, ..] = self.header;
+        self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+        if now.duration_since(self.window.since) > WINDOW {
+            self.window = Window { since: now, requests: 0, resets: 0 };
+        }
+        match kind {
+            DATA => {}
+            HEADERS | CONTINUATION => {
+                self.window.requests += u64::from(kind == HEADERS);
+                let part = if flags & END_HEADERS == 0 { Part::More } else { Part::Last };
+                let since = self.head.map_or(now, |(since, _)| since);
+                self.head = Some((since, part)).filter(|_| part == Part::More || self.skip > 0);
+            }
+            RST_STREAM => self.window.resets += 1,
+            _ => self.idle_frames += 1,
+        }
+    }
+
+    /// Since when the head of a request has been coming, if one is.
+    pub(super) fn head_since(&self) -> Option<Instant> {
+        self.head.map(|(since, _)| since)
+    }
+
+    /// What the client floods this connection with, if it does.
+    pub(super) fn flood(&self, now: Instant) -> Option<Flood> {
+        let Window { requests, resets, .. } = self.window;
+        if resets > RESETS && resets > requests / 2 {
+            return Some(Flood::Resets);
+        }
+        let seconds = now.duration_since(self.begun).as_secs();
+        let borne = FRAMES + FRAMES_A_SECOND * seconds + self.written / BYTES_A_FRAME;
+        (self.idle_frames > borne).then_some(Flood::Frames)
+    }
+}
+
+// RFC 9113 §6.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 0x4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PING: u8 = 6;
+    const WINDOW_UPDATE: u8 = 8;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
+    }
+
+    fn meter(now: Instant) -> Meter {
+        let mut meter = Meter::new(now);
+        meter.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", now);
+        meter
+    }
+
+    #[test]
+    fn a_head_is_timed_from_its_first_frame_to_its_last_byte_however_it_is_cut() {
+        let start = Instant::now();
+        let later = start + Duration::from_secs(1);
+        let head = [frame(HEADERS, 0, b"ab"), frame(CONTINUATION, 0, b""), frame(CONTINUATION, 4, b"cd")];
+        let bytes = head.concat();
+        for size in 1..bytes.len() {
+            let mut meter = meter(start);
+            assert_eq!(meter.head_since(), None);
+            meter.read(&frame(PING, 0, &[0; 8]), start);
+            let (most, last) = bytes.split_at(bytes.len() - 1);
+            meter.read(&most[..HEADER], start);
+            most[HEADER..].chunks(size).for_each(|piece| meter.read(piece, later));
+            assert_eq!(meter.head_since(), Some(start), "{size}");
+            meter.read(last, later);
+            assert_eq!(meter.head_since(), None, "{size}");
+        }
+        let mut meter = meter(start);
+        meter.read(&frame(HEADERS, 4, b""), start);
+        assert_eq!(meter.head_since(), None, "one that is empty ends at once");
+    }
+
+    #[test]
+    fn section_10_5_requests_that_are_mostly_taken_back_are_a_flood() {
+        let start = Instant::now();
+        let pair = [frame(HEADERS, 4, b"ab"), frame(RST_STREAM, 0, &[0; 4])].concat();
+        let mut busy = meter(start);
+        busy.read(&pair.repeat(100), start);
+        assert_eq!(busy.flood(start), None, "a page full of pictures that is left");
+        busy.read(&pair, start);
+        assert_eq!(busy.flood(start), Some(Flood::Resets));
+        let mut patient = meter(start);
+        for second in 0..100 {
+            let now = start + Duration::from_secs(second);
+            patient.read(&pair.repeat(9), now);
+            assert_eq!(patient.flood(now), None, "nine a second");
+        }
+        let mut mostly = meter(start);
+        mostly.read(&[pair.repeat(200), frame(HEADERS, 4, b"ab").repeat(200)].concat(), start);
+        assert_eq!(mostly.flood(start), None, "as many are wanted");
+    }
+
+    #[test]
+    fn section_10_5_frames_of_no_request_are_borne_as_far_as_something_moves() {
+        let start = Instant::now();
+        let ping = frame(PING, 0, &[0; 8]);
+        let mut flooded = meter(start);
+        flooded.read(&ping.repeat(1000), start);
+        assert_eq!(flooded.flood(start), None);
+        flooded.read(&ping, start);
+        assert_eq!(flooded.flood(start), Some(Flood::Frames));
+        assert_eq!(flooded.flood(start + Duration::from_secs(1)), None);
+        flooded.read(&ping.repeat(200), start);
+        assert_eq!(flooded.flood(start + Duration::from_secs(1)), Some(Flood::Frames));
+        let mut download = meter(start);
+        for _ in 0..10_000 {
+            download.wrote(16 * 1024);
+            download.read(&frame(WINDOW_UPDATE, 0, &[0; 4]).repeat(2), start);
+        }
+        assert_eq!(download.flood(start), None);
+    }
+}

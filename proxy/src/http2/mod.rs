@@ -1,0 +1,252 @@
+//! HTTP/2 on a client's connection (RFC 9113).
+//!
+//! The frames are read and written by the `h2` crate; what stands above them is our own, as with HTTP/1: a
+//! general server hides when a client takes a request back, and cannot write interim responses.
+//!
+//! One task moves the frames of a connection, and each request on it is a task, which ends with the connection at
+//! the latest. All that waits, piles up or repeats itself has a limit: the library's on what is kept in memory,
+//! and [`meter`]'s on what is done in vain.
+
+mod joined;
+mod meter;
+mod metered;
+mod pace;
+mod stream;
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{
+    Reason, RecvStream,
+    server::{Builder, SendResponse},
+};
+use http::Request;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::JoinSet,
+    time::{Instant, Sleep, sleep_until, timeout},
+};
+
+pub(crate) use self::joined::Joined;
+use self::metered::{Metered, Reading};
+use crate::{connection::Connection, limits::Limits};
+
+/// Bytes of a request's body that may be on their way, and of all bodies of a connection.
+const WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of an answer that wait until the connection takes them.
+const SEND_BUFFER: usize = 32 * 1024;
+/// What a field counts beside its name and value, and all that is in a head but fields, at most (RFC 9113
+/// §6.5.2).
+const FIELD: usize = 32;
+const PSEUDO_FIELDS: usize = 256;
+/// Streams that we have reset and whose frames may still come, and those that a client has reset before we knew
+/// of them.
+const RESET_STREAMS: usize = 50;
+const UNSEEN_RESETS: usize = 20;
+/// Streams that we had to reset because of what came on them.
+const FORCED_RESETS: usize = 100;
+/// How long a connection that says goodbye waits for the last requests, and for its last bytes to be taken.
+const LAST_CHANCE: Duration = Duration::from_secs(1);
+
+/// Serves one connection until it ends: one that is in HTTP/2 because the handshake of TLS said so, or because
+/// its first bytes are the preface. `io` is read from there.
+pub async fn serve<T>(io: T, connection: Connection)
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let live = connection.app.live();
+    let reading = Reading::new();
+    let handshake = builder(&live.limits).handshake(Metered::new(io, reading.clone()));
+    match timeout(live.timeouts.header, handshake).await {
+        Ok(Ok(frames)) => Session::new(frames, reading, connection).run().await,
+        Ok(Err(error)) => tracing::debug!(%error, "a connection did not begin in HTTP/2"),
+        Err(_) => tracing::debug!("a connection did not get to the end of its preface"),
+    }
+}
+
+fn builder(limits: &Limits) -> Builder {
+    let head = limits.header_bytes.saturating_add(limits.headers.saturating_mul(FIELD)) + PSEUDO_FIELDS;
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(u32::try_from(limits.streams).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_concurrent_reset_streams(RESET_STREAMS)
+        .max_pending_accept_reset_streams(UNSEEN_RESETS)
+        .max_local_error_reset_streams(Some(FORCED_RESETS));
+    builder
+}
+
+type Frames<T> = h2::server::Connection<Metered<T>, Bytes>;
+
+/// A connection whose preface has come.
+struct Session<T> {
+    frames: Frames<T>,
+    requests: JoinSet<()>,
+    connection: Arc<Connection>,
+    reading: Reading,
+    timer: Pin<Box<Sleep>>,
+    /// When there was last a request, or the goodbye.
+    quiet: Instant,
+    /// We have said that we take no more requests.
+    leaving: bool,
+}
+
+/// What a session has to act on.
+enum Event {
+    Request(Box<(Request<RecvStream>, SendResponse<Bytes>)>),
+    /// The last request that was under way has been answered.
+    Answered,
+    /// No more requests are to be taken.
+    Drain,
+    /// Another connection needs the place of this one.
+    Asked,
+    /// It has been quiet for too long.
+    Idle,
+    /// The client is to be sent away, because of this.
+    Abuse(&'static str),
+    Closed,
+}
+
+impl<T> Session<T>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    fn new(frames: Frames<T>, reading: Reading, connection: Connection) -> Self {
+        let now = Instant::now();
+        Self {
+            frames,
+            requests: JoinSet::new(),
+            connection: Arc::new(connection),
+            reading,
+            timer: Box::pin(sleep_until(now)),
+            quiet: now,
+            leaving: false,
+        }
+    }
+
+    async fn run(mut self) {
+        let mut draining = self.connection.draining.clone();
+        let mut drained = pin!(async move { draining.wait_for(|draining| *draining).await.is_ok() });
+        let connection = Arc::clone(&self.connection);
+        loop {
+            let (leaving, idle) = (self.leaving, self.requests.is_empty());
+            let event = tokio::select! {
+                biased;
+                _ = drained.as_mut(), if !leaving => Event::Drain,
+                event = poll_fn(|cx| self.poll(cx)) => event,
+                () = connection.place.asked_for(), if idle => Event::Asked,
+            };
+            if connection.place.is_asked_for() {
+                return self.go().await;
+            }
+            match event {
+                Event::Request(request) => {
+                    let (request, respond) = *request;
+                    self.requests.spawn(stream::serve(Arc::clone(&self.connection), request, respond));
+                }
+                Event::Answered => {}
+                Event::Drain => self.leave(),
+                Event::Idle if !self.leaving => self.leave(),
+                Event::Idle | Event::Closed | Event::Asked => return,
+                Event::Abuse(abuse) => return self.give_up(abuse).await,
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        while let Poll::Ready(Some(_)) = self.requests.poll_join_next(cx) {
+            if self.requests.is_empty() {
+                self.quiet = Instant::now();
+                return Poll::Ready(Event::Answered);
+            }
+        }
+        let accepted = pin!(self.frames.accept()).poll(cx);
+        let now = Instant::now();
+        if let Some(flood) = self.reading.meter().flood(now) {
+            return Poll::Ready(Event::Abuse(flood.what()));
+        }
+        match accepted {
+            Poll::Ready(Some(Ok(request))) => Poll::Ready(Event::Request(Box::new(request))),
+            Poll::Ready(Some(Err(error))) => {
+                tracing::debug!(%error, "a connection of HTTP/2 has failed");
+                Poll::Ready(Event::Closed)
+            }
+            Poll::Ready(None) => Poll::Ready(Event::Closed),
+            Poll::Pending => self.poll_late(cx).map(|()| self.late()),
+        }
+    }
+
+    /// Waits for the first of all that may take too long.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = [self.head_deadline(), self.quiet_deadline()].into_iter().flatten().min() else {
+            return Poll::Pending;
+        };
+        if self.timer.deadline() != deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        Poll::Ready(())
+    }
+
+    fn late(&self) -> Event {
+        match self.head_deadline() {
+            Some(deadline) if deadline <= Instant::now() => {
+                Event::Abuse("a head that does not come to its end")
+            }
+            _ => Event::Idle,
+        }
+    }
+
+    fn head_deadline(&self) -> Option<Instant> {
+        Some(self.reading.meter().head_since()? + self.connection.app.live().timeouts.header)
+    }
+
+    fn quiet_deadline(&self) -> Option<Instant> {
+        let timeouts = &self.connection.app.live().timeouts;
+        let patience = match (self.leaving, self.frames.has_streams()) {
+            (false, _) => timeouts.idle,
+            // Answers that the client has not taken yet.
+            (true, true) => timeouts.body,
+            (true, false) => LAST_CHANCE,
+        };
+        self.requests.is_empty().then(|| self.quiet + patience)
+    }
+
+    /// Says that no more requests are taken, but for those on their way (RFC 9113 §6.8).
+    fn leave(&mut self) {
+        self.frames.graceful_shutdown();
+        self.leaving = true;
+        self.quiet = Instant::now();
+    }
+
+    /// Goes at once, having told the client that nothing more will be answered, if it takes the word.
+    async fn go(mut self) {
+        self.frames.abrupt_shutdown(Reason::NO_ERROR);
+        poll_fn(|cx| {
+            // What this makes of it does not matter any more.
+            let _ = self.frames.poll_closed(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// RFC 9113 §7: `ENHANCE_YOUR_CALM`, "the endpoint detected that its peer is exhibiting a behavior that might
+    /// be generating excessive load".
+    async fn give_up(mut self, abuse: &str) {
+        tracing::debug!(abuse, peer = ?self.connection.peer, "a connection of HTTP/2 is closed");
+        self.requests.abort_all();
+        self.frames.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        // It may never take the goodbye.
+        let _ = timeout(LAST_CHANCE, poll_fn(|cx| self.frames.poll_closed(cx))).await;
+    }
+}

@@ -1,0 +1,333 @@
+//! One request of a connection, and its answer.
+
+use std::{
+    future::{Future, pending, poll_fn},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Poll,
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream, server::SendResponse};
+use http::{HeaderMap, Method, Version, header::CONTENT_TYPE, response::Response};
+use http_body::Frame;
+use thiserror::Error;
+use tokio::{sync::mpsc, time::error::Elapsed};
+
+use super::pace::Pace;
+use crate::{
+    admit::{Framing, Head, HeadLimits},
+    app::Live,
+    connection::{Account, Connection},
+    error::Failure,
+    handler,
+    headers::remove_hop_by_hop,
+    interim::{Interim, Interims},
+    limits::Timeouts,
+    message::{
+        BoxError, Expectation, Reply, ReplyBody, Request, RequestBody, RequestBodyError, StreamBody,
+        StreamedBody,
+    },
+    reply::{fields, has_no_body},
+};
+
+/// Frames of a request's body, on their way to the story.
+type BodySender = mpsc::Sender<Result<Frame<Bytes>, RequestBodyError>>;
+
+/// Answers one request. Dropped, it resets the stream.
+pub(super) async fn serve(
+    connection: Arc<Connection>,
+    request: http::Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) {
+    let live = connection.app.live();
+    let limits = HeadLimits {
+        bytes: live.limits.header_bytes,
+        fields: live.limits.headers,
+        target: live.limits.uri_bytes,
+    };
+    let (parts, body) = request.into_parts();
+    let head = Head::from_h2(&parts, body.is_end_stream(), connection.scheme, &limits);
+    drop(parts);
+    let writer = Writer { connection: &connection, respond, sent: Arc::default() };
+    match head {
+        Ok(head) if head.framing.is_longer_than(live.limits.request_body) => {
+            writer.refuse(&RequestBodyError::TooLarge.into(), &live.timeouts).await;
+        }
+        Ok(head) => writer.exchange(head, body, &live, limits).await,
+        Err(refusal) => writer.refuse(&refusal.into(), &live.timeouts).await,
+    }
+}
+
+/// Calls to some procedures stay open for long, with little to say: as long as a quiet event stream may.
+fn pace(headers: &HeaderMap, timeouts: &Timeouts) -> Pace {
+    let is_call = |value: &http::HeaderValue| value.as_bytes().starts_with(b"application/grpc");
+    match headers.get(CONTENT_TYPE).is_some_and(is_call) {
+        true => Pace::leisurely(timeouts.idle.max(timeouts.body)),
+        false => Pace::steady(timeouts.body),
+    }
+}
+
+/// The side of an exchange that writes.
+struct Writer<'c> {
+    connection: &'c Connection,
+    respond: SendResponse<Bytes>,
+    /// Bytes of the body, shared with the account that is told of them.
+    sent: Arc<AtomicU64>,
+}
+
+/// Why an answer was not sent to its end.
+#[derive(Debug, Error)]
+enum Cut {
+    #[error("the client does not take its answer")]
+    Stalled(#[from] Elapsed),
+    #[error("the client is gone")]
+    Gone,
+    #[error("the client is gone: {0}")]
+    Client(#[from] h2::Error),
+    #[error("the answer is cut short: {0}")]
+    Body(BoxError),
+}
+
+impl Writer<'_> {
+    /// Answers what must not be forwarded.
+    async fn refuse(self, failure: &Failure, timeouts: &Timeouts) {
+        let account = Account::open(self.connection, None, &self.sent);
+        self.send(account, failure.reply(), false, Pace::steady(timeouts.body)).await;
+    }
+
+    /// Lets the story answer, while the body is read and the client watched.
+    async fn exchange(self, mut head: Head, body: RecvStream, live: &Arc<Live>, limits: HeadLimits) {
+        let peer = self.connection.peer;
+        if peer.is_trusted(&live.trusted_proxies) {
+            head.target.trust(&head.headers);
+        }
+        let pace = pace(&head.headers, &live.timeouts);
+        let framing = head.framing;
+        let waits = head.connection.expects_continue && framing.has_body();
+        let expectation = waits.then(|| Arc::new(Expectation::default()));
+        let request = Request { head, peer, expectation: expectation.clone(), interims: Interims::default() };
+        if !framing.has_body() {
+            return self.answer(&request, RequestBody::None, live, pace).await;
+        }
+        let (sender, frames) = mpsc::channel(1);
+        let left = if let Framing::Length(length) = framing { Some(length) } else { None };
+        let streamed = RequestBody::Streamed(StreamedBody { frames, left, expectation });
+        let pump = async {
+            pump(body, sender, live.limits.request_body, limits, pace).await;
+            // The story has been told why, or has all of it; its answer ends the exchange.
+            pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            () = self.answer(&request, streamed, live, pace) => {}
+            () = pump => {}
+        }
+    }
+
+    async fn answer(mut self, request: &Request, body: RequestBody, live: &Arc<Live>, pace: Pace) {
+        let account = Account::open(self.connection, Some(request), &self.sent);
+        let handling = pin!(handler::handle(&self.connection.app, live, request, body));
+        if let Some(reply) = self.await_reply(handling, request).await {
+            let head_only = request.head.method == Method::HEAD;
+            self.send(account, reply, head_only, pace).await;
+        }
+    }
+
+    /// Waits for the answer, and tells the client meanwhile what comes before it. Nothing: the client takes the
+    /// request back.
+    async fn await_reply(
+        &mut self,
+        mut handling: Pin<&mut impl Future<Output = Reply>>,
+        request: &Request,
+    ) -> Option<Reply> {
+        let mut word = pin!(request.word());
+        let mut waits_for_word = request.expectation.is_some();
+        let reply = loop {
+            let interim = tokio::select! {
+                biased;
+                reply = &mut handling => break reply,
+                _ = poll_fn(|cx| self.respond.poll_reset(cx)) => return None,
+                interim = request.interims.next() => interim,
+                () = &mut word, if waits_for_word => {
+                    waits_for_word = false;
+                    Interim::go_on()
+                }
+            };
+            self.send_interim(&interim);
+        };
+        // What came together with the answer.
+        while let Some(interim) = request.interims.take() {
+            self.send_interim(&interim);
+        }
+        Some(reply)
+    }
+
+    /// Few of them are let through to here, and they are small: they wait in memory for a slow client.
+    fn send_interim(&mut self, interim: &Interim) {
+        let mut head = Response::new(());
+        *head.status_mut() = interim.status;
+        *head.headers_mut() = interim.lines.to_map();
+        if let Err(error) = self.respond.send_informational(head) {
+            tracing::debug!(%error, "an interim response is dropped");
+        }
+    }
+
+    async fn send(mut self, mut account: Account<'_>, mut reply: Reply, head_only: bool, pace: Pace) {
+        account.answered(&mut reply);
+        match self.write(reply, head_only, pace).await {
+            Ok(()) => account.completed(),
+            Err(Cut::Body(error)) => {
+                tracing::warn!(%error, "the stream is reset, so that the client can tell");
+                self.respond.send_reset(Reason::INTERNAL_ERROR);
+            }
+            Err(cut) => {
+                tracing::debug!(%cut, "an answer is given up");
+                self.respond.send_reset(Reason::CANCEL);
+            }
+        }
+    }
+
+    async fn write(&mut self, reply: Reply, head_only: bool, pace: Pace) -> Result<(), Cut> {
+        let bodiless = head_only || has_no_body(reply.status);
+        let mut head = Response::new(());
+        *head.version_mut() = Version::HTTP_2;
+        *head.status_mut() = reply.status;
+        *head.headers_mut() = fields(&reply, bodiless);
+        let body = match reply.body {
+            ReplyBody::None => None,
+            ReplyBody::Whole(body) if body.is_empty() => None,
+            body => Some(body).filter(|_| !bodiless),
+        };
+        let stream = self.respond.send_response(head, body.is_none())?;
+        let mut outbound = Outbound { stream, pace, sent: &self.sent };
+        match body {
+            None | Some(ReplyBody::None) => Ok(()),
+            Some(ReplyBody::Whole(body)) => outbound.put(body, true).await,
+            Some(ReplyBody::Stream(body)) => outbound.stream(body).await,
+        }
+    }
+}
+
+/// A body on its way to the client.
+struct Outbound<'s> {
+    stream: SendStream<Bytes>,
+    pace: Pace,
+    sent: &'s AtomicU64,
+}
+
+impl Outbound<'_> {
+    /// Each frame as it comes, and the trailers.
+    async fn stream(&mut self, mut body: StreamBody) -> Result<(), Cut> {
+        while let Some(frame) = self.next_frame(&mut body).await? {
+            match frame.into_data() {
+                Ok(data) => self.put(data, false).await?,
+                Err(other) => {
+                    let mut trailers = other.into_trailers().unwrap_or_default();
+                    remove_hop_by_hop(&mut trailers);
+                    return Ok(self.stream.send_trailers(trailers)?);
+                }
+            }
+        }
+        Ok(self.stream.send_data(Bytes::new(), true)?)
+    }
+
+    /// Waits for the origin, unless the client goes first.
+    async fn next_frame(&mut self, body: &mut StreamBody) -> Result<Option<Frame<Bytes>>, Cut> {
+        poll_fn(|cx| {
+            if let Poll::Ready(frame) = body.as_mut().poll_frame(cx) {
+                return Poll::Ready(frame.transpose().map_err(Cut::Body));
+            }
+            self.stream.poll_reset(cx).map(|_| Err(Cut::Gone))
+        })
+        .await
+    }
+
+    /// As the client makes room for it.
+    async fn put(&mut self, mut data: Bytes, end: bool) -> Result<(), Cut> {
+        while !data.is_empty() {
+            self.stream.reserve_capacity(data.len());
+            let room = self.pace.wait(room(&mut self.stream)).await??;
+            let piece = data.split_to(room.min(data.len()));
+            self.pace.moved(piece.len());
+            self.sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            self.stream.send_data(piece, end && data.is_empty())?;
+        }
+        Ok(())
+    }
+}
+
+/// How much of what was asked for may be sent now.
+async fn room(stream: &mut SendStream<Bytes>) -> Result<usize, Cut> {
+    loop {
+        match poll_fn(|cx| stream.poll_capacity(cx)).await {
+            None => return Err(Cut::Gone),
+            Some(Err(error)) => return Err(error.into()),
+            Some(Ok(0)) => {} // a window that has become smaller
+            Some(Ok(room)) => return Ok(room),
+        }
+    }
+}
+
+/// Passes the body on, one frame ahead of whoever reads it.
+async fn pump(
+    mut body: RecvStream,
+    frames: BodySender,
+    most: Option<u64>,
+    limits: HeadLimits,
+    mut pace: Pace,
+) {
+    let mut left = most.unwrap_or(u64::MAX);
+    loop {
+        let Ok(slot) = frames.reserve().await else { return };
+        let frame = match pace.wait(next_frame(&mut body, &limits)).await {
+            Ok(Ok(Some(frame))) => frame,
+            Ok(Ok(None)) => return,
+            Ok(Err(error)) => return slot.send(Err(error)),
+            Err(_) => return slot.send(Err(RequestBodyError::Timeout)),
+        };
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        pace.moved(length);
+        let Some(rest) = left.checked_sub(length as u64) else {
+            return slot.send(Err(RequestBodyError::TooLarge));
+        };
+        left = rest;
+        let is_last = frame.is_trailers();
+        slot.send(Ok(frame));
+        if is_last {
+            return;
+        }
+    }
+}
+
+/// The next frame of a body, `None` at its end. Empty ones are none.
+async fn next_frame(
+    body: &mut RecvStream,
+    limits: &HeadLimits,
+) -> Result<Option<Frame<Bytes>>, RequestBodyError> {
+    while let Some(data) = body.data().await {
+        let data = data.map_err(|error| broken(&error))?;
+        // Room for as much again: the story asks for no more than it can pass on.
+        body.flow_control().release_capacity(data.len()).map_err(|error| broken(&error))?;
+        if !data.is_empty() {
+            return Ok(Some(Frame::data(data)));
+        }
+    }
+    match body.trailers().await.map_err(|error| broken(&error))? {
+        Some(trailers) if trailers.len() > limits.fields => {
+            Err(RequestBodyError::Malformed("it has more trailers than limits.headers"))
+        }
+        trailers => Ok(trailers.map(Frame::trailers)),
+    }
+}
+
+/// The library has found what is not HTTP/2, or the client has left.
+fn broken(error: &h2::Error) -> RequestBodyError {
+    match error.is_library() {
+        true => RequestBodyError::Malformed("its frames are not those of HTTP/2"),
+        false => RequestBodyError::Closed,
+    }
+}
