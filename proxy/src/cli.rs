@@ -226,7 +226,8 @@ fn admin(text: &str) -> Result<Address, String> {
     let has_scheme = text.contains("://") || text.starts_with("unix:");
     let url = if has_scheme { text.to_owned() } else { format!("http://{text}") };
     match UpstreamUrl::parse(&url) {
-        Ok(UpstreamUrl::Https { .. }) => {
+        Ok(UpstreamUrl::H2c { .. }) => Err("the admin listener speaks HTTP/1: write http://…".into()),
+        Ok(UpstreamUrl::Https { .. } | UpstreamUrl::H2 { .. }) => {
             Err("the admin listener speaks no TLS: write http://…, and reach another machine by a tunnel"
                 .into())
         }

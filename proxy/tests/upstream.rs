@@ -1038,6 +1038,11 @@ mod tls {
 
     /// Speaks TLS for `name`.
     fn acceptor(authority: &Authority, name: &str) -> TlsAcceptor {
+        acceptor_of(authority, name, &[b"h2", b"http/1.1"])
+    }
+
+    /// The same, and these protocols in it.
+    fn acceptor_of(authority: &Authority, name: &str, protocols: &[&[u8]]) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let certificate =
             CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, authority).unwrap();
@@ -1049,14 +1054,19 @@ mod tls {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)
             .unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         TlsAcceptor::from(Arc::new(config))
     }
 
     async fn listen(root: CertificateDer<'static>) -> (TcpListener, Upstream) {
+        listen_for(root, "https").await
+    }
+
+    async fn listen_for(root: CertificateDer<'static>, scheme: &str) -> (TcpListener, Upstream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut settings = settings(UpstreamUrl::Https { host: "origin.test".into(), port: address.port() });
+        let url = format!("{scheme}://origin.test:{}", address.port());
+        let mut settings = settings(UpstreamUrl::parse(&url).unwrap());
         settings.roots = Roots::Only(vec![root]);
         (listener, Upstream::with_lookup(settings, lookup(vec![address])).unwrap())
     }
@@ -1077,6 +1087,41 @@ mod tls {
         });
         assert_eq!(answer.unwrap(), "200 ok");
         until(&upstream, |stats| stats.idle == 1).await;
+    }
+
+    #[tokio::test]
+    async fn h2_with_a_name_and_http_2() {
+        let (root, authority) = authority();
+        let acceptor = acceptor(&authority, "origin.test");
+        let (listener, upstream) = listen_for(root, "h2").await;
+        let ask = async {
+            let answer = fetch(&upstream, get("/p")).await;
+            until(&upstream, |stats| stats.idle == 1).await;
+            drop(upstream);
+            answer
+        };
+        let (answer, ()) = join!(ask, async {
+            let stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+            let mut frames = h2::server::handshake(stream).await.unwrap();
+            let (request, mut respond) = frames.accept().await.unwrap().unwrap();
+            assert_eq!(request.uri(), "https://origin/p");
+            let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+            body.send_data("ok".into(), true).unwrap();
+            let end = soon(frames.accept()).await;
+            assert!(!matches!(end, Some(Ok(_))), "closed with the upstream");
+        });
+        assert_eq!(answer.unwrap(), "200 ok");
+    }
+
+    #[tokio::test]
+    async fn an_origin_that_agrees_to_nothing_is_not_spoken_to_in_http_2() {
+        let (root, authority) = authority();
+        let acceptor = acceptor_of(&authority, "origin.test", &[]);
+        let (listener, upstream) = listen_for(root, "h2").await;
+        let serve = async { acceptor.accept(listener.accept().await.unwrap().0).await };
+        let (answer, _accepted) = join!(upstream.send(get("/")), serve);
+        assert_eq!(kind(answer), ("tls_protocol_error", 502));
     }
 
     #[tokio::test]

@@ -43,6 +43,20 @@ pub enum UpstreamUrl {
         /// Stated, or 443.
         port: u16,
     },
+    /// HTTP/2 in cleartext.
+    H2c {
+        /// A name in lower case or an IP address, without brackets.
+        host: String,
+        /// Stated, or 80.
+        port: u16,
+    },
+    /// HTTP/2 over TLS.
+    H2 {
+        /// A name in lower case or an IP address, without brackets.
+        host: String,
+        /// Stated, or 443.
+        port: u16,
+    },
     /// Cleartext over a socket file, by its absolute path.
     Unix(PathBuf),
 }
@@ -91,14 +105,14 @@ impl Listen {
     pub fn accepts(&self, upstream: &UpstreamUrl) -> bool {
         match (self, upstream) {
             (Self::Unix(ours), UpstreamUrl::Unix(theirs)) => ours == theirs,
-            (Self::Tcp(ours), UpstreamUrl::Http { host, port } | UpstreamUrl::Https { host, port }) => {
+            (Self::Tcp(ours), theirs) => theirs.host().is_some_and(|(host, port)| {
                 let address =
                     if host == "localhost" { Some(Ipv4Addr::LOCALHOST.into()) } else { host.parse().ok() };
                 let reaches =
                     |ip: IpAddr| ip == ours.ip() || (ours.ip().is_unspecified() && ip.is_loopback());
-                ours.port() == *port && address.is_some_and(reaches)
-            }
-            _ => false,
+                ours.port() == port && address.is_some_and(reaches)
+            }),
+            (Self::Unix(_), _) => false,
         }
     }
 
@@ -141,14 +155,25 @@ impl UpstreamUrl {
     #[must_use]
     pub fn host_field(&self) -> HeaderValue {
         let text = match self {
-            Self::Http { host, port } => authority(host, *port, Scheme::Http),
-            Self::Https { host, port } => authority(host, *port, Scheme::Https),
+            Self::Http { host, port } | Self::H2c { host, port } => authority(host, *port, Scheme::Http),
+            Self::Https { host, port } | Self::H2 { host, port } => authority(host, *port, Scheme::Https),
             Self::Unix(_) => "localhost".to_owned(),
         };
         HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
     }
 
-    /// Reads `http://host[:port]`, `https://host[:port]` or `unix:/path`.
+    /// Host and port. A socket file has none.
+    fn host(&self) -> Option<(&str, u16)> {
+        match self {
+            Self::Http { host, port }
+            | Self::Https { host, port }
+            | Self::H2c { host, port }
+            | Self::H2 { host, port } => Some((host, *port)),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Reads `http://host[:port]`, `https://host[:port]`, the same with `h2c` or `h2`, or `unix:/path`.
     ///
     /// # Errors
     /// A path, query or user info too: requests reach the app as they came.
@@ -157,9 +182,10 @@ impl UpstreamUrl {
             return socket_path(path).map(Self::Unix);
         }
         let (scheme, rest) = text.split_once("://").ok_or_else(|| Self::explain_scheme(text))?;
-        let scheme = match scheme.to_ascii_lowercase().as_str() {
-            "http" => Scheme::Http,
-            "https" => Scheme::Https,
+        let protocol = scheme.to_ascii_lowercase();
+        let scheme = match protocol.as_str() {
+            "http" | "h2c" => Scheme::Http,
+            "https" | "h2" => Scheme::Https,
             _ => return Err(Self::explain_scheme("")),
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
@@ -175,9 +201,11 @@ impl UpstreamUrl {
         let (host, port) = host_and_port(authority, scheme).ok_or_else(|| {
             AddressError::new("not a host with an optional port", "write http://127.0.0.1:8000")
         })?;
-        Ok(match scheme {
-            Scheme::Http => Self::Http { host, port },
-            Scheme::Https => Self::Https { host, port },
+        Ok(match protocol.as_str() {
+            "h2c" => Self::H2c { host, port },
+            "h2" => Self::H2 { host, port },
+            "https" => Self::Https { host, port },
+            _ => Self::Http { host, port },
         })
     }
 
@@ -185,7 +213,10 @@ impl UpstreamUrl {
         if !text.contains("://") && host_and_port(text, Scheme::Http).is_some() {
             return AddressError::new("the scheme is missing", format!("write http://{text}"));
         }
-        AddressError::new("not the URL of an app", "write http://host:port, https://host:port or unix:/path")
+        AddressError::new(
+            "not the URL of an app",
+            "write http://host:port, https://host:port, h2c://host:port, h2://host:port or unix:/path",
+        )
     }
 }
 
@@ -229,6 +260,8 @@ impl fmt::Display for UpstreamUrl {
         let (scheme, host, port) = match self {
             Self::Http { host, port } => ("http", host, port),
             Self::Https { host, port } => ("https", host, port),
+            Self::H2c { host, port } => ("h2c", host, port),
+            Self::H2 { host, port } => ("h2", host, port),
             Self::Unix(path) => return write!(f, "unix:{}", path.display()),
         };
         if host.contains(':') {
@@ -278,6 +311,8 @@ mod tests {
             ("https://a_b", "https://a_b:443"),
             ("http://[::1]:8000", "http://[::1]:8000"),
             ("http://[::1]", "http://[::1]:80"),
+            ("H2C://a", "h2c://a:80"),
+            ("h2://[::1]", "h2://[::1]:443"),
             ("unix:/run/app.sock", "unix:/run/app.sock"),
             ("unix:///run/app.sock", "unix:/run/app.sock"),
         ] {
@@ -313,7 +348,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsing_never_panics_and_what_is_shown_parses_again(text in "(http://|unix:|rediss?://|)?.{0,30}") {
+        fn parsing_never_panics_and_what_is_shown_parses_again(text in "(http://|h2c://|h2://|unix:|rediss?://|)?.{0,30}") {
             if let Ok(listen) = Listen::parse(&text) {
                 prop_assert_eq!(Listen::parse(&listen.to_string()), Ok(listen));
             }

@@ -128,3 +128,82 @@ fn framing(headers: &HeaderMap, ends: bool) -> Result<Framing, Refusal> {
         (framing, _) => Ok(framing),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, Request};
+
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { bytes: 1024, fields: 8, target: 64 };
+
+    fn read(uri: &str, fields: &[(&str, &str)], ends: bool) -> Result<Head, u16> {
+        let mut request = Request::builder().method(Method::POST).uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        Head::from_h2(&parts, ends, Scheme::Http, &LIMITS).map_err(|refusal| refusal.status.as_u16())
+    }
+
+    #[test]
+    fn section_8_2_3_what_http_1_has_in_one_line_is_one_line() {
+        let head =
+            read("http://a:80/p?q", &[("cookie", "a=1"), ("x", "1"), ("cookie", "b=2")], true).unwrap();
+        assert_eq!(head.headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+        assert_eq!((head.target.authority(), head.target.path()), ("a", "/p"));
+        assert_eq!((head.version, head.headers[HOST].as_bytes()), (Version::HTTP_2, &b"a:80"[..]));
+    }
+
+    #[test]
+    fn section_8_3_1_authority_and_host_are_one() {
+        assert_eq!(read("http://A/", &[("host", "a:80")], true).unwrap().target.authority(), "a");
+        assert_eq!(read("/", &[("host", "a")], true).unwrap().target.authority(), "a");
+        for (uri, fields) in [
+            ("/", &[][..]),
+            ("http://a/", &[("host", "b")]),
+            ("http://a/", &[("host", "a"), ("host", "b")]),
+            ("http://a/", &[("host", "a"), ("host", "a")]),
+            ("http://u@a/", &[]),
+        ] {
+            assert_eq!(read(uri, fields, true).err(), Some(400), "{uri} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn section_8_1_1_the_frames_say_where_a_body_ends() {
+        let framed = |fields, ends| read("http://a/", fields, ends).map(|head| head.framing);
+        assert_eq!(framed(&[], true), Ok(Framing::None));
+        assert_eq!(framed(&[], false), Ok(Framing::Chunked));
+        assert_eq!(framed(&[("content-length", "5")], false), Ok(Framing::Length(5)));
+        assert_eq!(framed(&[("content-length", "0")], true), Ok(Framing::Length(0)));
+        assert_eq!(framed(&[("content-length", "5")], true), Err(400));
+        assert_eq!(framed(&[("content-length", "5"), ("content-length", "5")], false), Err(400));
+    }
+
+    #[test]
+    fn sections_8_2_1_and_8_2_2_fields_are_not_repaired() {
+        for field in [
+            ("connection", "close"),
+            ("keep-alive", "1"),
+            ("proxy-connection", "close"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("te", "gzip"),
+            ("te", "trailers, gzip"),
+            ("x", " 1"),
+            ("x", "1\t"),
+        ] {
+            assert_eq!(read("http://a/", &[field], true).err(), Some(400), "{field:?}");
+        }
+        assert!(read("http://a/", &[("te", "trailers"), ("x", "")], true).is_ok());
+    }
+
+    #[test]
+    fn limits_answer_with_their_own_status() {
+        let long = format!("http://a/{}", "a".repeat(64));
+        assert_eq!(read(&long, &[], true).err(), Some(414));
+        assert_eq!(read("http://a/", &[("x", "1"); 9], true).err(), Some(431));
+        assert_eq!(read("http://a/", &[("x", &"a".repeat(1000))], true).err(), Some(431));
+    }
+}

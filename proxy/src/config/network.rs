@@ -27,7 +27,7 @@ impl From<AddressError> for Wrong {
 }
 
 const LISTEN: &str = "127.0.0.1:8080, [::]:8080, unix:/path or a list of them";
-const UPSTREAM: &str = "http://host:port, https://host:port or unix:/path";
+const UPSTREAM: &str = "http://host:port, https://host:port, h2c://host:port, h2://host:port or unix:/path";
 
 /// Reads the addresses, and refuses those that would answer themselves.
 pub(super) fn network(reader: &mut Reader<'_>, top: &Entries<'_>) -> Option<Network> {

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{HeaderMap, Method, Version, header::CONTENT_TYPE, response::Response};
-use http_body::Frame;
+use http_body::{Body, Frame};
 use thiserror::Error;
 use tokio::{sync::mpsc, time::error::Elapsed};
 
@@ -200,6 +200,8 @@ impl Writer<'_> {
         let body = match reply.body {
             ReplyBody::None => None,
             ReplyBody::Whole(body) if body.is_empty() => None,
+            // Some clients of a procedure tell by the end of the head that it has failed.
+            ReplyBody::Stream(body) if body.is_end_stream() => None,
             body => Some(body).filter(|_| !bodiless),
         };
         let stream = self.respond.send_response(head, body.is_none())?;

@@ -100,7 +100,9 @@ fn probe(options: &Run, config: &Config) -> Result<Probe, RunError> {
     let address = (&config.upstream).into();
     match (&options.ready, &config.upstream) {
         (None, _) => Ok(Probe::Connect(address)),
-        (Some(_), UpstreamUrl::Https { .. }) => Err(RunError::ReadyOverTls),
+        (Some(_), UpstreamUrl::Https { .. } | UpstreamUrl::H2c { .. } | UpstreamUrl::H2 { .. }) => {
+            Err(RunError::ReadyOverTls)
+        }
         (Some(path), _) => Ok(Probe::Get { address, path: path.clone() }),
     }
 }

@@ -79,7 +79,7 @@ pub enum RunError {
     NotAFile(PathBuf),
     /// The app speaks TLS, the question whether it is ready does not.
     #[error(
-        "--ready asks in cleartext, and `upstream` is https: leave it out to wait until the app takes connections"
+        "--ready asks in cleartext and in HTTP/1, and `upstream` is https, h2c or h2: leave it out to wait until the app takes connections"
     )]
     ReadyOverTls,
     /// What `--admin` says is no address.

@@ -1,23 +1,17 @@
-//! One HTTP/1.1 connection to the origin, and one exchange on it.
+//! One connection to the origin, and one exchange on it at a time.
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Request, Response, StatusCode, header::HeaderName};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1},
-};
-use hyper_util::rt::TokioIo;
-use tokio::{
-    task::AbortHandle,
-    time::{Instant, timeout, timeout_at},
-};
+use hyper::{body::Incoming, client::conn::TrySendError};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    HEAD_BYTES, OnContinue, OnInterim,
+    OnContinue, OnInterim,
     error::FetchError,
     outgoing::Outgoing,
     pool::Permit,
+    sender::{Protocol, Sender, Tasks},
     socket::{Activity, Socket, Stream},
 };
 
@@ -27,7 +21,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// A connection. Dropped, it is closed at once, whatever was under way.
 pub(super) struct Connection {
-    sender: http1::SendRequest<Outgoing>,
+    sender: Sender,
     driver: Driver,
     activity: Arc<Activity>,
     peer: Option<SocketAddr>,
@@ -35,25 +29,18 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Speaks HTTP/1.1 over `stream`; `permit` is held until that is closed.
+    /// Speaks `protocol` over `stream`; `permit` is held until that is closed.
     pub(super) async fn start(
         stream: Box<dyn Stream>,
         peer: Option<SocketAddr>,
         permit: Permit,
+        protocol: Protocol,
     ) -> Result<Self, FetchError> {
         let activity = Arc::new(Activity::new());
-        let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity), permit));
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(HEAD_BYTES)
-            .handshake(socket)
-            .await
-            .map_err(FetchError::Terminated)?;
-        let driver = tokio::spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "connection to the origin ended");
-            }
-        });
-        let driver = Driver(Some(driver.abort_handle()));
+        let socket = Socket::new(stream, Arc::clone(&activity), permit);
+        let tasks = Tasks::default();
+        let sender = Sender::start(socket, protocol, &tasks).await?;
+        let driver = Driver(Some(tasks));
         Ok(Self { sender, driver, activity, peer, kept_for: None })
     }
 
@@ -66,7 +53,7 @@ impl Connection {
     ) -> Result<Response<Incoming>, Failure> {
         self.activity.begin();
         self.watch_informational(&mut request);
-        let mut answer = pin!(self.sender.try_send_request(request));
+        let mut answer = pin!(self.sender.try_send(request));
         let mut deadline = self.activity.last_write() + first_byte;
         loop {
             if let Ok(answer) = timeout_at(deadline, answer.as_mut()).await {
@@ -148,7 +135,7 @@ impl Connection {
     /// Whether it is open and the last exchange on it is over, the request sent to its end and the answer
     /// read to its end with nothing behind it.
     pub(super) fn is_ready(&self) -> bool {
-        self.sender.is_ready() && !self.sender.is_closed()
+        self.sender.is_ready()
     }
 
     /// Waits until [`is_ready`](Self::is_ready) holds; `None` if it never will.
@@ -190,13 +177,13 @@ impl Failure {
     }
 }
 
-/// The task that moves the bytes; dropped, it ends and closes the socket.
-struct Driver(Option<AbortHandle>);
+/// The tasks that move the bytes; dropped, they end and close the socket.
+struct Driver(Option<Tasks>);
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
+        if let Some(tasks) = &self.0 {
+            tasks.abort();
         }
     }
 }
@@ -222,7 +209,8 @@ mod tests {
     #[tokio::test]
     async fn a_request_for_a_closed_connection_comes_back_whole() {
         let (ours, theirs) = duplex(1024);
-        let mut connection = Connection::start(Box::new(ours), None, permit()).await.unwrap();
+        let mut connection =
+            Connection::start(Box::new(ours), None, permit(), Protocol::Http1).await.unwrap();
         drop(theirs);
         let request = prepare(Request::post("/").body(Full::from("body")).unwrap());
         let Err(Failure::Unsent(request, _)) = connection.exchange(request, LINGER).await else {

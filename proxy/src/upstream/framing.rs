@@ -16,7 +16,7 @@ pub enum Framing {
     Empty,
     /// So many bytes.
     Length(u64),
-    /// The last chunk ends it.
+    /// The last chunk ends it, or the last frame of HTTP/2.
     Chunked,
     /// The close of the connection ends it, so a clean end cannot be told from a cut: never store it.
     Close,
@@ -52,7 +52,8 @@ impl Framing {
         }
         Ok(match length {
             Some(length) => Self::Length(length),
-            None if chunked => Self::Chunked,
+            // RFC 9113 §8.1: a stream that is cut is reset.
+            None if chunked || head.version == Version::HTTP_2 => Self::Chunked,
             None => Self::Close,
         })
     }

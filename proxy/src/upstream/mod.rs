@@ -1,4 +1,4 @@
-//! Station 8, fetch: sends a request to the origin over a pooled HTTP/1.1 connection.
+//! Station 8, fetch: sends a request to the origin over a pooled connection.
 //!
 //! The story is [`Upstream::send`]: a connection from the pool or a new one, one exchange on it, and a second
 //! one where that can do no harm. The connection then belongs to the body of the answer, which gives it back
@@ -12,6 +12,7 @@ mod framing;
 mod outgoing;
 mod pool;
 mod resolve;
+mod sender;
 mod settings;
 mod socket;
 mod tls;
@@ -43,6 +44,7 @@ use self::{
     outgoing::Outgoing,
     pool::{Grant, Pool, Want},
     resolve::Resolver,
+    sender::Protocol,
     tls::Tls,
 };
 pub use self::{
@@ -149,9 +151,12 @@ impl Upstream {
         let settings = settings.bounded();
         let route = match &settings.origin {
             UpstreamUrl::Unix(path) => Route::Unix(path.clone()),
-            UpstreamUrl::Http { host, port } => Route::Tcp(Resolver::new(host, *port, lookup)),
-            UpstreamUrl::Https { host, port } => {
-                Route::Tls(Resolver::new(host, *port, lookup), Tls::new(host, settings.roots.clone())?)
+            UpstreamUrl::Http { host, port } | UpstreamUrl::H2c { host, port } => {
+                Route::Tcp(Resolver::new(host, *port, lookup))
+            }
+            UpstreamUrl::Https { host, port } | UpstreamUrl::H2 { host, port } => {
+                let tls = Tls::new(host, settings.roots.clone(), Protocol::of(&settings.origin).alpn())?;
+                Route::Tls(Resolver::new(host, *port, lookup), tls)
             }
         };
         let resolver = route.resolver().cloned();
@@ -219,7 +224,8 @@ impl Upstream {
             }
             Grant::New(permit) => {
                 let (stream, peer) = self.route.connect(self.settings.connect).await?;
-                let connection = Connection::start(stream, peer, permit).await?;
+                let connection =
+                    Connection::start(stream, peer, permit, Protocol::of(&self.settings.origin)).await?;
                 self.pool.connected();
                 let connecting = start.elapsed().saturating_sub(queued);
                 Ok((connection, Timing { queued, connecting, ..Timing::default() }))
@@ -253,17 +259,18 @@ impl Upstream {
         // What states a length for no body may send one all the same, in front of the next answer.
         let belies = head.status == StatusCode::NO_CONTENT
             && head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
-        let reusable = ends.proves_end() && head.version == Version::HTTP_11 && !belies;
+        let reusable = ends.proves_end() && head.version >= Version::HTTP_11 && !belies;
         let held = Held { connection, pool: Arc::clone(&self.pool), reusable };
         let body = UpstreamBody::new(incoming, ends, self.silence_limit(&head), held);
         Ok(Fetched { head, body, upgraded: None, ends, timing })
     }
 
-    /// An event stream may be quiet for as long as an idle client connection.
+    /// An event stream, and a call whose answers come one by one, may be quiet for as long as an idle client
+    /// connection.
     fn silence_limit(&self, head: &response::Parts) -> Duration {
         let media_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        if essence.eq_ignore_ascii_case(b"text/event-stream") {
+        if essence.eq_ignore_ascii_case(b"text/event-stream") || essence.starts_with(b"application/grpc") {
             self.settings.idle.max(self.settings.between_bytes)
         } else {
             self.settings.between_bytes

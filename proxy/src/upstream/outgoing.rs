@@ -8,12 +8,14 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Version,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE},
+    uri::{Authority, Parts, Uri},
 };
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 
 use super::error::BoxError;
+use crate::admit::Scheme;
 
 /// A request body of any kind, so that one pool serves all of them. None costs no allocation.
 #[derive(Default)]
@@ -78,6 +80,28 @@ fn frame(headers: &mut HeaderMap, length: Option<u64>, means_a_body: bool) {
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
     }
+}
+
+/// The same for HTTP/2, which has the host in the target, frames that say where a body ends, and nothing that is
+/// about a connection (RFC 9113 §8.2.2, §8.3.1). Nor is anything upgraded.
+pub(super) fn for_http2(request: &mut Request<Outgoing>, scheme: Scheme) {
+    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, EXPECT] {
+        request.headers_mut().remove(name);
+    }
+    *request.version_mut() = Version::HTTP_2;
+    let absolute = request.headers().get(HOST).and_then(|host| absolute(request.uri(), host, scheme));
+    if let Some(uri) = absolute {
+        *request.uri_mut() = uri;
+        request.headers_mut().remove(HOST);
+    }
+}
+
+fn absolute(target: &Uri, host: &HeaderValue, scheme: Scheme) -> Option<Uri> {
+    let mut parts = Parts::default();
+    parts.scheme = scheme.as_str().parse().ok();
+    parts.authority = Some(Authority::try_from(host.as_bytes()).ok()?);
+    parts.path_and_query = target.path_and_query().cloned();
+    Uri::from_parts(parts).ok()
 }
 
 /// Whether asking twice changes nothing at the origin (RFC 9110 §9.2.1) and there is no body to send again.

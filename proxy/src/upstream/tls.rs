@@ -1,4 +1,4 @@
-//! TLS to the origin: the machine's roots, verification always on, HTTP/1.1 by ALPN.
+//! TLS to the origin: the machine's roots, verification always on, one protocol by ALPN.
 
 use std::{io, sync::Arc};
 
@@ -43,10 +43,12 @@ impl Roots {
 pub(super) struct Tls {
     connector: TlsConnector,
     name: ServerName<'static>,
+    protocol: &'static [u8],
 }
 
 impl Tls {
-    pub(super) fn new(host: &str, roots: Roots) -> Result<Self, SetupError> {
+    /// For sessions in which `protocol` is spoken (RFC 7301).
+    pub(super) fn new(host: &str, roots: Roots, protocol: &'static [u8]) -> Result<Self, SetupError> {
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
             .map_err(|_| SetupError::ServerName(host.to_owned()))?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -54,11 +56,17 @@ impl Tls {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots.load()?)
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name, protocol })
     }
 
     pub(super) async fn handshake(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        self.connector.connect(self.name.clone(), stream).await
+        let stream = self.connector.connect(self.name.clone(), stream).await?;
+        match stream.get_ref().1.alpn_protocol() {
+            // Most of those who speak HTTP/1 have never heard of anything else.
+            None if self.protocol == b"http/1.1" => Ok(stream),
+            Some(agreed) if agreed == self.protocol => Ok(stream),
+            _ => Err(io::Error::other("the origin does not agree to speak HTTP/2")),
+        }
     }
 }
