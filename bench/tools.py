@@ -16,6 +16,7 @@ PACKAGES = {
     "nginx": "nginx-light",
     "haproxy": "haproxy",
     "wrk": "wrk",
+    "h2load": "nghttp2-client",
     "valgrind": "valgrind",
     "npm": "npm",
     "taskset": "util-linux",

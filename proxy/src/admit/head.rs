@@ -209,10 +209,16 @@ impl ConnectionOptions {
         Ok(Self {
             expects_continue,
             keep_alive: !said("close") && (version == Version::HTTP_11 || said("keep-alive")),
-            wants_upgrade: version == Version::HTTP_11 && headers.contains_key(UPGRADE) && said("upgrade"),
+            wants_upgrade: version == Version::HTTP_11 && said("upgrade") && asks_for_another(headers),
             hides_fields: hides_fields(headers),
         })
     }
+}
+
+/// Whether `Upgrade` asks for anything that a tunnel may carry. `h2c` is not of that kind (RFC 9113 §3.1 has done
+/// away with it): requests would pass in it that nobody here has read.
+fn asks_for_another(headers: &HeaderMap) -> bool {
+    headers.contains_key(UPGRADE) && !has_token(headers, &UPGRADE, "h2c")
 }
 
 /// Whether `Connection` names anything but what is about connections.
@@ -394,5 +400,6 @@ mod tests {
         assert!(read("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").unwrap().connection.keep_alive);
         assert!(options("Connection: Upgrade\r\nUpgrade: websocket\r\n").wants_upgrade);
         assert!(!options("Upgrade: websocket\r\n").wants_upgrade);
+        assert!(!options("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: websocket, H2C\r\n").wants_upgrade);
     }
 }
