@@ -5,7 +5,8 @@ use std::time::Duration;
 /// `limits:` of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Client connections held at once; further ones wait in the listener's backlog.
+    /// Client connections held at once. For a further one the one that has been idle longest is closed; if
+    /// none is, that one is refused (503).
     pub connections: usize,
     /// Bytes of a request head, request line included (431 beyond).
     pub header_bytes: usize,
@@ -42,7 +43,8 @@ pub struct Timeouts {
     pub header: Duration,
     /// A kept connection between requests, and a quiet tunnel or event stream.
     pub idle: Duration,
-    /// Between two reads of a request body, and between two writes of a response.
+    /// For which a client is waited for, at most, until it has moved 4 KiB of a request body or of a
+    /// response, or the end of either.
     pub body: Duration,
     /// To connect to the origin, all its addresses together.
     pub connect: Duration,

@@ -91,7 +91,7 @@ pub enum RequestBodyError {
     /// It is larger than `limits.request_body`.
     #[error("the request body is larger than limits.request_body")]
     TooLarge,
-    /// Nothing came for `timeouts.body`.
+    /// Less than 4 KiB came in `timeouts.body`.
     #[error("the request body stopped coming")]
     Timeout,
     /// The client closed the connection.

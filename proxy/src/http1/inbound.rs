@@ -48,11 +48,11 @@ pub(super) enum NoHead {
     Refused(Refusal),
 }
 
-/// What a body may measure and how long it may pause.
+/// What a body may measure, and how long 4 KiB of it may be waited for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BodyLimits {
     pub(super) bytes: Option<u64>,
-    pub(super) pause: Duration,
+    pub(super) patience: Duration,
     pub(super) trailers: HeadLimits,
 }
 
@@ -104,17 +104,20 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         whole: &AtomicBool,
     ) {
         let mut decoder = Decoder::new(framing);
+        let mut patience = watchdog.patience(limits.patience);
         let mut left = limits.bytes.unwrap_or(u64::MAX);
         loop {
             let Ok(slot) = frames.reserve().await else { return };
-            let frame = match watchdog.limit(limits.pause, self.frame(&mut decoder, limits)).await {
+            // The time until somebody wants the frame is not the client's.
+            let frame = match patience.wait(self.frame(&mut decoder, limits)).await {
                 Ok(Ok(Some(frame))) => frame,
                 Ok(Ok(None)) => return whole.store(true, Ordering::Relaxed),
                 Ok(Err(error)) => return slot.send(Err(error)),
                 Err(Elapsed) => return slot.send(Err(RequestBodyError::Timeout)),
             };
-            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-            let Some(rest) = left.checked_sub(length) else {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            patience.moved(length);
+            let Some(rest) = left.checked_sub(length as u64) else {
                 return slot.send(Err(RequestBodyError::TooLarge));
             };
             left = rest;
@@ -226,5 +229,63 @@ impl Decoder {
                 Ok(Decoded::Data(buffer.split_to(length).freeze()))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncWriteExt, duplex},
+        time::sleep,
+    };
+
+    use super::*;
+
+    const LENGTH: u64 = 16 * 1024;
+
+    /// What is told of a body of 16 KiB, of which `bytes` come in each second, while the frames are wanted
+    /// `pause` apart.
+    async fn pumped(bytes: usize, pause: Duration) -> Result<u64, RequestBodyError> {
+        let (mut client, ours) = duplex(64 * 1024);
+        let sending = async move {
+            for _ in 0..LENGTH.div_ceil(bytes as u64) {
+                sleep(Duration::from_secs(1)).await;
+                if client.write_all(&vec![b'x'; bytes]).await.is_err() {
+                    break;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let limits = HeadLimits { bytes: 1024, fields: 10, target: 100 };
+        let limits = BodyLimits { bytes: None, patience: Duration::from_secs(30), trailers: limits };
+        let (sender, mut frames) = mpsc::channel(1);
+        let whole = AtomicBool::new(false);
+        let (mut inbound, mut watchdog) = (Inbound::new(ours), Watchdog::new());
+        let pumping = inbound.pump(Framing::Length(LENGTH), sender, &limits, &mut watchdog, &whole);
+        let taking = async {
+            let mut came = 0;
+            while let Some(frame) = frames.recv().await {
+                came += frame?.data_ref().map_or(0, |data| data.len() as u64);
+                sleep(pause).await;
+            }
+            Ok(came)
+        };
+        tokio::select! {
+            (_, told) = async { tokio::join!(pumping, taking) } => told,
+            () = sending => unreachable!("it never ends"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_in_crumbs_is_given_up() {
+        let begun = Instant::now();
+        assert_eq!(pumped(100, Duration::ZERO).await, Err(RequestBodyError::Timeout));
+        assert!(begun.elapsed() < Duration::from_secs(35), "{:?}", begun.elapsed());
+        assert_eq!(pumped(200, Duration::ZERO).await, Ok(LENGTH));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_origin_that_takes_its_time_is_not_the_clients_fault() {
+        assert_eq!(pumped(2048, Duration::from_secs(100)).await, Ok(LENGTH));
     }
 }

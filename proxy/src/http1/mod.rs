@@ -45,6 +45,7 @@ use crate::{
     interim::{Interim, Interims},
     message::{Expectation, Reply, Request, RequestBody},
     observe::Observer,
+    places::Place,
 };
 
 /// What is the same for all requests of a connection.
@@ -59,6 +60,8 @@ pub struct Connection {
     pub scheme: Scheme,
     /// Turns `true` when no further request is to be taken.
     pub draining: watch::Receiver<bool>,
+    /// What it holds, until another needs it.
+    pub place: Place,
 }
 
 /// How long a kept connection may still send a request when the drain begins: a client that is in
@@ -117,7 +120,9 @@ where
             After::Tunnel(origin) => return client.tunnel(origin, live.timeouts.idle).await,
         }
     }
-    client.outbound.finish().await;
+    if !client.connection.place.is_asked_for() {
+        client.outbound.finish().await;
+    }
 }
 
 /// A client's connection: its two halves, and a timer for each.
@@ -136,15 +141,17 @@ where
 {
     /// Waits for the next request to begin. `false`: none will.
     async fn wait(&mut self, live: &Live, drained: impl Future<Output = bool>) -> bool {
-        let Self { inbound, reads, .. } = self;
+        let Self { inbound, reads, connection, .. } = self;
         let begun = async {
             tokio::select! {
                 biased;
                 begun = inbound.ready() => begun,
+                // Not before the first look has found nothing: a client that goes on at once is never idle.
+                () = connection.place.asked_for() => false,
                 _ = drained => timeout(LAST_CHANCE, inbound.ready()).await.unwrap_or(false),
             }
         };
-        matches!(reads.limit(live.timeouts.idle, begun).await, Ok(true))
+        matches!(reads.limit(live.timeouts.idle, begun).await, Ok(true)) && !connection.place.is_asked_for()
     }
 
     /// One request and its answer.
@@ -177,7 +184,7 @@ where
             head_only: false,
             keep_alive: false,
             trailers: false,
-            pause: live.timeouts.body,
+            patience: live.timeouts.body,
         };
         let Self { outbound, writes, connection, .. } = self;
         let account = Account::open(connection, None, outbound.sent());
@@ -205,7 +212,7 @@ where
         let (body, frames) = body_channel(framing, expectation);
         let answer = pin!(writer.answer(&request, body, live, &read_to_end));
         let body_limits =
-            BodyLimits { bytes: live.limits.request_body, pause: live.timeouts.body, trailers: limits };
+            BodyLimits { bytes: live.limits.request_body, patience: live.timeouts.body, trailers: limits };
         let pump = async {
             inbound.pump(framing, frames, &body_limits, reads, &read_to_end).await;
             if read_to_end.load(Ordering::Relaxed) {
@@ -290,7 +297,7 @@ impl<'c, W: Socket> Writer<'c, W> {
                 && !*self.connection.draining.borrow(),
             trailers: request.head.notable.has(Notable::TE)
                 && has_token(&request.head.headers, &TE, "trailers"),
-            pause: live.timeouts.body,
+            patience: live.timeouts.body,
         };
         self.send(account, reply, framing).await
     }
@@ -301,7 +308,7 @@ impl<'c, W: Socket> Writer<'c, W> {
         &mut self,
         mut handling: Pin<&mut impl Future<Output = Reply>>,
         request: &Request,
-        pause: Duration,
+        patience: Duration,
     ) -> Result<Reply, SendError> {
         let mut word = pin!(word(request.expectation.as_deref()));
         let mut waits_for_word = request.expectation.is_some();
@@ -315,11 +322,11 @@ impl<'c, W: Socket> Writer<'c, W> {
                     Interim::go_on()
                 }
             };
-            self.outbound.send_interim(&interim, pause, self.watchdog).await?;
+            self.outbound.send_interim(&interim, &mut self.watchdog.patience(patience)).await?;
         };
         // What came together with the answer.
         while let Some(interim) = request.interims.take() {
-            self.outbound.send_interim(&interim, pause, self.watchdog).await?;
+            self.outbound.send_interim(&interim, &mut self.watchdog.patience(patience)).await?;
         }
         Ok(reply)
     }

@@ -14,7 +14,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, StatusCode, Version};
-use http_body::{Body, Frame};
+use http_body::Frame;
 use socket2::SockRef;
 use thiserror::Error;
 use tokio::{
@@ -22,12 +22,11 @@ use tokio::{
     net::{tcp, unix},
 };
 
-use super::watchdog::{Elapsed, Watchdog};
+use super::watchdog::{Elapsed, Patience, Watchdog};
 use crate::{
-    headers::put_line,
     interim::Interim,
-    message::{BoxError, Fields, Reply, ReplyBody, StreamBody},
-    status::Outcome,
+    message::{BoxError, Reply, ReplyBody, StreamBody},
+    reply::{announced_length, has_no_body, put_fields, put_lines, put_number, states_no_length},
 };
 
 /// The writing half of a client's socket.
@@ -71,8 +70,8 @@ pub(super) struct ReplyFraming {
     pub(super) keep_alive: bool,
     /// The client takes trailers (`TE: trailers`).
     pub(super) trailers: bool,
-    /// Longest time that the client may take nothing.
-    pub(super) pause: Duration,
+    /// How long the client may be waited for until it takes 4 KiB.
+    pub(super) patience: Duration,
 }
 
 /// Why an answer was not sent to its end.
@@ -123,13 +122,16 @@ impl<W: Socket> Outbound<W> {
         let keep_alive = framing.keep_alive && end != End::Close;
         self.put_head(&reply, framing, keep_alive);
         self.put_framing(&reply, bodiless, end, length);
+        let mut patience = watchdog.patience(framing.patience);
         match reply.body {
-            ReplyBody::Stream(body) if !bodiless => self.stream(body, end, framing, watchdog).await?,
+            ReplyBody::Stream(body) if !bodiless => {
+                self.stream(body, end, framing.trailers, &mut patience).await?;
+            }
             ReplyBody::Whole(body) if !bodiless => {
                 self.count(body.len());
-                self.write_with_head(body, framing.pause, watchdog).await?;
+                self.write_with_head(body, &mut patience).await?;
             }
-            _ => self.write_with_head(Bytes::new(), framing.pause, watchdog).await?,
+            _ => self.write_with_head(Bytes::new(), &mut patience).await?,
         }
         Ok(keep_alive)
     }
@@ -144,18 +146,17 @@ impl<W: Socket> Outbound<W> {
         self.sent.store(self.sent.load(Ordering::Relaxed) + bytes as u64, Ordering::Relaxed);
     }
 
-    /// Sends what comes before the answer (RFC 9110 §15.2): only to a client of HTTP/1.1. It may take
-    /// nothing for `pause` at most.
+    /// Sends what comes before the answer (RFC 9110 §15.2): only to a client of HTTP/1.1, which is
+    /// given up when it does not take it.
     pub(super) async fn send_interim(
         &mut self,
         interim: &Interim,
-        pause: Duration,
-        watchdog: &mut Watchdog,
+        patience: &mut Patience<'_>,
     ) -> Result<(), SendError> {
         put_status_line(&mut self.head, interim.status);
         self.head.extend_from_slice(interim.lines.as_bytes());
         self.head.extend_from_slice(b"\r\n");
-        self.write_with_head(Bytes::new(), pause, watchdog).await
+        self.write_with_head(Bytes::new(), patience).await
     }
 
     /// Says that nothing more will come.
@@ -178,14 +179,7 @@ impl<W: Socket> Outbound<W> {
         let head = &mut self.head;
         head.clear();
         put_status_line(head, reply.status);
-        match &reply.fields {
-            Fields::Map(fields) => put_lines(head, fields),
-            Fields::Lines(lines) => head.extend_from_slice(lines.as_bytes()),
-        }
-        if let Some(age) = reply.age {
-            put_number(head, b"age: ", age.as_secs());
-        }
-        put_cache_status(head, reply.outcome);
+        put_fields(head, reply);
         match (reply.status, keep_alive, framing.version) {
             (StatusCode::SWITCHING_PROTOCOLS, ..) | (_, true, Version::HTTP_11) => {}
             (_, true, _) => head.extend_from_slice(b"connection: keep-alive\r\n"),
@@ -194,9 +188,8 @@ impl<W: Socket> Outbound<W> {
     }
 
     fn put_framing(&mut self, reply: &Reply, bodiless: bool, end: End, length: Option<u64>) {
-        let no_length = has_no_body(reply.status) || matches!(reply.body, ReplyBody::None) && bodiless;
         match (end, length) {
-            (End::Length, Some(length)) if !no_length => {
+            (End::Length, Some(length)) if !states_no_length(reply, bodiless) => {
                 put_number(&mut self.head, b"content-length: ", length);
             }
             (End::Chunked, _) => self.head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
@@ -210,8 +203,8 @@ impl<W: Socket> Outbound<W> {
         &mut self,
         mut body: StreamBody,
         end: End,
-        framing: ReplyFraming,
-        watchdog: &mut Watchdog,
+        trailers_wanted: bool,
+        patience: &mut Patience<'_>,
     ) -> Result<(), SendError> {
         let first = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(Some(frame)),
@@ -220,40 +213,39 @@ impl<W: Socket> Outbound<W> {
         let mut frame = match first.await {
             Some(frame) => frame,
             None => {
-                self.write_with_head(Bytes::new(), framing.pause, watchdog).await?;
+                self.write_with_head(Bytes::new(), patience).await?;
                 next_frame(&mut body).await
             }
         };
         let mut trailers = HeaderMap::new();
         while let Some(next) = frame {
             match next.map_err(SendError::Body)?.into_data() {
-                Ok(data) => self.write_data(data, end, framing.pause, watchdog).await?,
+                Ok(data) => self.write_data(data, end, patience).await?,
                 Err(other) => trailers = other.into_trailers().unwrap_or_default(),
             }
             frame = next_frame(&mut body).await;
         }
         if end == End::Chunked {
-            self.put_last_chunk(&trailers, framing.trailers);
+            self.put_last_chunk(&trailers, trailers_wanted);
         }
-        self.write_with_head(Bytes::new(), framing.pause, watchdog).await
+        self.write_with_head(Bytes::new(), patience).await
     }
 
     async fn write_data(
         &mut self,
         data: Bytes,
         end: End,
-        pause: Duration,
-        watchdog: &mut Watchdog,
+        patience: &mut Patience<'_>,
     ) -> Result<(), SendError> {
         if data.is_empty() {
             return Ok(()); // An empty chunk would be the last one.
         }
         self.count(data.len());
         if end != End::Chunked {
-            return self.write_with_head(data, pause, watchdog).await;
+            return self.write_with_head(data, patience).await;
         }
         let _ = write!(self.head, "{:x}\r\n", data.len());
-        self.write_with_head(data.chain(Bytes::from_static(b"\r\n")), pause, watchdog).await
+        self.write_with_head(data.chain(Bytes::from_static(b"\r\n")), patience).await
     }
 
     /// RFC 9112 §7.1.2; trailers only for a client that takes them (RFC 9110 §6.5.1).
@@ -269,13 +261,13 @@ impl<W: Socket> Outbound<W> {
     async fn write_with_head(
         &mut self,
         rest: impl Buf,
-        pause: Duration,
-        watchdog: &mut Watchdog,
+        patience: &mut Patience<'_>,
     ) -> Result<(), SendError> {
         let Self { io, head, .. } = self;
         let mut all = head.as_slice().chain(rest);
         while all.has_remaining() {
-            let written = watchdog.limit(pause, write_some(io, &mut all)).await??;
+            let written = patience.wait(write_some(io, &mut all)).await??;
+            patience.moved(written);
             if written == 0 {
                 return Err(io::Error::from(io::ErrorKind::WriteZero).into());
             }
@@ -300,43 +292,6 @@ async fn next_frame(body: &mut StreamBody) -> Option<Result<Frame<Bytes>, BoxErr
     poll_fn(|cx| body.as_mut().poll_frame(cx)).await
 }
 
-/// RFC 9110 §6.4.1.
-fn has_no_body(status: StatusCode) -> bool {
-    status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
-}
-
-fn announced_length(body: &ReplyBody) -> Option<u64> {
-    match body {
-        ReplyBody::None => Some(0),
-        ReplyBody::Whole(bytes) => Some(bytes.len() as u64),
-        ReplyBody::Stream(body) => body.size_hint().exact(),
-    }
-}
-
-/// The same words as [`Outcome`]'s `Display`; a hit without the machinery of formatting.
-fn put_cache_status(head: &mut Vec<u8>, outcome: Outcome) {
-    match outcome {
-        Outcome::Hit { ttl, detail: None } => put_number(head, b"cache-status: sidecache; hit; ttl=", ttl),
-        Outcome::Forward(_) | Outcome::Hit { .. } => {
-            // A vector takes everything.
-            let _ = write!(head, "cache-status: {outcome}\r\n");
-        }
-        Outcome::Own(_) => {}
-    }
-}
-
-fn put_number(head: &mut Vec<u8>, start: &[u8], number: impl itoa::Integer) {
-    head.extend_from_slice(start);
-    head.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-    head.extend_from_slice(b"\r\n");
-}
-
-fn put_lines(head: &mut Vec<u8>, fields: &HeaderMap) {
-    for (name, value) in fields {
-        put_line(head, name.as_str().as_bytes(), value.as_bytes());
-    }
-}
-
 fn put_status_line(head: &mut Vec<u8>, status: StatusCode) {
     if status == StatusCode::OK {
         head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
@@ -348,10 +303,13 @@ fn put_status_line(head: &mut Vec<u8>, status: StatusCode) {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+    use tokio::{
+        io::{AsyncReadExt, DuplexStream, duplex},
+        time::{Instant, sleep},
+    };
 
     use super::*;
-    use crate::headers::Lines;
+    use crate::{headers::Lines, status::Own};
 
     impl Socket for DuplexStream {
         fn reset(self) {}
@@ -364,15 +322,57 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_no_interim_response_is_given_up() {
-        let pause = Duration::from_secs(30);
+        let limit = Duration::from_secs(30);
         let (ours, mut client) = duplex(64);
         let (mut outbound, mut watchdog) = (Outbound::new(ours), Watchdog::new());
-        outbound.send_interim(&hint("</a>"), pause, &mut watchdog).await.unwrap();
+        outbound.send_interim(&hint("</a>"), &mut watchdog.patience(limit)).await.unwrap();
         let mut got = [0; 64];
         let count = client.read(&mut got).await.unwrap();
         assert_eq!(&got[..count], b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n");
         let large = hint(&"x".repeat(100));
-        let sent = outbound.send_interim(&large, pause, &mut watchdog).await;
+        let sent = outbound.send_interim(&large, &mut watchdog.patience(limit)).await;
         assert!(matches!(sent, Err(SendError::Stalled)), "{sent:?}");
+    }
+
+    /// What becomes of an answer of 64 KiB to a client that takes `bytes` in each second.
+    async fn sent_to_one_who_takes(bytes: usize) -> Result<bool, SendError> {
+        let (ours, mut client) = duplex(64);
+        let taking = tokio::spawn(async move {
+            let mut got = vec![0; bytes];
+            while client.read_exact(&mut got).await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let reply = Reply {
+            status: StatusCode::OK,
+            fields: Fields::Map(HeaderMap::new()),
+            age: None,
+            outcome: Outcome::Own(Own::Answered),
+            body: ReplyBody::Whole(vec![b'x'; 64 * 1024].into()),
+            rule: None,
+            failed: None,
+            tunnel: None,
+        };
+        let framing = ReplyFraming {
+            version: Version::HTTP_11,
+            head_only: false,
+            keep_alive: true,
+            trailers: false,
+            patience: Duration::from_secs(30),
+        };
+        let sent = Outbound::new(ours).send(reply, framing, &mut Watchdog::new()).await;
+        taking.await.unwrap();
+        sent
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_an_answer_in_crumbs_is_given_up() {
+        let begun = Instant::now();
+        let sent = sent_to_one_who_takes(100).await;
+        assert!(matches!(sent, Err(SendError::Stalled)), "{sent:?}");
+        assert!(begun.elapsed() < Duration::from_secs(35), "{:?}", begun.elapsed());
+        let sent = sent_to_one_who_takes(200).await;
+        assert!(matches!(sent, Ok(true)), "{sent:?}");
+        assert!(begun.elapsed() > Duration::from_secs(300), "{:?}", begun.elapsed());
     }
 }

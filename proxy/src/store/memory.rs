@@ -33,11 +33,22 @@ use crate::{
     stored::Stored,
 };
 
-/// A part of the cache refuses what is larger than 0.97 of it. With four, a fifth of the budget
+/// A part of the cache refuses what is larger than what is hot may be. With four, a fifth of the budget
 /// always fits.
 const SHARDS: usize = 4;
-/// The largest resource, as a share of the budget.
+/// How much of each part is for what was asked for again; the rest is for what is new, which must have
+/// room to wait there for its second use. With less, large bodies would never see one.
+const HOT: f64 = 0.9;
+/// How many keys that gave way are remembered, as a share of those that are expected to be held: what comes
+/// back while it is remembered is hot at once. It takes a sixtieth of the budget at most.
+const REMEMBERED: f64 = 1.0;
+/// The largest resource, as a share of the budget: of one variant, of a few, and of more than those. The
+/// first cannot be larger for many to fit, and the last so that nobody drives out the others by asking
+/// for one URL in ever new ways.
 const LARGEST: u64 = 5;
+const LARGEST_OF_FEW: u64 = 10;
+const LARGEST_OF_MANY: u64 = 20;
+const FEW: usize = 4;
 /// The largest body, as a share of the budget: its fields find room beside it.
 const LARGEST_BODY: u64 = 8;
 /// By which the cache sizes its memory of what it evicted.
@@ -83,6 +94,16 @@ pub struct MemoryStats {
     pub evictions: u64,
 }
 
+/// The largest resource of so many variants, in bytes, that a budget of so many has room for.
+const fn largest(budget: u64, variants: usize) -> u64 {
+    let share = match variants {
+        0..=1 => LARGEST,
+        2..=FEW => LARGEST_OF_FEW,
+        _ => LARGEST_OF_MANY,
+    };
+    budget / share
+}
+
 /// The largest body, in bytes, that a budget of so many bytes has room for.
 #[must_use]
 pub const fn largest_body(budget: u64) -> u64 {
@@ -98,6 +119,8 @@ impl MemoryStore {
         let mut options = OptionsBuilder::new();
         options
             .shards(SHARDS)
+            .hot_allocation(HOT)
+            .ghost_allocation(REMEMBERED)
             .weight_capacity(budget - budget % SHARDS as u64)
             .estimated_items_capacity(usize::try_from(expected).unwrap_or(usize::MAX));
         let (hasher, evictions) = (RandomState::default(), Evictions::default());
@@ -182,7 +205,7 @@ impl MemoryStore {
             }
             let before = self.resources.peek(key.as_bytes());
             let new = (hash, Variant::new(stored, since));
-            let resource = Resource::with(key, before.as_deref(), new, self.budget / LARGEST)?;
+            let resource = Resource::with(key, before.as_deref(), new, self.budget)?;
             let known =
                 index.as_ref().and_then(|index| index.get(&hash)).filter(|known| ***known == *key.as_bytes());
             let name: Arc<[u8]> = known.map_or_else(|| key.as_bytes().into(), Arc::clone);

@@ -133,19 +133,6 @@ async fn an_answer_that_comes_before_the_end_of_the_request_ends_both_connection
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_for_a_place() {
-    let origin = Echo::start().await;
-    let sidecar = Sidecar::start(origin.address, "limits: { connections: 1 }");
-    let (mut first, mut second) = (sidecar.connect().await, sidecar.connect().await);
-    first.send(request("GET /1 HTTP/1.1", &[], "")).await;
-    assert_eq!(first.response().await.text(), "GET /1");
-    second.send(request("GET /2 HTTP/1.1", &[], "")).await;
-    second.is_silent().await;
-    drop(first);
-    assert_eq!(second.response().await.text(), "GET /2");
-}
-
-#[tokio::test]
 async fn a_drain_answers_what_runs_and_says_that_it_was_the_last() {
     let mut rig = Rig::new("").await;
     let (mut client, mut origin, _) = rig.send(&request("GET / HTTP/1.1", &[], "")).await;

@@ -1,8 +1,12 @@
 //! Waits that have a limit.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use crate::support::{
     rig::{OK, Rig, message, request},
-    wire::Ends,
+    wire::{Ends, soon},
 };
 
 #[tokio::test]
@@ -33,6 +37,54 @@ async fn a_client_that_takes_nothing_of_its_answer() {
     while origin.try_send(&[b'x'; 65536]).await {}
     let seen = rig.sidecar.observed("the end of the exchange", |seen| !seen.is_empty()).await;
     assert!(!seen[0].complete);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_answer_in_crumbs() {
+    let rig = Rig::new("timeouts: { body: 300ms }").await;
+    let (mut client, mut origin, _) = rig.send(&request("GET / HTTP/1.1", &[], "")).await;
+    origin.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
+    let crumbs = async {
+        while rig.sidecar.seen.all().is_empty() {
+            client.bytes_at_most(32).await;
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let feeding = async { while origin.try_send(&[b'x'; 65536]).await {} };
+    soon("the end of the exchange", async { tokio::join!(crumbs, feeding) }).await;
+    assert!(!rig.sidecar.seen.all()[0].complete);
+}
+
+#[tokio::test]
+async fn a_request_body_that_comes_in_crumbs() {
+    let rig = Rig::new("timeouts: { body: 300ms }").await;
+    let head = request("POST / HTTP/1.1", &["Content-Length: 1000000"], "");
+    let (mut client, mut origin, _) = rig.send(&head).await;
+    while rig.sidecar.seen.all().is_empty() {
+        client.try_send(b"x").await;
+        sleep(Duration::from_millis(10)).await;
+    }
+    let answer = client.response().await;
+    assert_eq!((answer.status(), answer.field("connection")), (408, Some("close")));
+    assert!(origin.rest().await.len() < 4096);
+}
+
+#[tokio::test]
+async fn what_the_origin_takes_its_time_for_is_not_the_clients_fault() {
+    let rig = Rig::new("timeouts: { body: 300ms }").await;
+    let sent = request("POST / HTTP/1.1", &["Transfer-Encoding: chunked"], "1\r\na\r\n");
+    let (mut client, mut origin, _) = rig.send(&sent).await;
+    assert_eq!(origin.chunk().await, b"a");
+    client.send("0\r\n\r\n").await;
+    origin.send(message("HTTP/1.1 200 OK", &["Transfer-Encoding: chunked"], "")).await;
+    assert_eq!(client.head().await.status(), 200);
+    for _ in 0..3 {
+        sleep(Duration::from_millis(200)).await; // Longer in all than the client may be waited for.
+        origin.send("1\r\nb\r\n").await;
+        assert_eq!(client.chunk().await, b"b");
+    }
+    origin.send("0\r\n\r\n").await;
+    assert_eq!(client.chunk().await, b"");
 }
 
 #[tokio::test]

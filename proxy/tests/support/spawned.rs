@@ -16,6 +16,8 @@ use tempfile::TempDir;
 
 use super::redis::eventually;
 
+const BIN: &str = env!("CARGO_BIN_EXE_sidecache");
+
 /// A running `sidecache`; it ends with this value.
 pub struct Spawned {
     pub address: SocketAddr,
@@ -32,9 +34,25 @@ impl Spawned {
 
     /// The same, with these arguments beside its own and these in its environment.
     pub async fn start_with(yaml: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_by(Command::new(BIN), yaml, arguments, environment).await
+    }
+
+    /// The same where only so many files may be open.
+    pub async fn start_with_few_files(yaml: &str, most: u32) -> Self {
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), BIN]);
+        Self::start_by(limited, yaml, &[], &[]).await
+    }
+
+    async fn start_by(
+        mut command: Command,
+        yaml: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.yaml"), with_listeners(&folder, yaml)).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sidecache"))
+        let mut child = command
             .args(["--log-format", "json"])
             .args(if arguments.contains(&"--log") { &[][..] } else { &["--log", "info,access=off"] })
             .args(arguments)

@@ -136,6 +136,12 @@ impl Wire {
         sent && soon("a flush", self.io.flush()).await.is_ok()
     }
 
+    /// Reads so many bytes at most, and forgets them; none once the connection is closed.
+    pub async fn bytes_at_most(&mut self, most: usize) {
+        let mut piece = vec![0; most];
+        let _ = soon("some bytes", self.io.read(&mut piece)).await;
+    }
+
     /// Writes as much as is taken at once, so that the peer can be seen not to read.
     pub async fn send_while_taken(&mut self, bytes: &[u8], most: usize) -> usize {
         let mut taken = 0;

@@ -11,6 +11,7 @@ use std::{
 use http::HeaderName;
 use quick_cache::Weighter;
 
+use super::largest;
 use crate::{
     epoch::Epoch,
     key::ResourceKey,
@@ -79,7 +80,7 @@ impl Resource {
         key: &ResourceKey,
         before: Option<&Self>,
         (hash, new): (u128, Variant),
-        largest: u64,
+        budget: u64,
     ) -> Result<Self, StoreError> {
         let selectable = before.filter(|before| before.nominated == new.stored.nominated);
         let others = selectable.map(|before| before.variants.as_slice()).unwrap_or_default();
@@ -98,7 +99,8 @@ impl Resource {
         let mut weight = (own + variants.iter().map(footprint).sum::<usize>()) as u64;
         let mut surplus = 0;
         for oldest in &variants {
-            if variants.len() - surplus <= MAX_VARIANTS && weight <= largest {
+            let count = variants.len() - surplus;
+            if count <= MAX_VARIANTS && weight <= largest(budget, count) {
                 break;
             }
             weight -= footprint(oldest) as u64;
