@@ -309,7 +309,11 @@ mod tests {
     };
 
     use super::*;
-    use crate::{headers::Lines, status::Own};
+    use crate::{
+        headers::Lines,
+        message::Fields,
+        status::{Outcome, Own},
+    };
 
     impl Socket for DuplexStream {
         fn reset(self) {}
