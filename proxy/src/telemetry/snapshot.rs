@@ -124,6 +124,7 @@ pub fn tracking(scrape: &mut Scrape<'_>, heard: Pushes, [tracked, untracked]: [b
             ([("of", "resource")], heard.resources),
             ([("of", "purge")], heard.announcements),
             ([("of", "flush")], heard.flushes),
+            ([("of", "junk")], heard.junk),
         ],
     );
 }
