@@ -21,6 +21,7 @@ mod store;
 mod suggest;
 mod tags;
 mod targeted;
+mod tls;
 mod yaml;
 
 use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
@@ -37,7 +38,7 @@ use self::{
     reader::{At, Keys, Reader},
 };
 use crate::{
-    address::{Listen, UpstreamUrl},
+    address::{Listen, TlsPair, UpstreamUrl},
     limits::{Limits, Timeouts},
     policy::rule::CacheRule,
     routes::{PurgeOn, Rules},
@@ -48,6 +49,8 @@ use crate::{
 pub struct Config {
     /// The data ports; at least one.
     pub listen: Vec<Listen>,
+    /// What those of them that speak TLS present; none where none does.
+    pub tls: Vec<TlsPair>,
     /// Where health, metrics and purges are; absent: nowhere.
     pub admin: Option<Listen>,
     /// The app.
@@ -75,6 +78,7 @@ pub struct Config {
 const KEYS: Keys = Keys {
     known: &[
         "listen",
+        "tls",
         "admin",
         "upstream",
         "store",
@@ -86,11 +90,15 @@ const KEYS: Keys = Keys {
         "timeouts",
         "targeted_cache_control",
     ],
-    later: &["tls"],
+    later: &[],
     foreign: &[
         ("port", "did you mean `listen`?"),
         ("bind", "did you mean `listen`?"),
         ("address", "did you mean `listen`?"),
+        ("https", "write listen: tls://[::]:8443 and tls: { cert: …, key: … }"),
+        ("ssl", "did you mean `tls`?"),
+        ("cert", "write tls: { cert: …, key: … }"),
+        ("certificate", "write tls: { cert: …, key: … }"),
         ("backend", "did you mean `upstream`?"),
         ("backends", "did you mean `upstream`?"),
         ("upstreams", "did you mean `upstream`? There is one"),
@@ -199,6 +207,7 @@ fn config(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Config> {
     let network = network?;
     Some(Config {
         listen: network.listen,
+        tls: network.tls,
         admin: network.admin,
         upstream: network.upstream,
         store: store?,

@@ -22,7 +22,7 @@ use self::{
     complaint::Complaint,
     listener::{Accepted, BACKLOG, Listener},
 };
-use crate::{address::Listen, app::App, observe::Observer, places::Places};
+use crate::{address::Listen, app::App, observe::Observer, places::Places, tls::Tls};
 
 /// The pause after a failed accept: mostly a lack of descriptors, which does not pass at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -32,6 +32,7 @@ pub struct Server {
     listeners: Vec<Listener>,
     places: Arc<Places>,
     most: usize,
+    tls: Option<Tls>,
 }
 
 /// What every connection of a server shares.
@@ -41,6 +42,7 @@ struct Shared {
     observer: Arc<dyn Observer>,
     draining: watch::Receiver<bool>,
     places: Arc<Places>,
+    tls: Option<Tls>,
     complaints: Arc<Complaints>,
 }
 
@@ -59,13 +61,19 @@ impl Server {
     /// The first address that cannot be bound, named.
     pub fn bind(addresses: &[Listen]) -> io::Result<Self> {
         let listeners = addresses.iter().map(Listener::bind).collect::<io::Result<_>>()?;
-        Ok(Self { listeners, places: Places::new(), most: usize::MAX })
+        Ok(Self { listeners, places: Places::new(), most: usize::MAX, tls: None })
     }
 
     /// With no more connections than this, whatever `limits.connections` says.
     #[must_use]
     pub fn at_most(self, connections: usize) -> Self {
         Self { most: connections, ..self }
+    }
+
+    /// With these certificates, for the listeners that speak TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: Tls) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// Who holds a place.
@@ -77,11 +85,13 @@ impl Server {
     /// The TCP addresses bound, with the ports that the system chose.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        let tcp = self.listeners.iter().filter_map(|listener| match listener {
-            Listener::Tcp(listener) => listener.local_addr().ok(),
-            Listener::Unix(..) => None,
-        });
-        tcp.collect()
+        self.listening().iter().filter_map(Listen::socket_address).collect()
+    }
+
+    /// Where clients connect, with the ports that the system chose.
+    #[must_use]
+    pub fn listening(&self) -> Vec<Listen> {
+        self.listeners.iter().filter_map(|listener| listener.address().ok()).collect()
     }
 
     /// Answers until `stop`, then takes no more connections and lets the running requests finish,
@@ -94,8 +104,14 @@ impl Server {
     ) -> bool {
         let (drain, draining) = watch::channel(false);
         self.places.open(app.live().limits.connections.min(self.most));
-        let complaints = Arc::default();
-        let shared = Shared { app: Arc::clone(&app), observer, draining, places: self.places, complaints };
+        let shared = Shared {
+            app: Arc::clone(&app),
+            observer,
+            draining,
+            places: self.places,
+            tls: self.tls,
+            complaints: Arc::default(),
+        };
         let mut accepting = JoinSet::new();
         for listener in self.listeners {
             accepting.spawn(accept_all(listener, shared.clone()));
