@@ -42,6 +42,7 @@ pub struct Places {
     refused: AtomicU64,
     failed: AtomicU64,
     handshakes: AtomicU64,
+    headers: AtomicU64,
 }
 
 /// What has become of connections at the door.
@@ -57,6 +58,8 @@ pub struct PlaceStats {
     pub failed: u64,
     /// TLS handshakes that came to nothing.
     pub handshakes: u64,
+    /// Connections of trusted proxies that did not begin with a PROXY header.
+    pub headers: u64,
 }
 
 /// What others see of a connection.
@@ -88,6 +91,7 @@ impl Places {
             refused: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             handshakes: AtomicU64::new(0),
+            headers: AtomicU64::new(0),
         })
     }
 
@@ -129,6 +133,7 @@ impl Places {
             refused: self.refused.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             handshakes: self.handshakes.load(Ordering::Relaxed),
+            headers: self.headers.load(Ordering::Relaxed),
         }
     }
 
@@ -209,6 +214,11 @@ impl Place {
             ASKED => false,
             new => self.seat.turns_from(new, BUSY, &self.places),
         }
+    }
+
+    /// It has not begun with the PROXY header that a trusted proxy has to send.
+    pub fn lost_without_header(&self) {
+        self.places.headers.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether another connection waits for this place.

@@ -49,6 +49,12 @@ impl fmt::Display for Description<'_> {
         if !config.trusted_proxies.is_empty() {
             writeln!(f, "trusted   {}", shown(&config.trusted_proxies))?;
         }
+        if config.proxy_protocol {
+            writeln!(
+                f,
+                "begins    with a PROXY header, each connection of a trusted proxy or a unix socket"
+            )?;
+        }
         writeln!(f, "governs   {}", governing(config))?;
         writeln!(f, "limits    {}", limits(config))?;
         writeln!(f, "timeouts  {}", timeouts(config))?;

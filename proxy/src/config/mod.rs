@@ -61,6 +61,8 @@ pub struct Config {
     pub hosts: Option<Vec<String>>,
     /// Whose `X-Forwarded-*` and `Forwarded` are kept.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether each connection of these, and of a unix socket, begins with a PROXY header.
+    pub proxy_protocol: bool,
     /// Sizes and counts.
     pub limits: Limits,
     /// Waits.
@@ -86,6 +88,7 @@ const KEYS: Keys = Keys {
         "purge_on",
         "hosts",
         "trusted_proxies",
+        "proxy_protocol",
         "limits",
         "timeouts",
         "targeted_cache_control",
@@ -117,6 +120,8 @@ const KEYS: Keys = Keys {
         ("tags", "`tags` belongs in `cache` of a rule, or in `purge_on`"),
         ("purge", "did you mean `purge_on`?"),
         ("purges", "did you mean `purge_on`?"),
+        ("send_proxy", "did you mean `proxy_protocol`?"),
+        ("accept_proxy", "did you mean `proxy_protocol`?"),
         ("timeout", "did you mean `timeouts`?"),
         ("cdn_cache_control", "did you mean `targeted_cache_control`?"),
         ("trusted", "did you mean `trusted_proxies`?"),
@@ -188,6 +193,7 @@ fn config(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Config> {
     };
     let hosts = top.get("hosts").and_then(|at| network::hosts(reader, at));
     let trusted_proxies = top.get("trusted_proxies").and_then(|at| network::trusted_proxies(reader, at));
+    let proxy_protocol = network::proxy_protocol(reader, &top, network.as_ref(), trusted_proxies.as_deref());
     let limits = top.get("limits").and_then(|at| bounds::limits(reader, at));
     let timeouts = top.get("timeouts").and_then(|at| bounds::timeouts(reader, at));
     let targeted = top.get("targeted_cache_control").and_then(|at| targeted::targeted(reader, at));
@@ -213,6 +219,7 @@ fn config(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Config> {
         store: store?,
         hosts,
         trusted_proxies: trusted_proxies.unwrap_or_default(),
+        proxy_protocol,
         limits: limits.unwrap_or_default(),
         timeouts: timeouts.unwrap_or_default(),
         targeted_cache_control: targeted,

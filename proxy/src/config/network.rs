@@ -1,4 +1,4 @@
-//! `listen`, `tls`, `admin`, `upstream`, `hosts`, `trusted_proxies`: who talks to whom.
+//! `listen`, `tls`, `admin`, `upstream`, `hosts`, `trusted_proxies`, `proxy_protocol`: who talks to whom.
 
 use std::net::IpAddr;
 
@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::{
     problem::Wrong,
     reader::{At, Entries, Reader},
+    scalar::switch,
     tls,
 };
 use crate::{
@@ -139,6 +140,30 @@ pub(super) fn host(text: &str) -> Result<String, Wrong> {
 /// `trusted_proxies`: whose `X-Forwarded-*` and `Forwarded` are kept.
 pub(super) fn trusted_proxies(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Vec<IpNet>> {
     reader.list(at, "a list of addresses or networks, [10.0.0.0/8]", network_of)
+}
+
+/// `proxy_protocol`: whether trusted proxies say whom they speak for before anything else. Of no use where
+/// there are none: it is only believed from them, and from unix sockets.
+pub(super) fn proxy_protocol(
+    reader: &mut Reader<'_>,
+    top: &Entries<'_>,
+    network: Option<&Network>,
+    trusted: Option<&[IpNet]>,
+) -> bool {
+    let Some(at) = top.get("proxy_protocol") else { return false };
+    let on = reader.scalar(at, "true or false", switch).unwrap_or_default();
+    let is_read = |network: &Network| {
+        !trusted.unwrap_or_default().is_empty()
+            || network.listen.iter().any(|listen| matches!(listen, Listen::Unix(_)))
+    };
+    if on
+        && network.is_some_and(|network| !is_read(network))
+        && top.get("trusted_proxies").is_none_or(|_| trusted.is_some())
+    {
+        let advice = "add trusted_proxies: with the addresses of those that send the header";
+        reader.wrong_key(at, Wrong::new("a PROXY header is read from trusted proxies only", advice));
+    }
+    on
 }
 
 fn network_of(text: &str) -> Result<IpNet, Wrong> {

@@ -183,13 +183,14 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
 
 /// Binds every listener, with the certificates of those that speak TLS, whose files are followed.
 fn bind(config: &Config) -> Result<(Server, Option<Arc<Certificates>>), RunError> {
+    let server = Server::bind(&config.listen)?;
+    let server = if config.proxy_protocol { server.with_proxy_protocol() } else { server };
     if config.tls.is_empty() {
-        return Ok((Server::bind(&config.listen)?, None));
+        return Ok((server, None));
     }
     let certificates = Arc::new(Certificates::load(config.tls.clone())?);
-    let server = Server::bind(&config.listen)?.with_tls(Tls::new(Arc::clone(&certificates))?);
     tokio::spawn(Arc::clone(&certificates).follow());
-    Ok((server, Some(certificates)))
+    Ok((server.with_tls(Tls::new(Arc::clone(&certificates))?), Some(certificates)))
 }
 
 /// `sidecache check`: prints what the file means.

@@ -4,11 +4,12 @@ use std::{io, sync::Arc};
 
 use socket2::SockRef;
 use tokio::{
+    io::AsyncRead,
     net::{TcpStream, UnixStream},
     time::timeout,
 };
 
-use super::{Shared, listener::Accepted};
+use super::{Shared, introduction::Introductions, listener::Accepted};
 use crate::{
     admit::Scheme,
     headers::Peer,
@@ -34,31 +35,60 @@ impl Accepted {
             place,
         };
         // A task each: it is as large as the largest of what it may become.
+        let introductions = shared.introductions.clone();
         match (self, &shared.tls) {
-            (Self::Tcp(stream, _), _) => drop(tokio::spawn(plain(stream, connection))),
+            (Self::Tcp(stream, _), _) => drop(tokio::spawn(plain(stream, connection, introductions))),
             (Self::Tls(stream, _), Some(tls)) => {
-                drop(tokio::spawn(encrypted(stream, tls.clone(), connection)));
+                drop(tokio::spawn(encrypted(stream, tls.clone(), connection, introductions)));
             }
             (Self::Tls(..), None) => tracing::error!("a TLS listener has no certificates"),
-            (Self::Unix(stream), _) => drop(tokio::spawn(local(stream, connection))),
+            (Self::Unix(stream), _) => drop(tokio::spawn(local(stream, connection, introductions))),
         }
     }
 }
 
-async fn plain(stream: TcpStream, connection: Connection) {
+/// How connections of trusted proxies begin, where that is not as all others do.
+type Heard = Option<Arc<Introductions>>;
+
+/// Whether a connection goes on behind the header that it may have to begin with. Boxed, because few do.
+async fn is_introduced(
+    heard: Heard,
+    stream: &mut (impl AsyncRead + Unpin),
+    connection: &mut Connection,
+) -> bool {
+    match heard {
+        Some(introductions) => Box::pin(introductions.hear(stream, connection)).await,
+        None => true,
+    }
+}
+
+async fn plain(mut stream: TcpStream, mut connection: Connection, heard: Heard) {
     if let Err(error) = prepare(&stream, &connection) {
         return tracing::debug!(%error, "a connection was lost at once");
+    }
+    if !is_introduced(heard, &mut stream, &mut connection).await {
+        return;
     }
     let (read, write) = stream.into_split();
     http1::serve(read, write, connection).await;
 }
 
-async fn local(stream: UnixStream, connection: Connection) {
+async fn local(mut stream: UnixStream, mut connection: Connection, heard: Heard) {
+    if !is_introduced(heard, &mut stream, &mut connection).await {
+        return;
+    }
     let (read, write) = stream.into_split();
     http1::serve(read, write, connection).await;
 }
 
-async fn encrypted(stream: TcpStream, tls: Tls, connection: Connection) {
+async fn encrypted(mut stream: TcpStream, tls: Tls, mut connection: Connection, heard: Heard) {
+    if let Err(error) = prepare(&stream, &connection) {
+        return tracing::debug!(%error, "a connection was lost at once");
+    }
+    // In cleartext, before the handshake.
+    if !is_introduced(heard, &mut stream, &mut connection).await {
+        return;
+    }
     let limit = connection.app.live().timeouts.header;
     let shaken = match timeout(limit, shake_hands(stream, &tls, &connection)).await {
         Ok(shaken) => shaken,
@@ -84,7 +114,6 @@ async fn shake_hands(
     tls: &Tls,
     connection: &Connection,
 ) -> io::Result<Option<(TlsStream, Protocol)>> {
-    prepare(&stream, connection)?;
     let mut first = [0; 1];
     let begun = tokio::select! {
         biased;

@@ -6,6 +6,7 @@
 
 mod accepted;
 mod complaint;
+mod introduction;
 mod listener;
 mod refusal;
 
@@ -20,6 +21,7 @@ use tokio::{
 pub(crate) use self::listener::bind_unix;
 use self::{
     complaint::Complaint,
+    introduction::Introductions,
     listener::{Accepted, BACKLOG, Listener},
 };
 use crate::{address::Listen, app::App, observe::Observer, places::Places, tls::Tls};
@@ -33,6 +35,7 @@ pub struct Server {
     places: Arc<Places>,
     most: usize,
     tls: Option<Tls>,
+    introductions: Option<Arc<Introductions>>,
 }
 
 /// What every connection of a server shares.
@@ -43,6 +46,7 @@ struct Shared {
     draining: watch::Receiver<bool>,
     places: Arc<Places>,
     tls: Option<Tls>,
+    introductions: Option<Arc<Introductions>>,
     complaints: Arc<Complaints>,
 }
 
@@ -61,7 +65,7 @@ impl Server {
     /// The first address that cannot be bound, named.
     pub fn bind(addresses: &[Listen]) -> io::Result<Self> {
         let listeners = addresses.iter().map(Listener::bind).collect::<io::Result<_>>()?;
-        Ok(Self { listeners, places: Places::new(), most: usize::MAX, tls: None })
+        Ok(Self { listeners, places: Places::new(), most: usize::MAX, tls: None, introductions: None })
     }
 
     /// With no more connections than this, whatever `limits.connections` says.
@@ -74,6 +78,12 @@ impl Server {
     #[must_use]
     pub fn with_tls(self, tls: Tls) -> Self {
         Self { tls: Some(tls), ..self }
+    }
+
+    /// With a PROXY header before anything else on the connections of trusted proxies, and of unix sockets.
+    #[must_use]
+    pub fn with_proxy_protocol(self) -> Self {
+        Self { introductions: Some(Arc::default()), ..self }
     }
 
     /// Who holds a place.
@@ -110,6 +120,7 @@ impl Server {
             draining,
             places: self.places,
             tls: self.tls,
+            introductions: self.introductions,
             complaints: Arc::default(),
         };
         let mut accepting = JoinSet::new();

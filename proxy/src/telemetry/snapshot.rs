@@ -158,6 +158,7 @@ pub fn clients(scrape: &mut Scrape<'_>, stats: PlaceStats) {
             ([("how", "refused")], stats.refused),
             ([("how", "not-accepted")], stats.failed),
             ([("how", "handshake")], stats.handshakes),
+            ([("how", "proxy-header")], stats.headers),
         ],
     );
 }

@@ -114,6 +114,9 @@ impl Sidecar {
             tokio::spawn(Arc::clone(&certificates).follow());
             server = server.with_tls(Tls::new(certificates).unwrap());
         }
+        if config.proxy_protocol {
+            server = server.with_proxy_protocol();
+        }
         let addresses = server.addresses();
         let address = addresses.first().copied();
         let address = address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
