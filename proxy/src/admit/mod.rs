@@ -6,6 +6,7 @@
 mod framing;
 mod head;
 mod notable;
+pub mod proxy_header;
 mod reference;
 mod target;
 
