@@ -4,7 +4,7 @@
 //!
 //! | station | module | what happens |
 //! |---|---|---|
-//! | 1 accept | [`server`], [`places`], [`http1`], [`http2`] | a connection is taken, a head is read |
+//! | 1 accept | [`server`], [`places`], [`tls`], [`http1`], [`http2`] | a connection is taken, a head is read |
 //! | 2 admit | [`admit`] | what must never be forwarded is refused |
 //! | 3 route | [`routes`] | the first matching rule |
 //! | 4 key | [`key`] | what the request may share with others |
@@ -71,5 +71,6 @@ pub mod stored;
 pub mod tags;
 pub mod tally;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 pub mod wrap;

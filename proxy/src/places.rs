@@ -1,6 +1,6 @@
 //! Places for connections: how many are held, and which of them is closed when another comes.
 //!
-//! A connection that waits for a request is idle, and may be asked to go. To say that it is idle, and no
+//! A connection that waits for a request, be it the first, is idle, and may be asked to go. To say that it is idle, and no
 //! longer, takes a few atomic operations on memory of its own and no lock, since it is said on every hit.
 //! So there is no list of them in order: whoever needs a place looks for those that began to wait first,
 //! and remembers a few for those who come after.
@@ -41,6 +41,8 @@ pub struct Places {
     closed: AtomicU64,
     refused: AtomicU64,
     failed: AtomicU64,
+    handshakes: AtomicU64,
+    headers: AtomicU64,
 }
 
 /// What has become of connections at the door.
@@ -54,6 +56,10 @@ pub struct PlaceStats {
     pub refused: u64,
     /// Connections that the system did not hand out.
     pub failed: u64,
+    /// TLS handshakes that came to nothing.
+    pub handshakes: u64,
+    /// Connections of trusted proxies that did not begin with a PROXY header.
+    pub headers: u64,
 }
 
 /// What others see of a connection.
@@ -84,6 +90,8 @@ impl Places {
             closed: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            handshakes: AtomicU64::new(0),
+            headers: AtomicU64::new(0),
         })
     }
 
@@ -110,10 +118,10 @@ impl Places {
         Some(self.seat(permit))
     }
 
-    /// The system has handed out no connection: one that is idle may hold what it lacks.
+    /// The system has handed out no connection. That says nothing of whether somebody waits for one: without
+    /// a descriptor it fails before it looks. So nobody has to go for it.
     pub fn failed(&self) {
         self.failed.fetch_add(1, Ordering::Relaxed);
-        self.ask_one_to_go();
     }
 
     /// How things stand.
@@ -124,14 +132,22 @@ impl Places {
             closed: self.closed.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
+            handshakes: self.handshakes.load(Ordering::Relaxed),
+            headers: self.headers.load(Ordering::Relaxed),
         }
     }
 
     fn seat(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let seat = Arc::new(Seat { turn: AtomicU64::new(BUSY), waker: AtomicWaker::new() });
+        let seat = Arc::new(Seat { turn: AtomicU64::new(self.turn()), waker: AtomicWaker::new() });
         lock(&self.seats).insert(number, Arc::clone(&seat));
         Place { places: Arc::clone(self), number, seat, _permit: permit }
+    }
+
+    /// Another one is idle, since this turn.
+    fn turn(&self) -> u64 {
+        self.idle.fetch_add(1, Ordering::Relaxed);
+        self.turns.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Whether one was idle.
@@ -143,7 +159,8 @@ impl Places {
                 *longest = self.longest_idle();
             }
             while let Some((turn, seat)) = longest.pop() {
-                if seat.ask(turn) {
+                if seat.turns_from(turn, ASKED, self) {
+                    seat.waker.wake();
                     self.closed.fetch_add(1, Ordering::Relaxed);
                     return true;
                 }
@@ -166,24 +183,45 @@ impl Places {
 }
 
 impl Seat {
-    /// Asks it to go, if it still waits since that turn.
-    fn ask(&self, turn: u64) -> bool {
-        let asked = self.turn.compare_exchange(turn, ASKED, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-        if asked {
-            self.waker.wake();
+    /// Whether it was idle since that turn, and no longer is.
+    fn turns_from(&self, turn: u64, to: u64, places: &Places) -> bool {
+        let turned = self.turn.compare_exchange(turn, to, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if turned {
+            places.idle.fetch_sub(1, Ordering::Relaxed);
         }
-        asked
+        turned
     }
 }
 
 impl Place {
     /// Waits until another connection needs this place: from its first poll on, until it is dropped, the
-    /// connection counts as idle.
+    /// connection counts as idle. So it does when it is new, until it begins.
     pub fn asked_for(&self) -> impl Future<Output = ()> {
         Idle { place: self, since: BUSY }
     }
 
-    /// Whether another connection waits for this place. What is read from then on must not be answered.
+    /// Its TLS handshake has come to nothing.
+    pub fn lost_in_handshake(&self) {
+        self.places.handshakes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The connection is at work from here on, unless its place is asked for: then what came is not to be
+    /// answered.
+    #[must_use]
+    pub fn begin(&self) -> bool {
+        match self.seat.turn.load(Ordering::Acquire) {
+            BUSY => true,
+            ASKED => false,
+            new => self.seat.turns_from(new, BUSY, &self.places),
+        }
+    }
+
+    /// It has not begun with the PROXY header that a trusted proxy has to send.
+    pub fn lost_without_header(&self) {
+        self.places.headers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether another connection waits for this place.
     #[must_use]
     pub fn is_asked_for(&self) -> bool {
         self.seat.turn.load(Ordering::Relaxed) == ASKED
@@ -192,6 +230,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        let _ = self.begin();
         lock(&self.places.seats).remove(&self.number);
     }
 }
@@ -208,16 +247,16 @@ impl Future for Idle<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Place { places, seat, .. } = self.place;
         seat.waker.register(cx.waker());
-        if self.since == BUSY {
-            places.idle.fetch_add(1, Ordering::Relaxed);
-            self.since = places.turns.fetch_add(1, Ordering::Relaxed) + 1;
-            // Only from here on it can be asked: the waker is there.
-            seat.turn.store(self.since, Ordering::Release);
-        }
         match seat.turn.load(Ordering::Acquire) {
-            ASKED => Poll::Ready(()),
-            _ => Poll::Pending,
+            ASKED => return Poll::Ready(()),
+            BUSY => {
+                self.since = places.turn();
+                // The waker is there: from here on it can be asked.
+                seat.turn.store(self.since, Ordering::Release);
+            }
+            since => self.since = since,
         }
+        Poll::Pending
     }
 }
 
@@ -225,9 +264,8 @@ impl Drop for Idle<'_> {
     fn drop(&mut self) {
         if self.since != BUSY {
             let Place { places, seat, .. } = self.place;
-            places.idle.fetch_sub(1, Ordering::Relaxed);
             // Where it has been asked meanwhile, that stays so.
-            let _ = seat.turn.compare_exchange(self.since, BUSY, Ordering::Relaxed, Ordering::Relaxed);
+            seat.turns_from(self.since, BUSY, places);
         }
     }
 }
@@ -248,6 +286,13 @@ mod tests {
         places
     }
 
+    /// So many that are at work.
+    fn at_work(places: &Arc<Places>, count: usize) -> Vec<Place> {
+        let held: Vec<Place> = (0..count).map(|_| places.take().unwrap()).collect();
+        assert!(held.iter().all(Place::begin));
+        held
+    }
+
     fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
         future.poll(&mut Context::from_waker(Waker::noop()))
     }
@@ -255,7 +300,7 @@ mod tests {
     #[test]
     fn the_one_idle_longest_goes_first() {
         let places = places(3);
-        let held: Vec<Place> = (0..3).map(|_| places.take().unwrap()).collect();
+        let held = at_work(&places, 3);
         assert!(places.take().is_none());
         let [mut first, mut second, mut third] = [1, 2, 0].map(|at: usize| Box::pin(held[at].asked_for()));
         for idle in [&mut first, &mut second, &mut third] {
@@ -279,7 +324,7 @@ mod tests {
     #[test]
     fn who_is_at_work_is_never_asked() {
         let places = places(200);
-        let held: Vec<Place> = (0..200).map(|_| places.take().unwrap()).collect();
+        let held = at_work(&places, 200);
         let mut idle: Vec<_> = held.iter().map(|place| Box::pin(place.asked_for())).collect();
         assert!(idle.iter_mut().all(|idle| poll(idle.as_mut()).is_pending()));
         assert!(places.ask_one_to_go(), "and remembers those that come next");
@@ -293,9 +338,21 @@ mod tests {
     }
 
     #[test]
+    fn who_is_new_is_idle_until_it_begins() {
+        let places = places(3);
+        let held: Vec<Place> = (0..3).map(|_| places.take().unwrap()).collect();
+        assert!(held[0].begin());
+        assert!(places.ask_one_to_go());
+        assert!(!held[1].begin() && poll(pin!(held[1].asked_for())).is_ready());
+        drop(held);
+        assert!(!places.ask_one_to_go());
+        assert_eq!(places.idle.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
     fn a_place_that_was_asked_for_goes_to_who_asked() {
         let places = places(1);
-        let held = places.take().unwrap();
+        let held = at_work(&places, 1).pop().unwrap();
         let mut refused = pin!(places.vacate());
         assert!(matches!(poll(refused.as_mut()), Poll::Ready(None)), "nobody is idle");
         let mut idle = Box::pin(held.asked_for());
@@ -304,10 +361,10 @@ mod tests {
         assert!(poll(next.as_mut()).is_pending());
         // A request that came at the same time changes nothing.
         drop(idle);
-        assert!(held.is_asked_for());
+        assert!(held.is_asked_for() && !held.begin());
         drop(held);
         assert!(places.take().is_none(), "it is for who asked");
         assert!(matches!(poll(next.as_mut()), Poll::Ready(Some(_))));
-        assert_eq!(places.stats(), PlaceStats { held: 0, closed: 1, refused: 1, failed: 0 });
+        assert_eq!(places.stats(), PlaceStats { closed: 1, refused: 1, ..PlaceStats::default() });
     }
 }

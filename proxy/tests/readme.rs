@@ -160,7 +160,7 @@ fn the_defaults_are_the_code_s() {
 
 #[test]
 fn every_key_of_the_file_is_in_a_table() {
-    let files = ["mod", "bounds", "cache", "cache_key", "purge_on", "redis", "route", "store"];
+    let files = ["mod", "bounds", "cache", "cache_key", "purge_on", "redis", "route", "store", "tls"];
     let files = files.map(|name| format!("proxy/src/config/{name}.rs"));
     let known: BTreeSet<String> = files.iter().flat_map(|file| literals(file, "known: &[", "]")).collect();
     let rows = table(["key", "default"]);

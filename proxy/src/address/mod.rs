@@ -22,8 +22,19 @@ pub use redis_url::RedisUrl;
 pub enum Listen {
     /// An address and a port; port 0 takes any free one.
     Tcp(SocketAddr),
+    /// The same, where clients speak TLS.
+    Tls(SocketAddr),
     /// A socket file, by its absolute path.
     Unix(PathBuf),
+}
+
+/// The files of a certificate, with its chain, and of its key, in PEM form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsPair {
+    /// The server's certificate first, then those that lead to an authority.
+    pub cert: PathBuf,
+    /// The key of the first.
+    pub key: PathBuf,
 }
 
 /// Where the app is.
@@ -79,7 +90,7 @@ impl AddressError {
 }
 
 impl Listen {
-    /// Reads `address:port`, `[::]:port` or `unix:/path`.
+    /// Reads `address:port`, `[::]:port`, the same behind `tls://`, or `unix:/path`.
     ///
     /// # Errors
     /// Names too: which address a name stands for may change, a listener may not.
@@ -87,14 +98,29 @@ impl Listen {
         if let Some(path) = text.strip_prefix("unix:") {
             return socket_path(path).map(Self::Unix);
         }
+        if let Some(address) = text.strip_prefix("tls://") {
+            return address.parse().map(Self::Tls).map_err(|_| {
+                let AddressError { what, advice } = Self::explain(address);
+                AddressError { what, advice: format!("{advice}, behind tls://") }
+            });
+        }
         text.parse().map(Self::Tcp).map_err(|_| Self::explain(text))
+    }
+
+    /// Its address and port, unless it is a socket file.
+    #[must_use]
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) | Self::Tls(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
     }
 
     /// Whether only this machine can reach it.
     #[must_use]
     pub fn is_local(&self) -> bool {
         match self {
-            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Tcp(address) | Self::Tls(address) => address.ip().is_loopback(),
             Self::Unix(_) => true,
         }
     }
@@ -105,7 +131,7 @@ impl Listen {
     pub fn accepts(&self, upstream: &UpstreamUrl) -> bool {
         match (self, upstream) {
             (Self::Unix(ours), UpstreamUrl::Unix(theirs)) => ours == theirs,
-            (Self::Tcp(ours), theirs) => theirs.host().is_some_and(|(host, port)| {
+            (Self::Tcp(ours) | Self::Tls(ours), theirs) => theirs.host().is_some_and(|(host, port)| {
                 let address =
                     if host == "localhost" { Some(Ipv4Addr::LOCALHOST.into()) } else { host.parse().ok() };
                 let reaches =
@@ -119,11 +145,12 @@ impl Listen {
     fn explain(text: &str) -> AddressError {
         let port = text.rsplit_once(':').map_or(text, |(_, port)| port);
         let host = text.rsplit_once(':').map_or("", |(host, _)| host);
-        if text.contains("://") {
-            return AddressError::new(
-                "a listener has no scheme",
-                "write an address and a port, 127.0.0.1:8080",
-            );
+        if let Some((scheme, _)) = text.split_once("://") {
+            let advice = match scheme {
+                "https" => "write tls:// before an address and a port, tls://[::]:8443",
+                _ => "write an address and a port, 127.0.0.1:8080",
+            };
+            return AddressError::new("a listener has no such scheme", advice);
         }
         if let Ok(ip) = text.parse::<IpAddr>() {
             return AddressError::new("the port is missing", format!("write {}", SocketAddr::new(ip, 8080)));
@@ -250,6 +277,7 @@ impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Tls(address) => write!(f, "tls://{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -286,7 +314,7 @@ mod tests {
 
     #[test]
     fn listeners() {
-        for text in ["127.0.0.1:8080", "[::]:80", "unix:/run/s.sock", "127.0.0.1:0"] {
+        for text in ["127.0.0.1:8080", "[::]:80", "unix:/run/s.sock", "127.0.0.1:0", "tls://[::]:8443"] {
             assert_eq!(Listen::parse(text).unwrap().to_string(), text);
         }
         for (text, advice) in [
@@ -296,6 +324,8 @@ mod tests {
             ("10.0.0.1", "write 10.0.0.1:8080"),
             ("::1", "write [::1]:8080"),
             ("http://127.0.0.1:80", "write an address and a port, 127.0.0.1:8080"),
+            ("https://[::]:443", "write tls:// before an address and a port, tls://[::]:8443"),
+            ("tls://localhost:443", "write 127.0.0.1:443, behind tls://"),
             ("127.0.0.1:70000", "write 127.0.0.1:8080, [::]:8080 or unix:/path"),
             ("unix:run/s", "write unix:/run/app.sock"),
         ] {
@@ -348,7 +378,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsing_never_panics_and_what_is_shown_parses_again(text in "(http://|h2c://|h2://|unix:|rediss?://|)?.{0,30}") {
+        fn parsing_never_panics_and_what_is_shown_parses_again(text in "(http://|tls://|h2c://|h2://|unix:|rediss?://|)?.{0,30}") {
             if let Ok(listen) = Listen::parse(&text) {
                 prop_assert_eq!(Listen::parse(&listen.to_string()), Ok(listen));
             }

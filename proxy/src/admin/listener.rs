@@ -56,6 +56,7 @@ impl Admin {
             Listen::Tcp(tcp) if token.is_none() && !tcp.ip().to_canonical().is_loopback() => {
                 return Err(AdminError::TokenNeeded(*tcp));
             }
+            Listen::Tls(_) => return Err(failed(io::ErrorKind::Unsupported.into())),
             Listen::Tcp(tcp) => Listener::Tcp(TcpListener::bind(tcp).await.map_err(failed)?),
             Listen::Unix(path) => {
                 Listener::Unix { listener: bind_private(path).map_err(failed)?, path: path.clone() }

@@ -30,6 +30,10 @@ impl fmt::Display for Description<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let config = self.0;
         writeln!(f, "listen    {}", shown(&config.listen))?;
+        if !config.tls.is_empty() {
+            let files: Vec<_> = config.tls.iter().map(|pair| pair.cert.display()).collect();
+            writeln!(f, "tls       {} (HTTP/1.1)", shown(&files))?;
+        }
         match &config.admin {
             Some(admin) if admin.is_local() => writeln!(f, "admin     {admin}")?,
             Some(admin) => {
@@ -44,6 +48,12 @@ impl fmt::Display for Description<'_> {
         }
         if !config.trusted_proxies.is_empty() {
             writeln!(f, "trusted   {}", shown(&config.trusted_proxies))?;
+        }
+        if config.proxy_protocol {
+            writeln!(
+                f,
+                "begins    with a PROXY header, each connection of a trusted proxy or a unix socket"
+            )?;
         }
         writeln!(f, "governs   {}", governing(config))?;
         writeln!(f, "limits    {}", limits(config))?;

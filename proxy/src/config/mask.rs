@@ -28,6 +28,7 @@ pub(super) fn mask_line(source: &str, number: usize) -> Vec<Shown> {
         secrets.extend(bare_secret(&letters));
     }
     secrets.extend(named_secrets(&letters, Text::File));
+    secrets.extend(private_key(&letters));
     mask(&letters, &secrets)
 }
 
@@ -61,6 +62,11 @@ enum Text {
     File,
     /// Ours: it is one only in a quotation; elsewhere a path stands before a colon.
     Ours,
+}
+
+/// A key in PEM form that somebody has written into the file, instead of the path of a file that holds it.
+fn private_key(letters: &[char]) -> Option<Range<usize>> {
+    after(letters, 0, "PRIVATE KEY-----").map(|start| start..letters.len())
 }
 
 /// What may be a password in a URL: all from `://` to the last `@`; without an `@`, what follows

@@ -21,6 +21,7 @@ mod store;
 mod suggest;
 mod tags;
 mod targeted;
+mod tls;
 mod yaml;
 
 use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
@@ -37,7 +38,7 @@ use self::{
     reader::{At, Keys, Reader},
 };
 use crate::{
-    address::{Listen, UpstreamUrl},
+    address::{Listen, TlsPair, UpstreamUrl},
     limits::{Limits, Timeouts},
     policy::rule::CacheRule,
     routes::{PurgeOn, Rules},
@@ -48,6 +49,8 @@ use crate::{
 pub struct Config {
     /// The data ports; at least one.
     pub listen: Vec<Listen>,
+    /// What those of them that speak TLS present; none where none does.
+    pub tls: Vec<TlsPair>,
     /// Where health, metrics and purges are; absent: nowhere.
     pub admin: Option<Listen>,
     /// The app.
@@ -58,6 +61,8 @@ pub struct Config {
     pub hosts: Option<Vec<String>>,
     /// Whose `X-Forwarded-*` and `Forwarded` are kept.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether each connection of these, and of a unix socket, begins with a PROXY header.
+    pub proxy_protocol: bool,
     /// Sizes and counts.
     pub limits: Limits,
     /// Waits.
@@ -75,6 +80,7 @@ pub struct Config {
 const KEYS: Keys = Keys {
     known: &[
         "listen",
+        "tls",
         "admin",
         "upstream",
         "store",
@@ -82,15 +88,20 @@ const KEYS: Keys = Keys {
         "purge_on",
         "hosts",
         "trusted_proxies",
+        "proxy_protocol",
         "limits",
         "timeouts",
         "targeted_cache_control",
     ],
-    later: &["tls"],
+    later: &[],
     foreign: &[
         ("port", "did you mean `listen`?"),
         ("bind", "did you mean `listen`?"),
         ("address", "did you mean `listen`?"),
+        ("https", "write listen: tls://[::]:8443 and tls: { cert: …, key: … }"),
+        ("ssl", "did you mean `tls`?"),
+        ("cert", "write tls: { cert: …, key: … }"),
+        ("certificate", "write tls: { cert: …, key: … }"),
         ("backend", "did you mean `upstream`?"),
         ("backends", "did you mean `upstream`?"),
         ("upstreams", "did you mean `upstream`? There is one"),
@@ -109,6 +120,8 @@ const KEYS: Keys = Keys {
         ("tags", "`tags` belongs in `cache` of a rule, or in `purge_on`"),
         ("purge", "did you mean `purge_on`?"),
         ("purges", "did you mean `purge_on`?"),
+        ("send_proxy", "did you mean `proxy_protocol`?"),
+        ("accept_proxy", "did you mean `proxy_protocol`?"),
         ("timeout", "did you mean `timeouts`?"),
         ("cdn_cache_control", "did you mean `targeted_cache_control`?"),
         ("trusted", "did you mean `trusted_proxies`?"),
@@ -180,6 +193,7 @@ fn config(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Config> {
     };
     let hosts = top.get("hosts").and_then(|at| network::hosts(reader, at));
     let trusted_proxies = top.get("trusted_proxies").and_then(|at| network::trusted_proxies(reader, at));
+    let proxy_protocol = network::proxy_protocol(reader, &top, network.as_ref(), trusted_proxies.as_deref());
     let limits = top.get("limits").and_then(|at| bounds::limits(reader, at));
     let timeouts = top.get("timeouts").and_then(|at| bounds::timeouts(reader, at));
     let targeted = top.get("targeted_cache_control").and_then(|at| targeted::targeted(reader, at));
@@ -199,11 +213,13 @@ fn config(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Config> {
     let network = network?;
     Some(Config {
         listen: network.listen,
+        tls: network.tls,
         admin: network.admin,
         upstream: network.upstream,
         store: store?,
         hosts,
         trusted_proxies: trusted_proxies.unwrap_or_default(),
+        proxy_protocol,
         limits: limits.unwrap_or_default(),
         timeouts: timeouts.unwrap_or_default(),
         targeted_cache_control: targeted,

@@ -1,4 +1,4 @@
-//! `listen`, `admin`, `upstream`, `hosts`, `trusted_proxies`: who talks to whom.
+//! `listen`, `tls`, `admin`, `upstream`, `hosts`, `trusted_proxies`, `proxy_protocol`: who talks to whom.
 
 use std::net::IpAddr;
 
@@ -7,15 +7,18 @@ use ipnet::IpNet;
 use super::{
     problem::Wrong,
     reader::{At, Entries, Reader},
+    scalar::switch,
+    tls,
 };
 use crate::{
-    address::{AddressError, Listen, UpstreamUrl},
+    address::{AddressError, Listen, TlsPair, UpstreamUrl},
     admit::{Scheme, normalise_authority},
 };
 
 /// The addresses of a file.
 pub(super) struct Network {
     pub(super) listen: Vec<Listen>,
+    pub(super) tls: Vec<TlsPair>,
     pub(super) admin: Option<Listen>,
     pub(super) upstream: UpstreamUrl,
 }
@@ -26,13 +29,14 @@ impl From<AddressError> for Wrong {
     }
 }
 
-const LISTEN: &str = "127.0.0.1:8080, [::]:8080, unix:/path or a list of them";
+const LISTEN: &str = "127.0.0.1:8080, [::]:8080, tls://[::]:8443, unix:/path or a list of them";
 const UPSTREAM: &str = "http://host:port, https://host:port, h2c://host:port, h2://host:port or unix:/path";
 
 /// Reads the addresses, and refuses those that would answer themselves.
 pub(super) fn network(reader: &mut Reader<'_>, top: &Entries<'_>) -> Option<Network> {
     let listen_at = reader.require(top, "listen", "add listen: 127.0.0.1:8080");
     let listen = listen_at.and_then(|at| listeners(reader, &at));
+    let tls = certificates(reader, top, listen.as_deref());
     let admin = admin(reader, top.get("admin"), listen.as_deref().unwrap_or_default());
     let upstream_at =
         reader.require(top, "upstream", "add upstream: http://127.0.0.1:8000 (where the app listens)")?;
@@ -46,7 +50,7 @@ pub(super) fn network(reader: &mut Reader<'_>, top: &Entries<'_>) -> Option<Netw
         reader.wrong(&upstream_at, wrong);
         return None;
     }
-    Some(Network { listen, admin, upstream })
+    Some(Network { listen, tls: tls?, admin, upstream })
 }
 
 fn listeners(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Vec<Listen>> {
@@ -55,7 +59,39 @@ fn listeners(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Vec<Listen>> {
         reader.wrong(at, Wrong::new("an empty list accepts nobody", format!("write {LISTEN}")));
         return None;
     }
+    let bound = |listen: &Listen| listen.socket_address().filter(|address| address.port() != 0);
+    for (place, second) in listen.iter().enumerate() {
+        let address = bound(second);
+        if address.is_some() && listen.iter().take(place).any(|first| bound(first) == address) {
+            let message = format!("{second} has the address of another listener");
+            reader.wrong(at, Wrong::new(message, "give each its own port"));
+        }
+    }
     Some(listen)
+}
+
+/// Certificates, and a listener for them: neither is of use without the other. None, for none of both.
+fn certificates(
+    reader: &mut Reader<'_>,
+    top: &Entries<'_>,
+    listen: Option<&[Listen]>,
+) -> Option<Vec<TlsPair>> {
+    let speaks_tls = listen?.iter().any(|listen| matches!(listen, Listen::Tls(_)));
+    match top.get("tls").filter(|at| !at.is_null()) {
+        Some(at) if !speaks_tls => {
+            let advice = "write tls:// before a listener, listen: tls://[::]:8443, or remove `tls`";
+            reader.wrong_key(at, Wrong::new("no listener speaks TLS", advice));
+            None
+        }
+        Some(at) => tls::tls(reader, at),
+        None if speaks_tls => {
+            let advice = "add tls: { cert: /path/of/cert.pem, key: /path/of/key.pem }";
+            reader
+                .wrong(top.get("listen")?, Wrong::new("a listener with tls:// needs a certificate", advice));
+            None
+        }
+        None => Some(Vec::new()),
+    }
 }
 
 /// An address that other machines can reach takes a token, which the listener asks for when it opens.
@@ -63,7 +99,16 @@ fn admin(reader: &mut Reader<'_>, at: Option<&At<'_>>, listen: &[Listen]) -> Opt
     let at = at.filter(|at| !at.is_null())?;
     let text = reader.text(at, "127.0.0.1:9090 or unix:/path").filter(|text| !text.is_empty())?;
     let admin = Listen::parse(&text).map_err(|error| reader.wrong(at, error.into())).ok()?;
-    if listen.contains(&admin) && !matches!(&admin, Listen::Tcp(address) if address.port() == 0) {
+    if matches!(admin, Listen::Tls(_)) {
+        reader
+            .wrong(at, Wrong::new("the admin listener speaks no TLS", "write 127.0.0.1:9090 or unix:/path"));
+        return None;
+    }
+    let is_ours = |listen: &Listen| match admin.socket_address() {
+        Some(address) => address.port() != 0 && listen.socket_address() == Some(address),
+        None => *listen == admin,
+    };
+    if listen.iter().any(is_ours) {
         reader.wrong(at, Wrong::new("`listen` has this address already", "write another port"));
         return None;
     }
@@ -95,6 +140,30 @@ pub(super) fn host(text: &str) -> Result<String, Wrong> {
 /// `trusted_proxies`: whose `X-Forwarded-*` and `Forwarded` are kept.
 pub(super) fn trusted_proxies(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Vec<IpNet>> {
     reader.list(at, "a list of addresses or networks, [10.0.0.0/8]", network_of)
+}
+
+/// `proxy_protocol`: whether trusted proxies say whom they speak for before anything else. Of no use where
+/// there are none: it is only believed from them, and from unix sockets.
+pub(super) fn proxy_protocol(
+    reader: &mut Reader<'_>,
+    top: &Entries<'_>,
+    network: Option<&Network>,
+    trusted: Option<&[IpNet]>,
+) -> bool {
+    let Some(at) = top.get("proxy_protocol") else { return false };
+    let on = reader.scalar(at, "true or false", switch).unwrap_or_default();
+    let is_read = |network: &Network| {
+        !trusted.unwrap_or_default().is_empty()
+            || network.listen.iter().any(|listen| matches!(listen, Listen::Unix(_)))
+    };
+    if on
+        && network.is_some_and(|network| !is_read(network))
+        && top.get("trusted_proxies").is_none_or(|_| trusted.is_some())
+    {
+        let advice = "add trusted_proxies: with the addresses of those that send the header";
+        reader.wrong_key(at, Wrong::new("a PROXY header is read from trusted proxies only", advice));
+    }
+    on
 }
 
 fn network_of(text: &str) -> Result<IpNet, Wrong> {

@@ -24,6 +24,13 @@ pub fn restart_only_changes(old: &Config, new: &Config) -> Vec<String> {
         }
     };
     compare("listen", old.listen != new.listen, listen(old), listen(new));
+    let certificates = |config: &Config| match config.tls.as_slice() {
+        [] => "none".to_owned(),
+        pairs => shown(&pairs.iter().map(|pair| pair.cert.display()).collect::<Vec<_>>()),
+    };
+    compare("tls", old.tls != new.tls, certificates(old), certificates(new));
+    let protocols = (old.proxy_protocol, new.proxy_protocol);
+    compare("proxy_protocol", protocols.0 != protocols.1, protocols.0.to_string(), protocols.1.to_string());
     compare("admin", old.admin != new.admin, admin(old), admin(new));
     let (old_store, new_store) = (&old.store, &new.store);
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "off".to_owned(), super::scalar::show_size);

@@ -134,7 +134,7 @@ where
                 _ = drained => timeout(LAST_CHANCE, inbound.ready()).await.unwrap_or(false),
             }
         };
-        matches!(reads.limit(live.timeouts.idle, begun).await, Ok(true)) && !connection.place.is_asked_for()
+        matches!(reads.limit(live.timeouts.idle, begun).await, Ok(true)) && connection.place.begin()
     }
 
     /// One request and its answer.

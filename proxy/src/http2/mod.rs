@@ -97,6 +97,8 @@ struct Session<T> {
     timer: Pin<Box<Sleep>>,
     /// When there was last a request, or the goodbye.
     quiet: Instant,
+    /// No request is under way, and no answer.
+    idle: bool,
     /// We have said that we take no more requests.
     leaving: bool,
 }
@@ -104,7 +106,7 @@ struct Session<T> {
 /// What a session has to act on.
 enum Event {
     Request(Box<(Request<RecvStream>, SendResponse<Bytes>)>),
-    /// The last request that was under way has been answered.
+    /// The last answer that was under way has gone.
     Answered,
     /// No more requests are to be taken.
     Drain,
@@ -130,6 +132,7 @@ where
             reading,
             timer: Box::pin(sleep_until(now)),
             quiet: now,
+            idle: true,
             leaving: false,
         }
     }
@@ -139,7 +142,7 @@ where
         let mut drained = pin!(async move { draining.wait_for(|draining| *draining).await.is_ok() });
         let connection = Arc::clone(&self.connection);
         loop {
-            let (leaving, idle) = (self.leaving, self.requests.is_empty());
+            let (leaving, idle) = (self.leaving, self.idle);
             let event = tokio::select! {
                 biased;
                 _ = drained.as_mut(), if !leaving => Event::Drain,
@@ -152,9 +155,10 @@ where
             match event {
                 Event::Request(request) => {
                     let (request, respond) = *request;
+                    self.idle = false;
                     self.requests.spawn(stream::serve(Arc::clone(&self.connection), request, respond));
                 }
-                Event::Answered => {}
+                Event::Answered => self.idle = true,
                 Event::Drain => self.leave(),
                 Event::Idle if !self.leaving => self.leave(),
                 Event::Idle | Event::Closed | Event::Asked => return,
@@ -165,10 +169,7 @@ where
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         while let Poll::Ready(Some(_)) = self.requests.poll_join_next(cx) {
-            if self.requests.is_empty() {
-                self.quiet = Instant::now();
-                return Poll::Ready(Event::Answered);
-            }
+            self.quiet = Instant::now();
         }
         let accepted = pin!(self.frames.accept()).poll(cx);
         let now = Instant::now();
@@ -182,6 +183,9 @@ where
                 Poll::Ready(Event::Closed)
             }
             Poll::Ready(None) => Poll::Ready(Event::Closed),
+            Poll::Pending if !self.idle && self.requests.is_empty() && !self.frames.has_streams() => {
+                Poll::Ready(Event::Answered)
+            }
             Poll::Pending => self.poll_late(cx).map(|()| self.late()),
         }
     }
@@ -213,11 +217,11 @@ where
 
     fn quiet_deadline(&self) -> Option<Instant> {
         let timeouts = &self.connection.app.live().timeouts;
-        let patience = match (self.leaving, self.frames.has_streams()) {
-            (false, _) => timeouts.idle,
+        let patience = match (self.frames.has_streams(), self.leaving) {
             // Answers that the client has not taken yet.
-            (true, true) => timeouts.body,
-            (true, false) => LAST_CHANCE,
+            (true, _) => timeouts.body,
+            (false, false) => timeouts.idle,
+            (false, true) => LAST_CHANCE,
         };
         self.requests.is_empty().then(|| self.quiet + patience)
     }

@@ -22,6 +22,7 @@ use crate::{
         tiers::{Fleet, OnOutage, Tiers},
     },
     telemetry::{log::Log, metrics::Metrics, snapshot},
+    tls::Certificates,
 };
 
 /// What the admin listener looks at.
@@ -105,6 +106,7 @@ pub(super) fn metrics(
     log: &Log,
     budget: u64,
     places: Arc<Places>,
+    certificates: Option<Arc<Certificates>>,
 ) -> Metrics {
     let mut metrics = Metrics::new(SystemTime::now());
     let dropped = log.dropped_lines();
@@ -112,6 +114,9 @@ pub(super) fn metrics(
     let status = Arc::clone(status);
     metrics.register(move |scrape| status.write(scrape));
     metrics.register(move |scrape| snapshot::clients(scrape, places.stats()));
+    if let Some(certificates) = certificates {
+        metrics.register(move |scrape| snapshot::certificates(scrape, certificates.stats()));
+    }
     let of = Arc::clone(app);
     metrics.register(move |scrape| snapshot::upstream(scrape, of.live().upstream.stats()));
     let of = Arc::clone(app);

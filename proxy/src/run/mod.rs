@@ -39,6 +39,7 @@ use crate::{
         Telemetry,
         log::{self, Log, LogError},
     },
+    tls::{Certificates, PairError, Tls},
     upstream::SetupError,
 };
 
@@ -57,6 +58,12 @@ pub enum RunError {
     /// The store cannot be used.
     #[error("store.redis: {0}")]
     Store(#[from] SettingsError),
+    /// A certificate that listeners present cannot be used.
+    #[error("tls: {0}")]
+    Certificate(#[from] PairError),
+    /// TLS to clients cannot be set up.
+    #[error("tls: {0}")]
+    Tls(#[from] rustls::Error),
     /// TLS to the origin cannot be set up.
     #[error("upstream: {0}")]
     Upstream(#[from] SetupError),
@@ -139,13 +146,13 @@ fn runtime() -> io::Result<Runtime> {
 async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result<ExitCode, RunError> {
     // Before anything is there that a signal would have to end.
     let mut signals = Signals::new()?;
-    let server = Server::bind(&config.listen)?;
+    let (server, certificates) = bind(&config)?;
     let stores = state::stores(&config.store, Clock::System)?;
     let app = Arc::new(App::new(state::live(&config, None)?, stores, Clock::System));
     let status = Arc::new(Status::new(&options.config, SystemTime::now()));
     let phase = watch::Sender::new(Phase::Starting);
     let budget = config.store.memory.unwrap_or_default();
-    let metrics = Arc::new(admin::metrics(&app, &status, log, budget, server.places()));
+    let metrics = Arc::new(admin::metrics(&app, &status, log, budget, server.places(), certificates));
     metrics.follow(&config.rules.names());
     let telemetry = Arc::new(Telemetry(Arc::clone(&metrics)));
     let panel = Panel {
@@ -162,7 +169,8 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
     };
     let server = server.at_most(descriptors::connections(&config.limits, descriptors::raise()));
     phase.send_replace(Phase::Serving);
-    tracing::info!(listening = listening(&server, &config.listen), "ready");
+    let listening: Vec<_> = server.listening().iter().map(Listen::to_string).collect();
+    tracing::info!(listening = listening.join(", "), "ready");
     let file = options.config.clone();
     let started = config.clone();
     let reloading = Reloading { app: Arc::clone(&app), metrics, status, config, started };
@@ -173,11 +181,16 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
     Ok(child.finish(drained, deadline, &mut signals).await)
 }
 
-/// Where clients connect, with the ports that the system chose.
-fn listening(server: &Server, listen: &[Listen]) -> String {
-    let tcp = server.addresses().into_iter().map(Listen::Tcp);
-    let unix = listen.iter().filter(|listen| matches!(listen, Listen::Unix(_))).cloned();
-    tcp.chain(unix).map(|listen| listen.to_string()).collect::<Vec<_>>().join(", ")
+/// Binds every listener, with the certificates of those that speak TLS, whose files are followed.
+fn bind(config: &Config) -> Result<(Server, Option<Arc<Certificates>>), RunError> {
+    let server = Server::bind(&config.listen)?;
+    let server = if config.proxy_protocol { server.with_proxy_protocol() } else { server };
+    if config.tls.is_empty() {
+        return Ok((server, None));
+    }
+    let certificates = Arc::new(Certificates::load(config.tls.clone())?);
+    tokio::spawn(Arc::clone(&certificates).follow());
+    Ok((server.with_tls(Tls::new(Arc::clone(&certificates))?), Some(certificates)))
 }
 
 /// `sidecache check`: prints what the file means.

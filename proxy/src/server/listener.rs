@@ -16,12 +16,14 @@ pub(super) const BACKLOG: u32 = 4096;
 
 pub(super) enum Listener {
     Tcp(TcpListener),
+    Tls(TcpListener),
     Unix(UnixListener, PathBuf),
 }
 
 /// A connection as the system hands it out.
 pub(super) enum Accepted {
     Tcp(TcpStream, SocketAddr),
+    Tls(TcpStream, SocketAddr),
     Unix(UnixStream),
 }
 
@@ -29,14 +31,25 @@ impl Listener {
     pub(super) fn bind(address: &Listen) -> io::Result<Self> {
         match address {
             Listen::Tcp(address) => bind_tcp(*address).map(Self::Tcp),
+            Listen::Tls(address) => bind_tcp(*address).map(Self::Tls),
             Listen::Unix(path) => bind_unix(path).map(|listener| Self::Unix(listener, path.clone())),
         }
         .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
     }
 
+    /// Where it listens, with the port that the system chose.
+    pub(super) fn address(&self) -> io::Result<Listen> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(Listen::Tcp),
+            Self::Tls(listener) => listener.local_addr().map(Listen::Tls),
+            Self::Unix(_, path) => Ok(Listen::Unix(path.clone())),
+        }
+    }
+
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Accepted::Tcp(stream, peer)),
+            Self::Tls(listener) => listener.accept().await.map(|(stream, peer)| Accepted::Tls(stream, peer)),
             Self::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
         }
     }

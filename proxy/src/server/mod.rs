@@ -6,6 +6,7 @@
 
 mod accepted;
 mod complaint;
+mod introduction;
 mod listener;
 mod refusal;
 
@@ -20,9 +21,10 @@ use tokio::{
 pub(crate) use self::listener::bind_unix;
 use self::{
     complaint::Complaint,
+    introduction::Introductions,
     listener::{Accepted, BACKLOG, Listener},
 };
-use crate::{address::Listen, app::App, observe::Observer, places::Places};
+use crate::{address::Listen, app::App, observe::Observer, places::Places, tls::Tls};
 
 /// The pause after a failed accept: mostly a lack of descriptors, which does not pass at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -32,6 +34,8 @@ pub struct Server {
     listeners: Vec<Listener>,
     places: Arc<Places>,
     most: usize,
+    tls: Option<Tls>,
+    introductions: Option<Arc<Introductions>>,
 }
 
 /// What every connection of a server shares.
@@ -41,6 +45,8 @@ struct Shared {
     observer: Arc<dyn Observer>,
     draining: watch::Receiver<bool>,
     places: Arc<Places>,
+    tls: Option<Tls>,
+    introductions: Option<Arc<Introductions>>,
     complaints: Arc<Complaints>,
 }
 
@@ -59,13 +65,25 @@ impl Server {
     /// The first address that cannot be bound, named.
     pub fn bind(addresses: &[Listen]) -> io::Result<Self> {
         let listeners = addresses.iter().map(Listener::bind).collect::<io::Result<_>>()?;
-        Ok(Self { listeners, places: Places::new(), most: usize::MAX })
+        Ok(Self { listeners, places: Places::new(), most: usize::MAX, tls: None, introductions: None })
     }
 
     /// With no more connections than this, whatever `limits.connections` says.
     #[must_use]
     pub fn at_most(self, connections: usize) -> Self {
         Self { most: connections, ..self }
+    }
+
+    /// With these certificates, for the listeners that speak TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: Tls) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    /// With a PROXY header before anything else on the connections of trusted proxies, and of unix sockets.
+    #[must_use]
+    pub fn with_proxy_protocol(self) -> Self {
+        Self { introductions: Some(Arc::default()), ..self }
     }
 
     /// Who holds a place.
@@ -77,11 +95,13 @@ impl Server {
     /// The TCP addresses bound, with the ports that the system chose.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        let tcp = self.listeners.iter().filter_map(|listener| match listener {
-            Listener::Tcp(listener) => listener.local_addr().ok(),
-            Listener::Unix(..) => None,
-        });
-        tcp.collect()
+        self.listening().iter().filter_map(Listen::socket_address).collect()
+    }
+
+    /// Where clients connect, with the ports that the system chose.
+    #[must_use]
+    pub fn listening(&self) -> Vec<Listen> {
+        self.listeners.iter().filter_map(|listener| listener.address().ok()).collect()
     }
 
     /// Answers until `stop`, then takes no more connections and lets the running requests finish,
@@ -94,8 +114,15 @@ impl Server {
     ) -> bool {
         let (drain, draining) = watch::channel(false);
         self.places.open(app.live().limits.connections.min(self.most));
-        let complaints = Arc::default();
-        let shared = Shared { app: Arc::clone(&app), observer, draining, places: self.places, complaints };
+        let shared = Shared {
+            app: Arc::clone(&app),
+            observer,
+            draining,
+            places: self.places,
+            tls: self.tls,
+            introductions: self.introductions,
+            complaints: Arc::default(),
+        };
         let mut accepting = JoinSet::new();
         for listener in self.listeners {
             accepting.spawn(accept_all(listener, shared.clone()));

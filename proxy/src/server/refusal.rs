@@ -25,6 +25,8 @@ const UNREAD: usize = 4 * 1024;
 pub(super) fn refuse(accepted: &Accepted) {
     let socket = match accepted {
         Accepted::Tcp(stream, _) => SockRef::from(stream),
+        // It would have to shake hands first.
+        Accepted::Tls(..) => return,
         Accepted::Unix(stream) => SockRef::from(stream),
     };
     // Whoever does not get it finds the connection closed, which says as much.

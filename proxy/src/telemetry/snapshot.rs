@@ -11,6 +11,7 @@ use crate::{
         redis::{BreakerState, LeaseStats, Pushes, Stats as RedisStats, Waits},
         tiers::TierStats,
     },
+    tls::TlsStats,
     upstream::Stats as UpstreamStats,
 };
 
@@ -124,6 +125,7 @@ pub fn tracking(scrape: &mut Scrape<'_>, heard: Pushes, [tracked, untracked]: [b
             ([("of", "resource")], heard.resources),
             ([("of", "purge")], heard.announcements),
             ([("of", "flush")], heard.flushes),
+            ([("of", "junk")], heard.junk),
         ],
     );
 }
@@ -151,12 +153,23 @@ pub fn clients(scrape: &mut Scrape<'_>, stats: PlaceStats) {
     scrape.gauge("sidecache_client_connections", "Connections of clients", stats.held as u64);
     scrape.counters(
         "sidecache_client_connections_lost",
-        "Connections that had no place (limits.connections), or that the system did not hand out",
+        "Connections that had no place (limits.connections), that the system did not hand out, or that did not begin in order",
         [
             ([("how", "closed-idle")], stats.closed),
             ([("how", "refused")], stats.refused),
             ([("how", "not-accepted")], stats.failed),
+            ([("how", "handshake")], stats.handshakes),
+            ([("how", "proxy-header")], stats.headers),
         ],
+    );
+}
+
+/// The certificates that clients are shown.
+pub fn certificates(scrape: &mut Scrape<'_>, stats: TlsStats) {
+    scrape.counters(
+        "sidecache_tls_certificate_reloads",
+        "Times that their files had changed, by whether what was found is presented",
+        [([("result", "taken")], stats.taken), ([("result", "refused")], stats.refused)],
     );
 }
 

@@ -48,7 +48,7 @@ impl From<&Listen> for Address {
     fn from(listen: &Listen) -> Self {
         let address = match listen {
             Listen::Unix(path) => return Self::Unix(path.clone()),
-            Listen::Tcp(address) => address,
+            Listen::Tcp(address) | Listen::Tls(address) => address,
         };
         let host = match address.ip() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),

@@ -71,6 +71,27 @@ async fn what_is_changed_in_redis_goes_from_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn announcements_that_are_junk_change_nothing() {
+    const JUNK: u64 = 20_000;
+    let (server, sidecar, key) = with_one().await;
+    let before = sidecar.fleet().tracking().pushes();
+    let mut junk = redis::pipe();
+    for number in 0..JUNK {
+        let what = match number % 4 {
+            0 => format!("junk {number}"),
+            1 => format!("{{{number:032x}}}:uhn:{number}"),
+            2 => format!("{{{number:032X}}}:thw:{number:016x}:"),
+            _ => "\u{0}\r\n".repeat(1 + number as usize % 90) + &number.to_string(),
+        };
+        junk.set(format!("test:v1:p:{what}"), "").ignore();
+    }
+    junk.exec(&mut server.connect().unwrap()).unwrap();
+    eventually("all are heard", async || sidecar.fleet().tracking().pushes().junk >= JUNK).await;
+    assert_eq!(sidecar.finds(&key).await, ("one".to_owned(), true));
+    assert_eq!(sidecar.fleet().tracking().pushes().flushes, before.flushes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_redis_evicts_goes_from_memory() {
     let (server, sidecar, key) = with_one().await;
     server.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]);

@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod load;
 pub mod named;
 pub mod origin;
+pub mod papers;
 pub mod process;
 pub mod purges;
 pub mod redis;

@@ -15,6 +15,7 @@ use sidecache::{
     places::Places,
     server::Server,
     store::{memory::MemoryStore, tiers::Tiers},
+    tls::{Certificates, Tls},
     upstream::{Settings, Upstream},
 };
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -25,6 +26,8 @@ use super::wire::{Message, PATIENCE, Wire, soon};
 pub struct Sidecar {
     /// Of the first TCP listener.
     pub address: SocketAddr,
+    /// Of all of them.
+    pub addresses: Vec<SocketAddr>,
     pub app: Arc<App>,
     pub clock: ManualClock,
     pub seen: Arc<Seen>,
@@ -105,8 +108,17 @@ impl Sidecar {
         let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
         let store = Tiers::Memory(MemoryStore::new(config.store.memory.unwrap(), Arc::default()));
         let app = Arc::new(App::new(live(&config), store, Clock::Manual(clock.clone())));
-        let server = Server::bind(&config.listen).unwrap();
-        let address = server.addresses().first().copied();
+        let mut server = Server::bind(&config.listen).unwrap();
+        if !config.tls.is_empty() {
+            let certificates = Arc::new(Certificates::load(config.tls.clone()).unwrap());
+            tokio::spawn(Arc::clone(&certificates).follow());
+            server = server.with_tls(Tls::new(certificates).unwrap());
+        }
+        if config.proxy_protocol {
+            server = server.with_proxy_protocol();
+        }
+        let addresses = server.addresses();
+        let address = addresses.first().copied();
         let address = address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let (seen, places) = (Arc::new(Seen::default()), server.places());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -115,7 +127,7 @@ impl Sidecar {
             let _ = stopped.await;
         });
         let done = tokio::spawn(serving);
-        Self { address, app, clock, seen, places, stop: Some(stop), done }
+        Self { address, addresses, app, clock, seen, places, stop: Some(stop), done }
     }
 
     pub async fn connect(&self) -> Wire {

@@ -85,7 +85,7 @@ impl Spawned {
     fn listening(&self) -> Option<SocketAddr> {
         let log = self.log.lock().unwrap();
         let ready = log.iter().find(|line| line["message"] == "ready")?;
-        ready["listening"].as_str()?.parse().ok()
+        ready["listening"].as_str()?.trim_start_matches("tls://").parse().ok()
     }
 
     /// The text of a file with these lines and the listeners of this sidecar, on two lines before.
@@ -170,5 +170,6 @@ impl Drop for Spawned {
 }
 
 fn with_listeners(folder: &TempDir, yaml: &str) -> String {
-    format!("listen: 127.0.0.1:0\nadmin: unix:{}/admin.sock\n{yaml}", folder.path().display())
+    let listen = if yaml.contains("listen:") { "" } else { "listen: 127.0.0.1:0\n" };
+    format!("{listen}admin: unix:{}/admin.sock\n{yaml}", folder.path().display())
 }

@@ -36,17 +36,14 @@ impl Row {
     }
 
     /// What is wrong with it, if anything.
-    pub(crate) fn wrong(&self, with_cases: &BTreeSet<String>, pending: &[&str]) -> Option<String> {
+    pub(crate) fn wrong(&self, with_cases: &BTreeSet<String>) -> Option<String> {
         let Self { id, tests, .. } = self;
         let gone = tests.iter().find(|(place, name)| !named::exists(place, name));
         if let Some((place, name)) = gone {
             return Some(format!("{id}: {place} has no test {name}"));
         }
-        let is_pending = pending.contains(&id.as_str());
-        let has_something = self.has_proof() || self.in_security;
-        match (has_something, is_pending) {
-            (true, true) => Some(format!("{id} is shown, and pends no more")),
-            (false, false) => Some(format!("{id}: nothing shows it")),
+        match self.has_proof() || self.in_security {
+            false => Some(format!("{id}: nothing shows it")),
             _ if self.by_cases != with_cases.contains(id) => Some(format!("{id}: has it cases?")),
             _ if self.in_security && !told_of().contains(id) => Some(format!("{id}: not in SECURITY.md")),
             _ => None,
@@ -91,14 +88,11 @@ fn told_of() -> Vec<String> {
 }
 
 #[test]
-fn a_row_without_proof_is_wrong_unless_it_pends() {
+fn a_row_without_proof_is_wrong() {
     let rows = parsed("A1 It holds.\n  cases\nA2 It too.\n\nA3 As well.\n  threats/rows::no_such_test\n");
     let with_cases = BTreeSet::from(["A1".to_owned()]);
-    let wrong = |pending: &[&str]| -> Vec<bool> {
-        rows.iter().map(|row| row.wrong(&with_cases, pending).is_some()).collect()
-    };
-    assert_eq!(wrong(&[]), [false, true, true]);
-    assert_eq!(wrong(&["A1", "A2"]), [true, false, true]);
+    let wrong: Vec<_> = rows.iter().map(|row| row.wrong(&with_cases).is_some()).collect();
+    assert_eq!(wrong, [false, true, true]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use sidecache::{
     key::{QueryPolicy, ResourceKey},
     stored::{MAX_HEAD, TELLING},
 };
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::support::{
     browser::Browser,
@@ -17,6 +17,9 @@ use crate::support::{
     story::{On, Story, everything},
     usage,
 };
+
+/// Bytes of the checksum behind a head.
+const SUM: usize = 16;
 
 /// What Redis has of the one response of a story: the entry, and where it is.
 struct Entry<'s> {
@@ -49,7 +52,7 @@ impl<'s> Entry<'s> {
         let head = edit(&self.bytes[start..end]);
         let length = u32::try_from(head.len()).unwrap().to_le_bytes();
         let sealed = [&self.bytes[..TELLING], &length, &head].concat();
-        [&sealed[..], &xxh3_64(&sealed).to_le_bytes(), &self.bytes[end + 8..]].concat()
+        [&sealed[..], &xxh3_128(&sealed).to_le_bytes(), &self.bytes[end + SUM..]].concat()
     }
 
     /// The same with this at a place before the head, under a checksum that fits.
@@ -57,8 +60,8 @@ impl<'s> Entry<'s> {
         let mut forged = self.bytes.clone();
         forged[at..at + bytes.len()].copy_from_slice(bytes);
         let [_, end] = self.head();
-        let sum = xxh3_64(&forged[..end]).to_le_bytes();
-        forged[end..end + 8].copy_from_slice(&sum);
+        let sum = xxh3_128(&forged[..end]).to_le_bytes();
+        forged[end..end + SUM].copy_from_slice(&sum);
         forged
     }
 
@@ -118,6 +121,8 @@ async fn a_head_larger_than_is_written_is_a_miss() {
 async fn a_forged_length_takes_no_memory() {
     let story = story().await;
     let entry = Entry::of(&story).await;
+    entry.forge(&entry.with(0, &entry.bytes[..4]));
+    assert!(story.get("/a").await.is_hit(), "forged well");
     let me = rustix::process::getpid();
     let before = usage::memory(me, "VmHWM:").unwrap();
     let [length, written, head] = [4, 12, TELLING];

@@ -79,6 +79,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "run",
             "server",
             "telemetry",
+            "tls",
             "wrap",
         ],
     ),

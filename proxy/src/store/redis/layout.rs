@@ -94,8 +94,9 @@ pub(super) enum Changed {
     Resource(u128),
     /// A purge is announced, or its announcement has expired.
     Announcement(Announcement),
-    /// An announcement that another version may be able to read.
-    Unreadable,
+    /// The name is like that of an announcement, and says nothing. Who would have it say more writes another
+    /// version into it.
+    Junk,
     /// Nothing of ours.
     Nothing,
 }
@@ -106,7 +107,7 @@ impl Changed {
         let ours = name.strip_prefix(prefix.as_bytes()).and_then(|rest| rest.strip_prefix(b":v1:"));
         match ours.and_then(|rest| rest.split_at_checked(2)) {
             Some((b"r:", rest)) => resource(rest).map_or(Self::Nothing, Self::Resource),
-            Some((b"p:", rest)) => Announcement::parse(rest).map_or(Self::Unreadable, Self::Announcement),
+            Some((b"p:", rest)) => Announcement::parse(rest).map_or(Self::Junk, Self::Announcement),
             _ => Self::Nothing,
         }
     }
@@ -312,7 +313,7 @@ mod tests {
         let announced = Announcement::parse(text).unwrap();
         let of = |name: &str| Changed::of("a", name.as_bytes());
         assert_eq!(of(&announcement("a", &announced)), Changed::Announcement(announced));
-        assert_eq!(of("a:v1:p:{0}:new"), Changed::Unreadable);
+        assert_eq!(of("a:v1:p:{0}:new"), Changed::Junk);
         let short = &name["sidecache".len()..name.len() - "}:/list%3Fpage=2".len()];
         for other in
             ["a", "a:v1:", "a:v1:r", "a:v1:m", "a:v1:t:{0}", "a:v1:r:{}:", &format!("a{short}"), "b:v1:r:"]

@@ -21,8 +21,10 @@ pub struct Pushes {
     pub resources: u64,
     /// Announcements of purges, and of their expiry.
     pub announcements: u64,
-    /// Times that Redis told to have been emptied, or something that we could not read.
+    /// Times that Redis told to have been emptied, or in a way that we could not read.
     pub flushes: u64,
+    /// Names like those of announcements that nobody of this version writes.
+    pub junk: u64,
 }
 
 /// What was told in all.
@@ -51,6 +53,7 @@ pub(super) struct Ear {
     resources: AtomicU64,
     announcements: AtomicU64,
     flushes: AtomicU64,
+    junk: AtomicU64,
 }
 
 impl Ear {
@@ -64,6 +67,7 @@ impl Ear {
             resources: counters(),
             announcements: counters(),
             flushes: counters(),
+            junk: counters(),
         }
     }
 
@@ -89,13 +93,16 @@ impl Ear {
 
     fn hear_of_each(&self, names: &[Value], slots: &impl Fn() -> Slots) -> Told {
         let told = names.iter().map(|name| match name {
-            Value::BulkString(name) => self.hear_of(name),
+            Value::BulkString(name) => {
+                self.hear_of(name);
+                Told::Changes
+            }
             _ => self.hear_of_all(slots),
         });
         told.fold(Told::Changes, Told::and)
     }
 
-    fn hear_of(&self, name: &[u8]) -> Told {
+    fn hear_of(&self, name: &[u8]) {
         match Changed::of(&self.prefix, name) {
             Changed::Resource(hash) => {
                 self.resources.fetch_add(1, Ordering::Relaxed);
@@ -108,11 +115,12 @@ impl Ear {
                     self.heard.announced(announcement);
                 }
             }
-            // It may purge anything.
-            Changed::Unreadable => return self.hear_of_all(&|| Slots::ALL),
+            // Whoever writes these could have us let go of all again and again.
+            Changed::Junk => {
+                self.junk.fetch_add(1, Ordering::Relaxed);
+            }
             Changed::Nothing => {}
         }
-        Told::Changes
     }
 
     fn hear_of_all(&self, slots: &impl Fn() -> Slots) -> Told {
@@ -128,6 +136,7 @@ impl Ear {
             resources: read(&self.resources),
             announcements: read(&self.announcements),
             flushes: read(&self.flushes),
+            junk: read(&self.junk),
         }
     }
 }
