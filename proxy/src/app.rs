@@ -99,8 +99,9 @@ impl App {
 
     /// Puts an edited file in force, at once and as a whole.
     pub fn swap(&self, live: Live) {
-        let before = self.live.swap(Arc::new(live));
+        // Under one lock with what a purge reads: it finds the rules of before here or there.
         let mut earlier = self.earlier.write().unwrap_or_else(PoisonError::into_inner);
+        let before = self.live.swap(Arc::new(live));
         earlier.push_back(before.rules.clone());
         if earlier.len() > EDITS {
             earlier.pop_front();
@@ -109,8 +110,9 @@ impl App {
 
     /// Every key under which a rule may have stored something for `target`: one of now, or of before an edit.
     #[must_use]
-    pub fn resource_keys(&self, live: &Live, target: &Target) -> Vec<ResourceKey> {
+    pub fn resource_keys(&self, target: &Target) -> Vec<ResourceKey> {
         let earlier = self.earlier.read().unwrap_or_else(PoisonError::into_inner);
+        let live = self.live.load();
         let rules = earlier.iter().chain([&live.rules]).flat_map(|rules| rules.covering(target));
         let mut keys: Vec<ResourceKey> = Vec::new();
         for key in rules.filter_map(|rule| Some(ResourceKey::new(target, &rule.cache.as_ref()?.key.query))) {

@@ -4,7 +4,7 @@
 //!
 //! | station | module | what happens |
 //! |---|---|---|
-//! | 1 accept | [`server`], [`http1`] | a connection is taken, a head is read |
+//! | 1 accept | [`server`], [`places`], [`http1`] | a connection is taken, a head is read |
 //! | 2 admit | [`admit`] | what must never be forwarded is refused |
 //! | 3 route | [`routes`] | the first matching rule |
 //! | 4 key | [`key`] | what the request may share with others |
@@ -19,9 +19,9 @@
 //!
 //! Beside the path: [`config`] reads the file and [`reload`] notices its edits, [`app`] holds what
 //! it says, [`tags`], [`epoch`] and [`purge`] are the words of a purge and [`purges`] what is known of
-//! them, [`status`] names the outcomes, [`error`] writes the proxy's own answers, [`observe`] is told of
-//! every exchange, [`telemetry`] logs and counts it, [`admin`] shows it, [`cli`], [`run`] and [`wrap`] are
-//! the command.
+//! them, [`status`] names the outcomes, [`error`] writes the proxy's own answers, `reply` is what an answer
+//! says in every version of HTTP, [`observe`] is told of every exchange, [`telemetry`] logs and counts it,
+//! [`admin`] shows it, [`cli`], [`run`] and [`wrap`] are the command.
 
 pub mod address;
 pub mod admin;
@@ -49,11 +49,13 @@ pub mod miss;
 pub mod observe;
 pub mod obsolete;
 pub mod pass;
+pub mod places;
 pub mod policy;
 pub mod purge;
 pub mod purges;
 pub mod refreshes;
 pub mod reload;
+mod reply;
 pub mod respond;
 pub mod routes;
 pub mod run;

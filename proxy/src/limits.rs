@@ -5,7 +5,8 @@ use std::time::Duration;
 /// `limits:` of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Client connections held at once; further ones wait in the listener's backlog.
+    /// Client connections held at once. For a further one the one that has been idle longest is closed; if
+    /// none is, that one is refused (503).
     pub connections: usize,
     /// Bytes of a request head, request line included (431 beyond).
     pub header_bytes: usize,

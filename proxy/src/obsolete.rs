@@ -29,7 +29,7 @@ pub async fn after_write(app: &App, live: &Live, request: &Request, told: &Parts
     }
     let targets = obsolete(target, method, told.status, &told.headers);
     let mut gone = Purge {
-        resources: targets.iter().flat_map(|target| app.resource_keys(live, target)).collect(),
+        resources: targets.iter().flat_map(|target| app.resource_keys(target)).collect(),
         tags: groups_to_invalidate(method, told.status, &told.headers, &origin(target)),
         mode: Mode::Hard,
     };
@@ -58,12 +58,12 @@ async fn carry_out(app: &App, purge: Purge, request: &Request) -> Option<Purged>
 
 /// Carries out what an operator asks for.
 pub async fn purge(app: Arc<App>, request: PurgeRequest) -> PurgeReport {
-    let (begun, live) = (Instant::now(), app.live());
+    let begun = Instant::now();
     let named = request.tags.iter().map(|name| Tag::named(name.as_bytes()));
     let rules = request.rules.iter().map(|name| Tag::rule(name));
     let targets = request.urls.iter().flat_map(PurgeUrl::targets);
     let keys = |target| {
-        let keys = app.resource_keys(&live, target);
+        let keys = app.resource_keys(target);
         // No rule that this process knows of has cached it; one that it does not know of may have.
         if keys.is_empty() { vec![ResourceKey::new(target, &QueryPolicy::All)] } else { keys }
     };

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
+    hash::Hash,
     pin::pin,
     sync::{
         PoisonError, RwLock,
@@ -29,8 +30,8 @@ pub struct Purges {
     last: Moment,
     last_of_tags: Moment,
     resources: Box<[Moment]>,
-    tags: RwLock<Marks>,
-    lately: RwLock<Marks>,
+    tags: RwLock<TagMarks>,
+    lately: RwLock<Marks<u128>>,
     changes: AtomicU64,
     /// Of those changes.
     news: Notify,
@@ -87,10 +88,17 @@ impl Moment {
     }
 }
 
+/// The latest purges of so many.
+struct Marks<K> {
+    of: HashMap<K, Mark>,
+    oldest_first: VecDeque<(Epoch, K)>,
+}
+
+/// Those of tags.
 #[derive(Default)]
-struct Marks {
-    of: HashMap<Tag, Mark>,
-    oldest_first: VecDeque<(Epoch, Tag)>,
+struct TagMarks {
+    latest: Marks<Tag>,
+    /// The latest one that is forgotten.
     floor: Epoch,
 }
 
@@ -218,7 +226,7 @@ impl Purges {
     /// A resource is purged.
     pub fn purge_resource(&self, hash: u128, mode: Mode, epoch: Epoch) {
         let mut lately = self.lately.write().unwrap_or_else(PoisonError::into_inner);
-        lately.set(Tag::from_bits(hash), mode, epoch);
+        lately.set(hash, mode, epoch);
         drop(lately);
         if let Some(place) = self.place(hash) {
             place.raise(epoch);
@@ -263,7 +271,7 @@ impl Purges {
     #[must_use]
     pub fn judge_undone(&self, hash: u128, epoch: Epoch, until: Epoch) -> Standing {
         let lately = self.lately.read().unwrap_or_else(PoisonError::into_inner);
-        let mark = lately.of.get(&Tag::from_bits(hash)).copied().unwrap_or_default();
+        let mark = lately.of.get(&hash).copied().unwrap_or_default();
         let undone = |purge: Epoch| if purge <= until { purge } else { Epoch::FIRST };
         Mark { hard: undone(mark.hard), soft: undone(mark.soft) }.leaves(epoch)
     }
@@ -279,32 +287,48 @@ impl Purges {
     }
 }
 
-impl Marks {
-    fn set(&mut self, tag: Tag, mode: Mode, epoch: Epoch) {
-        let mark = self.of.entry(tag).or_default();
+impl<K> Default for Marks<K> {
+    fn default() -> Self {
+        Self { of: HashMap::new(), oldest_first: VecDeque::new() }
+    }
+}
+
+impl<K: Copy + Eq + Hash> Marks<K> {
+    /// Notes a purge. The latest one that there is no room for any more.
+    fn set(&mut self, what: K, mode: Mode, epoch: Epoch) -> Epoch {
+        let mark = self.of.entry(what).or_default();
         let moment = match mode {
             Mode::Hard => &mut mark.hard,
             Mode::Soft => &mut mark.soft,
         };
         *moment = epoch.max(*moment);
-        self.oldest_first.push_back((epoch, tag));
+        self.oldest_first.push_back((epoch, what));
+        let mut forgotten = Epoch::FIRST;
         while self.of.len() > TAGS || self.oldest_first.len() > 2 * TAGS {
-            self.forget_oldest();
+            forgotten = forgotten.max(self.forget_oldest());
         }
+        forgotten
     }
 
-    /// The mark goes, unless its tag has been purged again.
-    fn forget_oldest(&mut self) {
-        let Some((epoch, tag)) = self.oldest_first.pop_front() else { return };
-        if self.of.get(&tag).is_some_and(|mark| mark.hard.max(mark.soft) <= epoch) {
-            self.of.remove(&tag);
-            self.floor = self.floor.max(epoch);
+    /// The mark goes, unless that has been purged again.
+    fn forget_oldest(&mut self) -> Epoch {
+        let Some((epoch, what)) = self.oldest_first.pop_front() else { return Epoch::FIRST };
+        if self.of.get(&what).is_none_or(|mark| mark.hard.max(mark.soft) > epoch) {
+            return Epoch::FIRST;
         }
+        self.of.remove(&what);
+        epoch
+    }
+}
+
+impl TagMarks {
+    fn set(&mut self, tag: Tag, mode: Mode, epoch: Epoch) {
+        self.floor = self.floor.max(self.latest.set(tag, mode, epoch));
     }
 
     fn judge(&self, tags: &[Tag], epoch: Epoch) -> Standing {
         let everything = Tag::everything();
-        let marks = tags.iter().chain([&everything]).filter_map(|tag| self.of.get(tag));
+        let marks = tags.iter().chain([&everything]).filter_map(|tag| self.latest.of.get(tag));
         let whole = Mark { hard: self.floor, soft: Epoch::FIRST };
         marks.fold(whole, |all, mark| all.with(*mark)).leaves(epoch)
     }
@@ -444,7 +468,7 @@ mod tests {
             purges.purge_tag(tag(n), Mode::Hard, purges.next(now()));
         }
         let marks = purges.tags.read().unwrap();
-        assert!(marks.of.len() == TAGS && marks.floor == first);
+        assert!(marks.latest.of.len() == TAGS && marks.floor == first);
         drop(marks);
         assert_eq!(purges.judge(&[tag(0)], Epoch::FIRST), Standing::Purged);
         assert_eq!(purges.judge(&[tag(0)], first), Standing::Valid);
@@ -452,6 +476,6 @@ mod tests {
         for _ in 0..3 * TAGS {
             purges.purge_tag(tag(0), Mode::Soft, purges.next(now()));
         }
-        assert!(purges.tags.read().unwrap().oldest_first.len() <= 2 * TAGS);
+        assert!(purges.tags.read().unwrap().latest.oldest_first.len() <= 2 * TAGS);
     }
 }

@@ -1,21 +1,23 @@
 //! A stored response and its bytes: what the tiers keep and what Redis is trusted with.
 //!
 //! ```text
-//! magic+version  length  as written  packing  checksum  head length  head (postcard)  checksum  body
-//!       4          8         8          1        8           4             …             8        …
-//!                └──────── of the body ────────────┘                              └ of all before it
+//! magic+version  length  as written  packing  proof  head length  head (postcard)  proof  body
+//!       4          8         8          1       16         4             …           16      …
+//!                └──────── of the body ──────────┘                             └ of all before it
 //! ```
 //!
 //! The body's length is that of the body as it is served. As it is written, it may be packed (`packing`). Where
-//! that takes [`APART`] bytes or more, the entry ends with its checksum, and the body is kept apart: whatever
-//! is found there is the body if it is what the entry says of it, and else is not believed.
+//! that takes [`APART`] bytes or more, the entry ends with its proof, and the body is kept apart: whatever
+//! is found there is the body if it is what the entry says of it, and else is not believed. A proof is a
+//! checksum, or a code made with a key (`seal`).
 //!
-//! Redis is not trusted: lengths are checked before anything is allocated, the checksum before
+//! Redis is not trusted: lengths are checked before anything is allocated, the proof before
 //! anything is read, and field lines before they can reach a client. Whatever is wrong is an error,
-//! which the store turns into a miss and a deletion.
+//! which the store turns into a miss.
 
 mod body;
 mod packing;
+mod seal;
 
 use std::{
     borrow::Cow,
@@ -26,12 +28,16 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use xxhash_rust::xxh3::xxh3_64;
 
-pub use self::{body::APART, packing::Compression};
+pub use self::{
+    body::APART,
+    packing::Compression,
+    seal::{Seal, SealError},
+};
 use self::{
     body::Told,
     packing::{Packing, packed},
+    seal::{MAGIC, Proof},
 };
 use crate::{
     clock::Offset,
@@ -84,15 +90,18 @@ pub struct Stored {
 /// Why bytes are not a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Corrupt {
-    /// Not ours, or of another version.
-    #[error("not an entry of this version")]
+    /// No entry.
+    #[error("not an entry")]
     Magic,
+    /// Of another version, or proven in another way or with another key: others may be able to read it.
+    #[error("an entry of another version, or under another key")]
+    Foreign,
     /// Lengths that do not add up, or beyond the limits.
     #[error("wrong lengths")]
     Length,
     /// Damaged.
     #[error("wrong checksum")]
-    Checksum,
+    Proof,
     /// A packed body that is none.
     #[error("unreadable body")]
     Body,
@@ -104,11 +113,10 @@ pub enum Corrupt {
     Fields,
 }
 
-const MAGIC: [u8; 4] = *b"SCE\x05";
 /// By so many of their first bytes two entries of one version can be seen to have the same body.
-pub const TELLING: usize = MAGIC.len() + Told::SIZE;
+pub const TELLING: usize = MAGIC + Told::SIZE;
 /// What there is beside head and body.
-const FRAME: usize = TELLING + 4 + 8;
+const FRAME: usize = TELLING + 4 + size_of::<Proof>();
 /// The longest entry, in bytes, without the body that is apart.
 pub const LONGEST_ENTRY: usize = FRAME + MAX_HEAD + APART;
 /// The longest head that is written or read: what the field limits allow, and the key.
@@ -167,8 +175,8 @@ impl Apart {
     ///
     /// # Errors
     /// [`Corrupt`], if that is another one, or damaged.
-    pub fn with(self, found: Bytes) -> Result<Stored, Corrupt> {
-        Ok(Stored { body: self.told.admit(found)?, ..self.stored })
+    pub fn with(self, found: Bytes, seal: &Seal) -> Result<Stored, Corrupt> {
+        Ok(Stored { body: self.told.admit(found, seal)?, ..self.stored })
     }
 }
 
@@ -242,12 +250,12 @@ impl Stored {
             + self.body.len()
     }
 
-    /// Writes it, with times by the clock that is `store` away from ours, and the body packed where `compression`
-    /// lets it and it is worth it.
+    /// Writes it, with times by the clock that is `store` away from ours, the body packed where `compression`
+    /// lets it and it is worth it, and proven by `seal`.
     ///
     /// # Errors
     /// [`Corrupt::Length`] if the head is beyond [`MAX_HEAD`]: such a response is not stored.
-    pub fn encode(&self, store: Offset, compression: Compression) -> Result<Encoded, Corrupt> {
+    pub fn encode(&self, store: Offset, compression: Compression, seal: &Seal) -> Result<Encoded, Corrupt> {
         let names = self.nominated.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(",");
         let head = Head {
             key: &self.key,
@@ -272,13 +280,13 @@ impl Stored {
             Compression::Off => None,
         }
         .map_or_else(|| (Packing::Plain, self.body.clone()), |packed| (Packing::Zstd, packed.into()));
-        let told = Told::of(self.body.len(), &body, packing);
+        let told = Told::of(self.body.len(), &body, packing, seal);
         let mut entry = Vec::with_capacity(FRAME + head.len() + if told.is_apart() { 0 } else { body.len() });
-        entry.extend_from_slice(&MAGIC);
+        entry.extend_from_slice(&seal.magic());
         told.write(&mut entry);
         entry.extend_from_slice(&head_length.ok_or(Corrupt::Length)?.to_le_bytes());
         entry.extend_from_slice(&head);
-        entry.extend_from_slice(&xxh3_64(&entry).to_le_bytes());
+        entry.extend_from_slice(&seal.prove(&entry));
         if told.is_apart() {
             return Ok(Encoded { entry, body: Some(body) });
         }
@@ -291,8 +299,8 @@ impl Stored {
     ///
     /// # Errors
     /// [`Corrupt`], for bytes that are not exactly such an entry.
-    pub fn decode(bytes: &Bytes, store: Offset) -> Result<Entry, Corrupt> {
-        let (told, head, body) = split(bytes)?;
+    pub fn decode(bytes: &Bytes, store: Offset, seal: &Seal) -> Result<Entry, Corrupt> {
+        let (told, head, body) = split(bytes, seal)?;
         if told.is_apart() {
             let stored = Self::read(&bytes.slice_ref(head), (told.length, Bytes::new()), store)?;
             return if body.is_empty() {
@@ -305,7 +313,7 @@ impl Stored {
             Packing::Plain => bytes.slice_ref(head),
             Packing::Zstd => Bytes::copy_from_slice(head),
         };
-        let body = told.admit(bytes.slice_ref(body))?;
+        let body = told.admit(bytes.slice_ref(body), seal)?;
         Ok(Entry::Whole(Self::read(&head, (told.length, body), store)?))
     }
 
@@ -360,9 +368,9 @@ fn fields(lines: &Lines, hidden: &Lines) -> HeaderMap {
     fields
 }
 
-/// What is said of the body, the head, and what follows it: the head's length and the checksum are proven.
-fn split(bytes: &[u8]) -> Result<(Told, &[u8], &[u8]), Corrupt> {
-    let rest = bytes.strip_prefix(&MAGIC).ok_or(Corrupt::Magic)?;
+/// What is said of the body, the head, and what follows it: all of it is proven but what follows.
+fn split<'b>(bytes: &'b [u8], seal: &Seal) -> Result<(Told, &'b [u8], &'b [u8]), Corrupt> {
+    let rest = bytes.strip_prefix(&seal.magic()).ok_or_else(|| seal::stranger(bytes))?;
     let (told, rest) = Told::read(rest)?;
     let (head_length, rest) = rest.split_first_chunk().ok_or(Corrupt::Length)?;
     let head_length = usize::try_from(u32::from_le_bytes(*head_length)).map_err(|_| Corrupt::Length)?;
@@ -370,10 +378,10 @@ fn split(bytes: &[u8]) -> Result<(Told, &[u8], &[u8]), Corrupt> {
         return Err(Corrupt::Length);
     }
     let (head, rest) = rest.split_at_checked(head_length).ok_or(Corrupt::Length)?;
-    let (sum, body) = rest.split_first_chunk().ok_or(Corrupt::Length)?;
+    let (proof, body) = rest.split_first_chunk().ok_or(Corrupt::Length)?;
     let before = bytes.get(..TELLING + 4 + head_length).ok_or(Corrupt::Length)?;
-    if xxh3_64(before) != u64::from_le_bytes(*sum) {
-        return Err(Corrupt::Checksum);
+    if !seal.proves(before, proof) {
+        return Err(seal.denied());
     }
     Ok((told, head, body))
 }
@@ -412,10 +420,11 @@ mod tests {
     }
 
     fn again(stored: &Stored) -> Result<Stored, Corrupt> {
-        let Encoded { entry, body } = stored.encode(Offset::NONE, Compression::Off).unwrap();
-        match (Stored::decode(&entry.into(), Offset::NONE)?, body) {
+        let seal = &Seal::default();
+        let Encoded { entry, body } = stored.encode(Offset::NONE, Compression::Off, seal).unwrap();
+        match (Stored::decode(&entry.into(), Offset::NONE, seal)?, body) {
             (Entry::Whole(stored), None) => Ok(stored),
-            (Entry::Apart(apart), Some(body)) => apart.with(body),
+            (Entry::Apart(apart), Some(body)) => apart.with(body, seal),
             other => panic!("{other:?}"),
         }
     }

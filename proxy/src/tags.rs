@@ -20,7 +20,6 @@ enum Kind {
     Rule = 1,
     Named = 2,
     Group = 3,
-    Resource = 4,
 }
 
 impl Tag {
@@ -47,12 +46,6 @@ impl Tag {
     #[must_use]
     pub fn group(origin: &[u8], name: &[u8]) -> Self {
         Self::of(Kind::Group, &[origin, name])
-    }
-
-    /// All variants of the resource whose key has this hash.
-    #[must_use]
-    pub fn resource(hash: u128) -> Self {
-        Self::of(Kind::Resource, &[&hash.to_be_bytes()])
     }
 
     /// One that was written as [`Tag::bits`].
@@ -120,8 +113,6 @@ mod tests {
             Tag::group(b"a", b""),
             Tag::group(b"a", b"b"),
             Tag::group(b"ab", b""),
-            Tag::resource(0),
-            Tag::resource(1),
             Tag::named(&[0; 16]),
         ];
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header::CONTENT_TYPE};
 use sidecache::{
     clock::Offset,
-    stored::{Compression, Encoded, Entry, Stored},
+    stored::{Compression, Encoded, Entry, Seal, Stored},
 };
 use support::entries::{entry_with, resource};
 
@@ -81,14 +81,16 @@ fn what_packing_costs_and_saves() {
         let told = support::entries::request(&fields);
         std::sync::Arc::get_mut(&mut entry).unwrap().lines = sidecache::headers::Lines::from_map(&told);
         let [plain, packed] = [Compression::Off, Compression::Zstd].map(|compression| {
-            let Encoded { entry: bytes, body } = entry.encode(Offset::NONE, compression).unwrap();
+            let Encoded { entry: bytes, body } =
+                entry.encode(Offset::NONE, compression, &Seal::default()).unwrap();
             let bytes = Bytes::from(bytes);
-            let writing = best(|| entry.encode(Offset::NONE, compression).unwrap());
-            let reading = best(|| match (Stored::decode(&bytes, Offset::NONE).unwrap(), &body) {
-                (Entry::Whole(stored), None) => stored,
-                (Entry::Apart(apart), Some(body)) => apart.with(body.clone()).unwrap(),
-                other => unreachable!("{other:?}"),
-            });
+            let writing = best(|| entry.encode(Offset::NONE, compression, &Seal::default()).unwrap());
+            let reading =
+                best(|| match (Stored::decode(&bytes, Offset::NONE, &Seal::default()).unwrap(), &body) {
+                    (Entry::Whole(stored), None) => stored,
+                    (Entry::Apart(apart), Some(body)) => apart.with(body.clone(), &Seal::default()).unwrap(),
+                    other => unreachable!("{other:?}"),
+                });
             (
                 bytes.len() + body.map_or(0, |body| body.len()),
                 writing.as_nanos() / 100,

@@ -19,9 +19,9 @@ use sidecache::{
     headers::Lines,
     key::{KeyPolicy, VariantKey},
     policy::{facts::ResponseFacts, freshness::Lot, validation::is_not_modified, vary::nominated},
-    stored::{APART, Compression, Encoded, Entry, Stored, TELLING},
+    stored::{APART, Compression, Encoded, Entry, Seal, Stored, TELLING},
 };
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 4096, fields: 20, target: 512 };
 
@@ -143,22 +143,22 @@ proptest! {
         let at = at.index(changed.len());
         changed[at] = byte;
         let unchanged = changed == bytes;
-        prop_assert_eq!(Stored::decode(&Bytes::from(changed), Offset::NONE).is_ok(), unchanged);
-        prop_assert!(Stored::decode(&Bytes::copy_from_slice(&bytes[..at]), Offset::NONE).is_err());
-        prop_assert!(Stored::decode(&Bytes::from(junk), Offset::NONE).is_err());
+        prop_assert_eq!(Stored::decode(&Bytes::from(changed), Offset::NONE, &Seal::default()).is_ok(), unchanged);
+        prop_assert!(Stored::decode(&Bytes::copy_from_slice(&bytes[..at]), Offset::NONE, &Seal::default()).is_err());
+        prop_assert!(Stored::decode(&Bytes::from(junk), Offset::NONE, &Seal::default()).is_err());
     }
 }
 
 /// An entry that is written with its body.
 fn together(entry: &Stored, compression: Compression) -> Vec<u8> {
-    let Encoded { entry, body } = entry.encode(Offset::NONE, compression).unwrap();
+    let Encoded { entry, body } = entry.encode(Offset::NONE, compression, &Seal::default()).unwrap();
     assert_eq!(body, None);
     entry
 }
 
 /// What is read of it.
 fn whole(bytes: &[u8]) -> Option<Stored> {
-    match Stored::decode(&Bytes::copy_from_slice(bytes), Offset::NONE) {
+    match Stored::decode(&Bytes::copy_from_slice(bytes), Offset::NONE, &Seal::default()) {
         Ok(Entry::Whole(stored)) => Some(stored),
         _ => None,
     }
@@ -168,11 +168,11 @@ fn whole(bytes: &[u8]) -> Option<Stored> {
 fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let head: [u8; 4] = bytes[TELLING..TELLING + 4].try_into().unwrap();
     let sum = TELLING + 4 + u32::from_le_bytes(head) as usize;
-    if sum + 8 <= bytes.len() {
-        let of_body = xxh3_64(&bytes[sum + 8..]).to_le_bytes();
-        bytes[TELLING - 8..TELLING].copy_from_slice(&of_body);
-        let of_entry = xxh3_64(&bytes[..sum]).to_le_bytes();
-        bytes[sum..sum + 8].copy_from_slice(&of_entry);
+    if sum + 16 <= bytes.len() {
+        let of_body = xxh3_128(&bytes[sum + 16..]).to_le_bytes();
+        bytes[TELLING - 16..TELLING].copy_from_slice(&of_body);
+        let of_entry = xxh3_128(&bytes[..sum]).to_le_bytes();
+        bytes[sum..sum + 16].copy_from_slice(&of_entry);
     }
     bytes
 }
@@ -205,7 +205,7 @@ proptest! {
         let at = at.index(packed.len());
         let mut damaged = packed;
         damaged[at] ^= 1_u8 << bit;
-        prop_assert!(Stored::decode(&Bytes::from(damaged.clone()), Offset::NONE).is_err());
+        prop_assert!(Stored::decode(&Bytes::from(damaged.clone()), Offset::NONE, &Seal::default()).is_err());
         // By somebody who knows how: still of the length that was stated, or nothing.
         let stated = u64::from_le_bytes(damaged[4..12].try_into().unwrap());
         if let Some(forged) = whole(&resealed(damaged)) {
@@ -221,11 +221,11 @@ proptest! {
         bit in 0..8_u8,
     ) {
         let original = noise(length, seed);
-        let Encoded { entry: written, body } = entry(&original).encode(Offset::NONE, Compression::Zstd).unwrap();
+        let Encoded { entry: written, body } = entry(&original).encode(Offset::NONE, Compression::Zstd, &Seal::default()).unwrap();
         prop_assert_eq!(body.is_some(), length >= APART);
         let Some(body) = body else { return Ok(()) };
-        let join = |bytes: &[u8], body: Bytes| match Stored::decode(&Bytes::copy_from_slice(bytes), Offset::NONE) {
-            Ok(Entry::Apart(apart)) => apart.with(body).ok(),
+        let join = |bytes: &[u8], body: Bytes| match Stored::decode(&Bytes::copy_from_slice(bytes), Offset::NONE, &Seal::default()) {
+            Ok(Entry::Apart(apart)) => apart.with(body, &Seal::default()).ok(),
             _ => None,
         };
         prop_assert_eq!(&join(&written, body.clone()).unwrap().body, &original);

@@ -22,7 +22,7 @@ use sidecache::{
         redis::{BreakerState, Health, LARGEST_BODY, Lease, RedisStore, Settings, Waits},
         tiers::{TierSettings, Tiers},
     },
-    stored::{Compression, Encoded, MAX_HEAD, Stored},
+    stored::{Compression, Encoded, MAX_HEAD, Seal, Stored},
 };
 use support::{
     entries::{CLAIM, KEEP, TIERS, body, commit as commit_entry, entry, fleet, request, resource},
@@ -651,7 +651,7 @@ async fn what_is_larger_than_we_write_is_not_served() {
     assert!(matches!(refused, Err(StoreError::TooLarge)), "{refused:?}");
     let (name, id) = (server.resources().remove(0), larger.variant.id());
     let mut connection = server.connect().unwrap();
-    let Encoded { entry, body } = larger.encode(Offset::NONE, Compression::Off).unwrap();
+    let Encoded { entry, body } = larger.encode(Offset::NONE, Compression::Off, &Seal::default()).unwrap();
     let mut write = redis::cmd("HSET");
     write.arg(name).arg(format!("v{id:032x}")).arg(entry).arg(format!("V{id:032x}")).arg(&*body.unwrap());
     write.exec(&mut connection).unwrap();

@@ -4,7 +4,12 @@
 
 mod support;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    io::Write,
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{
     HeaderMap, StatusCode,
@@ -26,6 +31,7 @@ use support::{
     entries::{KEEP, TIERS, body, commit, entry, entry_with, fleet, lookup, request, resource},
     redis::{RedisServer, eventually},
 };
+use tempfile::NamedTempFile;
 
 async fn what_is_committed_is_found(store: &impl Store) {
     let (key, none) = (resource("/found?a=1"), HeaderMap::new());
@@ -257,6 +263,85 @@ async fn what_one_has_packed_all_can_read_and_what_is_damaged_nobody_gets() {
     assert_eq!(other.stats().corrupt, 1);
 }
 
+/// The same, which has these keys.
+async fn client_with(server: &RedisServer, keys: &[&str]) -> RedisStore {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(keys.join("\n").as_bytes()).unwrap();
+    let settings = Settings::new(&server.url(), "test").unwrap().with_budget(Duration::from_secs(10));
+    let store = RedisStore::start(settings.with_keys(file.path()).unwrap(), Clock::System);
+    let is_up = || store.health() == Health::Up && store.takes_writes() && store.takes_bodies();
+    eventually("the store is connected", async || is_up()).await;
+    store
+}
+
+const ONE: &str = "the key of one, of 32 bytes or more";
+const OTHER: &str = "the key of another, of 32 or more";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_keeps_the_contract_where_entries_are_proven_with_a_key() {
+    let server = RedisServer::start();
+    contract(client_with(&server, &[ONE]).await).await;
+    every_key_is_well_formed(&server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_proven_with_no_key_of_ours_is_a_miss_and_stays_for_others() {
+    let server = RedisServer::start();
+    let (summed, one) = (client(&server).await, client_with(&server, &[ONE]).await);
+    let (both, other) = (client_with(&server, &[OTHER, ONE]).await, client_with(&server, &[OTHER]).await);
+    let (key, none) = (resource("/proven"), HeaderMap::new());
+    for text in ["small".to_owned(), "0123456789abcdef".repeat(5000)] {
+        // By the writer: who of these four can read it.
+        for (writer, readers) in [
+            (&summed, [true, false, false, false]),
+            (&one, [false, true, true, false]),
+            (&both, [false, false, true, true]),
+        ] {
+            commit(writer, &key, entry(&key, &none, &[], &text), KEEP).await.unwrap();
+            for (reader, reads) in [&summed, &one, &both, &other].into_iter().zip(readers) {
+                assert_eq!(body(reader, &key, &none).await == text, reads, "{writer:?} {reader:?}");
+            }
+            assert_eq!(body(writer, &key, &none).await, text, "nobody has deleted it");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proven_entry_under_another_key_or_with_another_body_is_a_miss() {
+    let server = RedisServer::start();
+    let store = client_with(&server, &[ONE]).await;
+    let none = HeaderMap::new();
+    let mut connection = server.connect().unwrap();
+    let mut of = HashMap::new();
+    for (path, byte) in [("/a", "a"), ("/b", "b")] {
+        let key = resource(path);
+        let written = entry(&key, &none, &[], &byte.repeat(100_000));
+        commit(&store, &key, written, KEEP).await.unwrap();
+        let name = server.keys().into_iter().find(|name| !of.contains_key(name)).unwrap();
+        let fields: HashMap<String, Vec<u8>> =
+            redis::cmd("HGETALL").arg(&name).query(&mut connection).unwrap();
+        of.insert(name, fields);
+    }
+    let [(mine, fields), (_, others)] = of.iter().collect::<Vec<_>>()[..] else { panic!("{of:?}") };
+    let path = if fields.values().any(|value| value.starts_with(b"aaa")) { "/a" } else { "/b" };
+    assert_ne!(body(&store, &resource(path), &none).await, "");
+    for kind in ["v", "V"] {
+        let (field, other) = others.iter().find(|(field, _)| field.starts_with(kind)).unwrap();
+        redis::cmd("HSET").arg(mine).arg(field).arg(other).exec(&mut connection).unwrap();
+        assert_eq!(body(&store, &resource(path), &none).await, "", "{kind}");
+        if kind == "V" {
+            // The entry is ours, and has no body.
+            let entry = fields.keys().find(|field| field.starts_with('v')).unwrap();
+            let is_there =
+                || redis::cmd("HEXISTS").arg(mine).arg(entry).query::<bool>(&mut server.connect().unwrap());
+            eventually("it is deleted", async || !is_there().unwrap()).await;
+        }
+        redis::cmd("DEL").arg(mine).exec(&mut connection).unwrap();
+        redis::cmd("HSET").arg(mine).arg(fields).exec(&mut connection).unwrap();
+        assert_ne!(body(&store, &resource(path), &none).await, "", "{kind}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_keeps_the_contract_over_tcp() {
     let server = RedisServer::start_on_tcp();
@@ -381,7 +466,7 @@ async fn a_commit_prunes_expired_variants_and_keeps_the_longest_ttl() {
     // The first is past its time once Redis' clock has moved on by a millisecond.
     eventually("the expired variant is pruned", async || {
         commit("middle", KEEP).await;
-        server.command(&["HLEN", &name]) == Value::Int(4)
+        server.command(&["HLEN", &name]) == Value::Int(5)
     })
     .await;
     assert_eq!(body(&store, &key, &language("short")).await, "-");

@@ -105,6 +105,22 @@ mod tests {
     }
 
     #[test]
+    fn one_byte_off_is_as_wrong_as_any_other() {
+        let secret: Vec<u8> = (0..60).map(|n| b'A' + n).collect();
+        let token = Token::new(std::str::from_utf8(&secret).unwrap()).unwrap();
+        let others = (0..secret.len()).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte)));
+        let others = others.filter(|(at, byte)| secret[*at] != *byte);
+        let mut tried = 0;
+        for (at, byte) in others {
+            let mut wrong = secret.clone();
+            wrong[at] = byte;
+            assert!(!token.matches(&wrong), "{at}: {byte}");
+            tried += 1;
+        }
+        assert!(tried > 10_000 && token.matches(&secret));
+    }
+
+    #[test]
     fn a_token_that_protects_nothing_is_refused() {
         for unfit in ["", " ", "short", "0123456789 abcdef", "0123456789abcdéf"] {
             assert!(Token::new(unfit).is_err(), "{unfit:?}");

@@ -159,7 +159,7 @@ fn read_fields(bytes: &Bytes, mut start: usize, most: usize) -> Result<(HeaderMa
         let colon = memchr::memchr(b':', line).ok_or(Refusal::bad("a field line has no colon"))?;
         let name = line.get(..colon).and_then(|name| HeaderName::from_bytes(name).ok());
         let name = name.ok_or(Refusal::bad("a field name has a byte that is not allowed"))?;
-        let value = line.get(colon + 1..).unwrap_or_default().trim_ascii();
+        let value = without_space(line.get(colon + 1..).unwrap_or_default());
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value))
             .map_err(|_| Refusal::bad("a field value has a control character"))?;
         notable.note(&name);
@@ -167,6 +167,14 @@ fn read_fields(bytes: &Bytes, mut start: usize, most: usize) -> Result<(HeaderMa
         start = next;
     }
     Ok((headers, notable))
+}
+
+/// Without the optional white space around it (RFC 9110 §5.6.3): blanks and tabs, and no other bytes.
+fn without_space(value: &[u8]) -> &[u8] {
+    let counts = |byte: &u8| !matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(counts).unwrap_or(value.len());
+    let end = value.iter().rposition(counts).map_or(start, |last| last + 1);
+    value.get(start..end).unwrap_or_default()
 }
 
 /// The trailer section of a chunked body, with its empty line (RFC 9112 §7.1.2).
@@ -318,6 +326,9 @@ mod tests {
             "X: a\0b\r\n",
             "X: a\rY: b\r\n",
             "X: a\x07\r\n",
+            "X: \x0ca\r\n",
+            "X: a\x0c\r\n",
+            "X: a\r\r\n",
             "Host: b\r\n",
         ] {
             assert_eq!(request(bad).err(), Some(400), "{bad:?}");

@@ -80,12 +80,15 @@ fn store(config: &Config) -> String {
     }
 }
 
-/// How bodies are written to Redis, where that is not as they are.
-fn written(store: &StoreConfig) -> &'static str {
-    match store.compress {
+/// How entries are written to Redis, where that is not as they are.
+fn written(store: &StoreConfig) -> String {
+    let bodies = match store.compress {
         Compression::Off => "",
         Compression::Zstd => "bodies    text of 1KiB to 1MiB packed by zstd\n",
-    }
+    };
+    let entries = store.hmac_key_file.as_ref();
+    let entries = entries.map(|path| format!("entries   proven with the keys in {}\n", path.display()));
+    bodies.to_owned() + &entries.unwrap_or_default()
 }
 
 /// The memory before Redis.

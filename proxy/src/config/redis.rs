@@ -275,9 +275,9 @@ fn name(text: &str) -> Result<String, Wrong> {
 }
 
 /// What it holds is no business of the file's.
-fn path(text: &str) -> Result<String, Wrong> {
+pub(super) fn path(text: &str) -> Result<String, Wrong> {
     if !text.starts_with('/') || text.len() == 1 || text.contains('\0') {
-        return Err(Wrong::new("not the absolute path of a file", "write /run/secrets/redis or the like"));
+        return Err(Wrong::new("not the absolute path of a file", "write one that begins with `/`"));
     }
     Ok(text.to_owned())
 }

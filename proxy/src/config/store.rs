@@ -1,11 +1,11 @@
 //! `store`: where responses are kept.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::{
     problem::Wrong,
     reader::{At, Keys, Reader},
-    redis::redis,
+    redis::{path, redis},
     scalar::{count, duration, show_duration, show_size, size},
 };
 use crate::{
@@ -30,6 +30,8 @@ pub struct StoreConfig {
     pub untracked_max_age: Duration,
     /// With `redis`: how bodies are written there.
     pub compress: Compression,
+    /// With `redis`: where the keys are that entries there are proven with.
+    pub hmac_key_file: Option<PathBuf>,
     /// With `on_outage: shed`: fetches at once beyond which requests are refused.
     pub shed_above: usize,
 }
@@ -43,6 +45,7 @@ impl Default for StoreConfig {
             on_outage: OnOutage::Serve,
             untracked_max_age: Duration::from_secs(2),
             compress: Compression::Off,
+            hmac_key_file: None,
             shed_above: 64,
         }
     }
@@ -84,9 +87,21 @@ pub(super) struct LargestBody {
 }
 
 const KEYS: Keys = Keys {
-    known: &["memory", "redis", "prefix", "on_outage", "untracked_max_age", "compress", "shed_above"],
+    known: &[
+        "memory",
+        "redis",
+        "prefix",
+        "on_outage",
+        "untracked_max_age",
+        "compress",
+        "hmac_key_file",
+        "shed_above",
+    ],
     later: &[],
     foreign: &[
+        ("hmac", "did you mean `hmac_key_file`?"),
+        ("sign", "did you mean `hmac_key_file`?"),
+        ("hmac_key", "write the key into a file, and hmac_key_file: /path/of/it"),
         ("compression", "did you mean `compress`?"),
         ("zstd", "write compress: zstd"),
         ("url", "did you mean `redis`?"),
@@ -123,6 +138,9 @@ pub(super) fn store(reader: &mut Reader<'_>, at: &At<'_>) -> Option<StoreConfig>
         .get("untracked_max_age")
         .map_or(Some(default.untracked_max_age), |at| reader.scalar(at, "a duration, 2s", untracked_max_age));
     let compress = entries.get("compress").map_or(Some(default.compress), |at| reader.word(at, &COMPRESS));
+    let hmac_key_file = entries
+        .get("hmac_key_file")
+        .map(|at| reader.scalar(at, "the path of a file, /run/secrets/hmac", path));
     let shed_above = entries
         .get("shed_above")
         .map_or(Some(default.shed_above), |at| reader.scalar(at, "a number, 64", shed_above));
@@ -134,6 +152,10 @@ pub(super) fn store(reader: &mut Reader<'_>, at: &At<'_>) -> Option<StoreConfig>
         let advice = "add prefix: myapp (two apps with one prefix would share entries)";
         let at = entries.get("redis").unwrap_or(at);
         reader.wrong(at, Wrong::new("`redis` needs a `prefix`", advice));
+    }
+    if let Some(at) = entries.get("hmac_key_file").filter(|_| without) {
+        let problem = "without `redis`, there is nothing to prove: only this process has what it stores";
+        reader.wrong(at, Wrong::new(problem, "remove it"));
     }
     if memory == Some(None) && without {
         let at = entries.get("memory").unwrap_or(at);
@@ -156,6 +178,7 @@ pub(super) fn store(reader: &mut Reader<'_>, at: &At<'_>) -> Option<StoreConfig>
         on_outage: on_outage?,
         untracked_max_age: untracked_max_age?,
         compress: compress?,
+        hmac_key_file: hmac_key_file.map_or(Some(None), |path| path.map(|path| Some(PathBuf::from(path))))?,
         shed_above: shed_above?,
     })
 }

@@ -45,6 +45,7 @@ use crate::{
     interim::{Interim, Interims},
     message::{Expectation, Reply, Request, RequestBody},
     observe::Observer,
+    places::Place,
 };
 
 /// What is the same for all requests of a connection.
@@ -59,6 +60,8 @@ pub struct Connection {
     pub scheme: Scheme,
     /// Turns `true` when no further request is to be taken.
     pub draining: watch::Receiver<bool>,
+    /// What it holds, until another needs it.
+    pub place: Place,
 }
 
 /// How long a kept connection may still send a request when the drain begins: a client that is in
@@ -117,7 +120,9 @@ where
             After::Tunnel(origin) => return client.tunnel(origin, live.timeouts.idle).await,
         }
     }
-    client.outbound.finish().await;
+    if !client.connection.place.is_asked_for() {
+        client.outbound.finish().await;
+    }
 }
 
 /// A client's connection: its two halves, and a timer for each.
@@ -136,15 +141,17 @@ where
 {
     /// Waits for the next request to begin. `false`: none will.
     async fn wait(&mut self, live: &Live, drained: impl Future<Output = bool>) -> bool {
-        let Self { inbound, reads, .. } = self;
+        let Self { inbound, reads, connection, .. } = self;
         let begun = async {
             tokio::select! {
                 biased;
                 begun = inbound.ready() => begun,
+                // Not before the first look has found nothing: a client that goes on at once is never idle.
+                () = connection.place.asked_for() => false,
                 _ = drained => timeout(LAST_CHANCE, inbound.ready()).await.unwrap_or(false),
             }
         };
-        matches!(reads.limit(live.timeouts.idle, begun).await, Ok(true))
+        matches!(reads.limit(live.timeouts.idle, begun).await, Ok(true)) && !connection.place.is_asked_for()
     }
 
     /// One request and its answer.

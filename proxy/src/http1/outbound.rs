@@ -14,7 +14,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, StatusCode, Version};
-use http_body::{Body, Frame};
+use http_body::Frame;
 use socket2::SockRef;
 use thiserror::Error;
 use tokio::{
@@ -24,10 +24,9 @@ use tokio::{
 
 use super::watchdog::{Elapsed, Patience, Watchdog};
 use crate::{
-    headers::put_line,
     interim::Interim,
-    message::{BoxError, Fields, Reply, ReplyBody, StreamBody},
-    status::Outcome,
+    message::{BoxError, Reply, ReplyBody, StreamBody},
+    reply::{announced_length, has_no_body, put_fields, put_lines, put_number, states_no_length},
 };
 
 /// The writing half of a client's socket.
@@ -180,14 +179,7 @@ impl<W: Socket> Outbound<W> {
         let head = &mut self.head;
         head.clear();
         put_status_line(head, reply.status);
-        match &reply.fields {
-            Fields::Map(fields) => put_lines(head, fields),
-            Fields::Lines(lines) => head.extend_from_slice(lines.as_bytes()),
-        }
-        if let Some(age) = reply.age {
-            put_number(head, b"age: ", age.as_secs());
-        }
-        put_cache_status(head, reply.outcome);
+        put_fields(head, reply);
         match (reply.status, keep_alive, framing.version) {
             (StatusCode::SWITCHING_PROTOCOLS, ..) | (_, true, Version::HTTP_11) => {}
             (_, true, _) => head.extend_from_slice(b"connection: keep-alive\r\n"),
@@ -196,9 +188,8 @@ impl<W: Socket> Outbound<W> {
     }
 
     fn put_framing(&mut self, reply: &Reply, bodiless: bool, end: End, length: Option<u64>) {
-        let no_length = has_no_body(reply.status) || matches!(reply.body, ReplyBody::None) && bodiless;
         match (end, length) {
-            (End::Length, Some(length)) if !no_length => {
+            (End::Length, Some(length)) if !states_no_length(reply, bodiless) => {
                 put_number(&mut self.head, b"content-length: ", length);
             }
             (End::Chunked, _) => self.head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
@@ -301,43 +292,6 @@ async fn next_frame(body: &mut StreamBody) -> Option<Result<Frame<Bytes>, BoxErr
     poll_fn(|cx| body.as_mut().poll_frame(cx)).await
 }
 
-/// RFC 9110 §6.4.1.
-fn has_no_body(status: StatusCode) -> bool {
-    status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
-}
-
-fn announced_length(body: &ReplyBody) -> Option<u64> {
-    match body {
-        ReplyBody::None => Some(0),
-        ReplyBody::Whole(bytes) => Some(bytes.len() as u64),
-        ReplyBody::Stream(body) => body.size_hint().exact(),
-    }
-}
-
-/// The same words as [`Outcome`]'s `Display`; a hit without the machinery of formatting.
-fn put_cache_status(head: &mut Vec<u8>, outcome: Outcome) {
-    match outcome {
-        Outcome::Hit { ttl, detail: None } => put_number(head, b"cache-status: sidecache; hit; ttl=", ttl),
-        Outcome::Forward(_) | Outcome::Hit { .. } => {
-            // A vector takes everything.
-            let _ = write!(head, "cache-status: {outcome}\r\n");
-        }
-        Outcome::Own(_) => {}
-    }
-}
-
-fn put_number(head: &mut Vec<u8>, start: &[u8], number: impl itoa::Integer) {
-    head.extend_from_slice(start);
-    head.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-    head.extend_from_slice(b"\r\n");
-}
-
-fn put_lines(head: &mut Vec<u8>, fields: &HeaderMap) {
-    for (name, value) in fields {
-        put_line(head, name.as_str().as_bytes(), value.as_bytes());
-    }
-}
-
 fn put_status_line(head: &mut Vec<u8>, status: StatusCode) {
     if status == StatusCode::OK {
         head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
@@ -355,7 +309,11 @@ mod tests {
     };
 
     use super::*;
-    use crate::{headers::Lines, status::Own};
+    use crate::{
+        headers::Lines,
+        message::Fields,
+        status::{Outcome, Own},
+    };
 
     impl Socket for DuplexStream {
         fn reset(self) {}

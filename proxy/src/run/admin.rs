@@ -15,6 +15,7 @@ use crate::{
     admin::{self, Admin, AdminState, Health, Token},
     app::App,
     obsolete,
+    places::Places,
     reload::status::Status,
     store::{
         redis::{Health as RedisHealth, TrackingCondition},
@@ -98,12 +99,19 @@ fn shortcomings(fleet: &Fleet) -> Vec<String> {
 }
 
 /// Everything that is measured.
-pub(super) fn metrics(app: &Arc<App>, status: &Arc<Status>, log: &Log, budget: u64) -> Metrics {
+pub(super) fn metrics(
+    app: &Arc<App>,
+    status: &Arc<Status>,
+    log: &Log,
+    budget: u64,
+    places: Arc<Places>,
+) -> Metrics {
     let mut metrics = Metrics::new(SystemTime::now());
     let dropped = log.dropped_lines();
     metrics.register(move |scrape| dropped.write(scrape));
     let status = Arc::clone(status);
     metrics.register(move |scrape| status.write(scrape));
+    metrics.register(move |scrape| snapshot::clients(scrape, places.stats()));
     let of = Arc::clone(app);
     metrics.register(move |scrape| snapshot::upstream(scrape, of.live().upstream.stats()));
     let of = Arc::clone(app);

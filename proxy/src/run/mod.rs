@@ -2,6 +2,7 @@
 
 mod admin;
 mod child;
+mod descriptors;
 mod reloading;
 mod serving;
 mod signals;
@@ -143,7 +144,8 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
     let app = Arc::new(App::new(state::live(&config, None)?, stores, Clock::System));
     let status = Arc::new(Status::new(&options.config, SystemTime::now()));
     let phase = watch::Sender::new(Phase::Starting);
-    let metrics = Arc::new(admin::metrics(&app, &status, log, config.store.memory.unwrap_or_default()));
+    let budget = config.store.memory.unwrap_or_default();
+    let metrics = Arc::new(admin::metrics(&app, &status, log, budget, server.places()));
     metrics.follow(&config.rules.names());
     let telemetry = Arc::new(Telemetry(Arc::clone(&metrics)));
     let panel = Panel {
@@ -158,6 +160,7 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
         Ok(child) => child,
         Err(code) => return Ok(code),
     };
+    let server = server.at_most(descriptors::connections(&config.limits, descriptors::raise()));
     phase.send_replace(Phase::Serving);
     tracing::info!(listening = listening(&server, &config.listen), "ready");
     let file = options.config.clone();

@@ -26,6 +26,10 @@ pub(super) fn stores(config: &StoreConfig, clock: Clock) -> Result<Tiers, RunErr
         Some(access) => {
             let prefix = config.prefix.as_deref().unwrap_or_default();
             let settings = RedisSettings::of(access, prefix)?.with_compression(config.compress);
+            let settings = match &config.hmac_key_file {
+                Some(path) => settings.with_keys(path)?,
+                None => settings,
+            };
             let redis = RedisStore::start(settings, clock);
             Ok(Tiers::Redis(Box::new(Fleet::start(redis, tiers(config), Vec::new()))))
         }

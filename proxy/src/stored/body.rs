@@ -1,11 +1,11 @@
 //! What an entry says of its body: how it is written, where, and by what it is known.
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     Corrupt,
     packing::{Packing, unpacked},
+    seal::{self, Proof, Seal},
 };
 
 /// A body that is written in so many bytes or more is apart from the entry: it is read by those who need it,
@@ -20,24 +20,25 @@ pub(super) struct Told {
     /// Bytes as it is written.
     pub(super) written: u64,
     pub(super) packing: Packing,
-    /// The checksum of what is written.
-    sum: u64,
+    /// Of what is written.
+    proof: Proof,
 }
 
 impl Told {
     /// Bytes that it takes itself.
-    pub(super) const SIZE: usize = 25;
+    pub(super) const SIZE: usize = 8 + 8 + 1 + seal::SIZE;
 
     /// What is to be said of a body of this length that is written so.
-    pub(super) fn of(length: usize, written: &[u8], packing: Packing) -> Self {
-        Self { length: length as u64, written: written.len() as u64, packing, sum: xxh3_64(written) }
+    pub(super) fn of(length: usize, written: &[u8], packing: Packing, seal: &Seal) -> Self {
+        let proof = seal.prove(written);
+        Self { length: length as u64, written: written.len() as u64, packing, proof }
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.length.to_le_bytes());
         out.extend_from_slice(&self.written.to_le_bytes());
         out.push(self.packing as u8);
-        out.extend_from_slice(&self.sum.to_le_bytes());
+        out.extend_from_slice(&self.proof);
     }
 
     /// What these bytes say, and the rest of them.
@@ -45,12 +46,12 @@ impl Told {
         let (length, rest) = bytes.split_first_chunk().ok_or(Corrupt::Length)?;
         let (written, rest) = rest.split_first_chunk().ok_or(Corrupt::Length)?;
         let (&[packing], rest) = rest.split_first_chunk::<1>().ok_or(Corrupt::Length)?;
-        let (sum, rest) = rest.split_first_chunk().ok_or(Corrupt::Length)?;
+        let (&proof, rest) = rest.split_first_chunk().ok_or(Corrupt::Length)?;
         let told = Self {
             length: u64::from_le_bytes(*length),
             written: u64::from_le_bytes(*written),
             packing: Packing::from_byte(packing).ok_or(Corrupt::Body)?,
-            sum: u64::from_le_bytes(*sum),
+            proof,
         };
         Ok((told, rest))
     }
@@ -61,12 +62,12 @@ impl Told {
     }
 
     /// The body as it is served, if it is this one that is written there.
-    pub(super) fn admit(&self, written: Bytes) -> Result<Bytes, Corrupt> {
+    pub(super) fn admit(&self, written: Bytes, seal: &Seal) -> Result<Bytes, Corrupt> {
         if written.len() as u64 != self.written {
             return Err(Corrupt::Length);
         }
-        if xxh3_64(&written) != self.sum {
-            return Err(Corrupt::Checksum);
+        if !seal.proves(&written, &self.proof) {
+            return Err(Corrupt::Proof);
         }
         unpacked(written, self.packing, usize::try_from(self.length).map_err(|_| Corrupt::Length)?)
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::metrics::Scrape;
 use crate::{
+    places::PlaceStats,
     store::{
         memory::MemoryStats,
         redis::{BreakerState, LeaseStats, Pushes, Stats as RedisStats, Waits},
@@ -142,6 +143,20 @@ pub fn warnings(scrape: &mut Scrape<'_>, cors_unkeyed: u64) {
         "sidecache_responses_cors_unkeyed",
         "Responses stored whose Access-Control-Allow-Origin names one origin, though Origin does not select",
         cors_unkeyed,
+    );
+}
+
+/// The connections of clients.
+pub fn clients(scrape: &mut Scrape<'_>, stats: PlaceStats) {
+    scrape.gauge("sidecache_client_connections", "Connections of clients", stats.held as u64);
+    scrape.counters(
+        "sidecache_client_connections_lost",
+        "Connections that had no place (limits.connections), or that the system did not hand out",
+        [
+            ([("how", "closed-idle")], stats.closed),
+            ([("how", "refused")], stats.refused),
+            ([("how", "not-accepted")], stats.failed),
+        ],
     );
 }
 

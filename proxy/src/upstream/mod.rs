@@ -28,7 +28,7 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::{
     sync::Notify,
     task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, sleep},
 };
 
 use crate::{
@@ -327,10 +327,8 @@ impl Ended {
 /// Closes what was idle for too long, and asks for the origin's addresses while there is anything idle, so
 /// that a move is noticed though no new connection is needed.
 async fn sweep(pool: Arc<Pool>, resolver: Option<Arc<Resolver>>, every: Duration) {
-    let mut tick = interval(every.max(Duration::from_millis(10)));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tick.tick().await;
+        sleep(every.max(Duration::from_millis(10))).await;
         if let Some(resolver) = &resolver
             && pool.stats().idle > 0
             && let Err(error) = resolver.addresses().await

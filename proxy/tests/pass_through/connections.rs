@@ -1,20 +1,10 @@
 //! Connections: kept, closed, limited, and given up when nobody is left to answer.
 
-use std::{sync::Arc, time::SystemTime};
-
-use sidecache::{
-    app::App,
-    clock::{Clock, ManualClock},
-    observe::{Exchange, Observer},
-    server::Server,
-    store::{memory::MemoryStore, tiers::Tiers},
-};
-
 use crate::support::{
     echo::Echo,
     rig::{OK, Rig, message, request},
-    sidecar::{Sidecar, config, live},
-    wire::{Ends, Wire},
+    sidecar::Sidecar,
+    wire::Ends,
 };
 
 #[tokio::test]
@@ -143,19 +133,6 @@ async fn an_answer_that_comes_before_the_end_of_the_request_ends_both_connection
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_for_a_place() {
-    let origin = Echo::start().await;
-    let sidecar = Sidecar::start(origin.address, "limits: { connections: 1 }");
-    let (mut first, mut second) = (sidecar.connect().await, sidecar.connect().await);
-    first.send(request("GET /1 HTTP/1.1", &[], "")).await;
-    assert_eq!(first.response().await.text(), "GET /1");
-    second.send(request("GET /2 HTTP/1.1", &[], "")).await;
-    second.is_silent().await;
-    drop(first);
-    assert_eq!(second.response().await.text(), "GET /2");
-}
-
-#[tokio::test]
 async fn a_drain_answers_what_runs_and_says_that_it_was_the_last() {
     let mut rig = Rig::new("").await;
     let (mut client, mut origin, _) = rig.send(&request("GET / HTTP/1.1", &[], "")).await;
@@ -165,35 +142,4 @@ async fn a_drain_answers_what_runs_and_says_that_it_was_the_last() {
     assert_eq!((answer.text().as_str(), answer.field("connection")), ("ok", Some("close")));
     client.is_closed().await;
     assert!(rig.sidecar.ended().await);
-}
-
-/// Fails where a defect would.
-struct Defective;
-
-impl Observer for Defective {
-    fn observe(&self, exchange: &Exchange<'_>) {
-        let asked = exchange.request.map(|request| request.head.target.path());
-        assert!(asked != Some("/defect"), "this is the defect that is tried");
-    }
-}
-
-#[tokio::test]
-async fn a_panic_ends_one_connection_and_gives_its_place_back() {
-    let origin = Echo::start().await;
-    let config = config(&format!("upstream: http://{}\nlimits: {{ connections: 2 }}", origin.address));
-    let store = Tiers::Memory(MemoryStore::new(0, Arc::default()));
-    let app = App::new(live(&config), store, Clock::Manual(ManualClock::new(SystemTime::now())));
-    let server = Server::bind(&config.listen).unwrap();
-    let address = server.addresses()[0];
-    tokio::spawn(server.run(Arc::new(app), Arc::new(Defective), std::future::pending()));
-
-    let mut other = Wire::tcp(address).await;
-    for _ in 0..5 {
-        let mut client = Wire::tcp(address).await;
-        client.send("GET /defect HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        client.response().await;
-        client.is_closed().await;
-        other.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        assert_eq!(other.response().await.status(), 200, "others go on");
-    }
 }

@@ -201,20 +201,3 @@ async fn the_answer_says_why_it_was_not_stored() {
     let said = answer.all("cache-status");
     assert_eq!(said, ["origin; hit", "sidecache; fwd=bypass; detail=no-rule"]);
 }
-
-#[tokio::test]
-async fn a_long_list_of_proxies_is_passed_on_as_it_is() {
-    let (hops, many) = ("10.0.0.1, ".repeat(3000), "X-Forwarded-For: 10.0.0.1\r\n".repeat(90));
-    for trusted in ["", "trusted_proxies: [127.0.0.1]"] {
-        for lines in [format!("X-Forwarded-For: {hops}10.0.0.2\r\n"), many.clone()] {
-            let rig = Rig::new(trusted).await;
-            let (mut client, mut origin, got) =
-                rig.send(&format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n")).await;
-            let told = got.all("x-forwarded-for").join(", ");
-            assert!(told.ends_with("127.0.0.1"), "{} bytes", told.len());
-            assert_eq!(told.len() > 800, !trusted.is_empty(), "a stranger's word is not passed on");
-            origin.send(OK).await;
-            assert_eq!(client.response().await.status(), 200);
-        }
-    }
-}

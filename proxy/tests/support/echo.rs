@@ -1,9 +1,11 @@
 //! An origin that writes down every request as it came over the wire, and answers each with its
-//! own request line, so that an answer in the wrong place is seen.
+//! own request line, so that an answer in the wrong place is seen; or byte for byte as it is told.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{
@@ -47,6 +49,16 @@ impl Request {
     }
 }
 
+/// What is answered at some paths: one answer after the other, and the last one from then on.
+///
+/// In an answer `{asked}` is the request line, `{head}` all of the request's head, `{n}` the number of
+/// the request at this path, `{length}` the bytes behind the answer's own head; at `{pause}` the origin
+/// waits for [`PAUSE`], and at `{close}` it ends the connection.
+pub type Script = HashMap<String, Vec<Vec<u8>>>;
+
+/// Long enough for what is pipelined behind to come first, if it ever would.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// A listening origin. Dropped with the test's runtime.
 pub struct Echo {
     pub address: SocketAddr,
@@ -55,6 +67,12 @@ pub struct Echo {
 
 impl Echo {
     pub async fn start() -> Self {
+        Self::scripted(Script::new()).await
+    }
+
+    /// One that answers as it is told where it is told something.
+    pub async fn scripted(script: Script) -> Self {
+        let script = Arc::new((script, Mutex::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(Mutex::new(Vec::new()));
@@ -67,7 +85,7 @@ impl Echo {
                     all.push(Heard::default());
                     all.len() - 1
                 };
-                tokio::spawn(hear(stream, index, Arc::clone(&all)));
+                tokio::spawn(hear(stream, index, Arc::clone(&all), Arc::clone(&script)));
             }
         });
         Self { address, connections }
@@ -77,6 +95,11 @@ impl Echo {
     pub fn requests(&self) -> Vec<Request> {
         let connections = self.connections.lock().unwrap();
         connections.iter().flat_map(|heard| heard.requests.clone()).collect()
+    }
+
+    /// How many connections it took so far.
+    pub fn connections(&self) -> usize {
+        self.connections.lock().unwrap().len()
     }
 
     /// Whether these bytes came over any connection.
@@ -154,11 +177,14 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
+/// What is said, and how often each path was asked for.
+type Told = (Script, Mutex<HashMap<String, usize>>);
+
 /// Answers one connection until its end.
-async fn hear(mut stream: TcpStream, index: usize, all: Arc<Mutex<Vec<Heard>>>) {
+async fn hear(mut stream: TcpStream, index: usize, all: Arc<Mutex<Vec<Heard>>>, told: Arc<Told>) {
     let mut pending = Vec::new();
     let mut piece = vec![0; 16 * 1024];
-    while let Ok(count @ 1..) = stream.read(&mut piece).await {
+    'open: while let Ok(count @ 1..) = stream.read(&mut piece).await {
         all.lock().unwrap()[index].raw.extend_from_slice(&piece[..count]);
         pending.extend_from_slice(&piece[..count]);
         while let Some((head, body)) = whole_request(&pending) {
@@ -167,20 +193,57 @@ async fn hear(mut stream: TcpStream, index: usize, all: Arc<Mutex<Vec<Heard>>>) 
                 head: String::from_utf8_lossy(&bytes[..head]).into_owned(),
                 body: bytes[head..].to_vec(),
             };
-            let answer = answer(&request);
+            let answer = answer(&request, &told);
             all.lock().unwrap()[index].requests.push(request);
-            if stream.write_all(answer.as_bytes()).await.is_err() {
-                break;
+            if !say(&mut stream, &answer).await {
+                break 'open;
             }
         }
     }
+    drop(stream);
     all.lock().unwrap()[index].closed = true;
 }
 
-/// Its own request line, as the body.
-fn answer(request: &Request) -> String {
+/// Whether the connection is to go on.
+async fn say(stream: &mut TcpStream, answer: &[u8]) -> bool {
+    let Some(at) = find(answer, b"{pause}") else {
+        let end = find(answer, b"{close}");
+        return stream.write_all(&answer[..end.unwrap_or(answer.len())]).await.is_ok() && end.is_none();
+    };
+    if stream.write_all(&answer[..at]).await.is_err() {
+        return false;
+    }
+    tokio::time::sleep(PAUSE).await;
+    Box::pin(say(stream, &answer[at + b"{pause}".len()..])).await
+}
+
+/// What the script says, or else the request line, as the body.
+fn answer(request: &Request, (script, asked_before): &Told) -> Vec<u8> {
     let asked = request.asked();
+    let path = asked.split_once(' ').map_or(asked, |(_, path)| path);
+    if let Some(answers) = script.get(path) {
+        let mut asked_before = asked_before.lock().unwrap();
+        let number = asked_before.entry(path.to_owned()).or_default();
+        *number += 1;
+        return filled_in(&answers[(*number).min(answers.len()) - 1], request, *number);
+    }
     let length = asked.len();
     let body = if asked.starts_with("HEAD ") { "" } else { asked };
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}")
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+/// An answer of a script, with what is told of the request.
+fn filled_in(answer: &[u8], request: &Request, number: usize) -> Vec<u8> {
+    let answer = replaced(answer, "{asked}", request.asked());
+    let answer = replaced(&answer, "{head}", &request.head);
+    let answer = replaced(&answer, "{n}", &number.to_string());
+    let body = find(&answer, b"\r\n\r\n").map_or(0, |end| answer.len() - end - 4);
+    replaced(&answer, "{length}", &body.to_string())
+}
+
+fn replaced(bytes: &[u8], what: &str, with: &str) -> Vec<u8> {
+    match find(bytes, what.as_bytes()) {
+        Some(at) => [&bytes[..at], with.as_bytes(), &bytes[at + what.len()..]].concat(),
+        None => bytes.to_vec(),
+    }
 }

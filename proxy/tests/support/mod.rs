@@ -16,6 +16,7 @@ pub mod echo;
 pub mod entries;
 pub mod fleet;
 pub mod load;
+pub mod named;
 pub mod origin;
 pub mod process;
 pub mod purges;

@@ -12,6 +12,7 @@ use sidecache::{
     clock::{Clock, ManualClock},
     config::Config,
     observe::{Exchange, Observer},
+    places::Places,
     server::Server,
     store::{memory::MemoryStore, tiers::Tiers},
     upstream::{Settings, Upstream},
@@ -27,6 +28,8 @@ pub struct Sidecar {
     pub app: Arc<App>,
     pub clock: ManualClock,
     pub seen: Arc<Seen>,
+    /// Who holds a place.
+    pub places: Arc<Places>,
     stop: Option<oneshot::Sender<()>>,
     done: JoinHandle<bool>,
 }
@@ -105,14 +108,14 @@ impl Sidecar {
         let server = Server::bind(&config.listen).unwrap();
         let address = server.addresses().first().copied();
         let address = address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-        let seen = Arc::new(Seen::default());
+        let (seen, places) = (Arc::new(Seen::default()), server.places());
         let (stop, stopped) = oneshot::channel::<()>();
         let observer: Arc<dyn Observer> = Arc::clone(&seen) as _;
         let serving = server.run(Arc::clone(&app), observer, async {
             let _ = stopped.await;
         });
         let done = tokio::spawn(serving);
-        Self { address, app, clock, seen, stop: Some(stop), done }
+        Self { address, app, clock, seen, places, stop: Some(stop), done }
     }
 
     pub async fn connect(&self) -> Wire {

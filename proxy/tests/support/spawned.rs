@@ -16,6 +16,8 @@ use tempfile::TempDir;
 
 use super::redis::eventually;
 
+const BIN: &str = env!("CARGO_BIN_EXE_sidecache");
+
 /// A running `sidecache`; it ends with this value.
 pub struct Spawned {
     pub address: SocketAddr,
@@ -32,10 +34,27 @@ impl Spawned {
 
     /// The same, with these arguments beside its own and these in its environment.
     pub async fn start_with(yaml: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_by(Command::new(BIN), yaml, arguments, environment).await
+    }
+
+    /// The same where only so many files may be open.
+    pub async fn start_with_few_files(yaml: &str, most: u32) -> Self {
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), BIN]);
+        Self::start_by(limited, yaml, &[], &[]).await
+    }
+
+    async fn start_by(
+        mut command: Command,
+        yaml: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.yaml"), with_listeners(&folder, yaml)).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sidecache"))
-            .args(["--log-format", "json", "--log", "info,access=off"])
+        let mut child = command
+            .args(["--log-format", "json"])
+            .args(if arguments.contains(&"--log") { &[][..] } else { &["--log", "info,access=off"] })
             .args(arguments)
             .current_dir(folder.path())
             .envs(environment.iter().copied())
@@ -85,6 +104,11 @@ impl Spawned {
         log.iter().map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
+    /// All of its log so far.
+    pub fn log(&self) -> Vec<Value> {
+        self.log.lock().unwrap().clone()
+    }
+
     /// What its admin listener answers to `GET path`.
     pub fn admin(&self, path: &str) -> Value {
         let body = self.admin_text(path);
@@ -93,11 +117,29 @@ impl Spawned {
 
     /// The body of that answer.
     pub fn admin_text(&self, path: &str) -> String {
-        let mut stream = UnixStream::connect(self.folder.path().join("admin.sock")).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+        let answer = self.admin_asked(&format!("GET {path} HTTP/1.1\r\n"), "");
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// What it answers to `POST path` with this, from the status line on.
+    pub fn admin_post(&self, path: &str, json: &str) -> String {
+        let length = json.len();
+        let head =
+            format!("POST {path} HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n");
+        self.admin_asked(&head, json)
+    }
+
+    fn admin_asked(&self, head: &str, body: &str) -> String {
+        let mut stream = UnixStream::connect(self.admin_socket()).unwrap();
+        write!(stream, "{head}host: localhost\r\nconnection: close\r\n\r\n{body}").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+        answer
+    }
+
+    /// Where its admin listener is.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.folder.path().join("admin.sock")
     }
 
     pub fn pid(&self) -> Pid {

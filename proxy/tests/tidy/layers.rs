@@ -39,7 +39,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "tags",
         ],
     ),
-    (Layer::Seam, &["clock", "interim", "message", "observe", "sabotage", "store"]),
+    (Layer::Seam, &["clock", "interim", "message", "observe", "reply", "sabotage", "store"]),
     (
         Layer::Adapter,
         &[
@@ -65,7 +65,20 @@ const MODULES: [(Layer, &[&str]); 5] = [
     ),
     (
         Layer::Edge,
-        &["admin", "cli", "config", "http1", "lib", "main", "reload", "run", "server", "telemetry", "wrap"],
+        &[
+            "admin",
+            "cli",
+            "config",
+            "http1",
+            "lib",
+            "main",
+            "places",
+            "reload",
+            "run",
+            "server",
+            "telemetry",
+            "wrap",
+        ],
     ),
 ];
 

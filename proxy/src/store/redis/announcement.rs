@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The name says all, so that whoever hears of it need not ask for the value. When the key expires the
-//! same name is heard once more: an announcement may always come again.
+//! same name is heard once more: `Echoes` tells the two apart.
 
 use std::fmt;
 

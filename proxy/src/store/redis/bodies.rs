@@ -15,17 +15,20 @@ use super::{
 };
 use crate::{
     store::StoreError,
-    stored::{Apart, Stored},
+    stored::{Apart, Seal, Stored},
 };
 
 /// The way of bodies from Redis.
 #[derive(Debug)]
-pub(super) struct Bodies(Links);
+pub(super) struct Bodies {
+    links: Links,
+    seal: Seal,
+}
 
 impl Bodies {
     /// From these.
     pub(super) fn new(nodes: &Arc<Nodes>) -> Self {
-        Self(Links::new(nodes, Role::Bodies))
+        Self { links: Links::new(nodes, Role::Bodies), seal: nodes.settings().seal.clone() }
     }
 
     /// These entries of one resource with their bodies, in their order; nothing for one whose body is not there,
@@ -48,8 +51,13 @@ impl Bodies {
             entries.iter().map(|entry| layout::body_field(&entry.stored().variant)).collect();
         let fields: Vec<_> = fields.iter().map(String::as_str).collect();
         let ask = async |mut connection| values(&mut connection, &place.name, &fields).await;
-        let found = self.0.run_in_turn(Spot::Of(place.hash), weight, within, ask).await?.unwrap_or_default();
+        let found =
+            self.links.run_in_turn(Spot::Of(place.hash), weight, within, ask).await?.unwrap_or_default();
         let found = found.into_iter().chain(std::iter::repeat(None));
-        Ok(entries.into_iter().zip(found).map(|(entry, body)| entry.with(body?.into()).ok()).collect())
+        Ok(entries
+            .into_iter()
+            .zip(found)
+            .map(|(entry, body)| entry.with(body?.into(), &self.seal).ok())
+            .collect())
     }
 }

@@ -3,9 +3,10 @@
 -- KEYS[2]  its leases
 -- ARGV     nominated names, the variant's field, the entry, milliseconds to keep it, most variants,
 --          the length of its body if it has an entity tag, else nothing; the field of the lease, its
---          token, for how many milliseconds nobody waits for the next one; by how many of its first
---          bytes an entry tells what its body is that is apart, zero if it is not; that body, or nothing:
---          then the one that is there is kept if it is the same, and else nothing is stored (-1)
+--          token, for how many milliseconds nobody waits for the next one; the entry's epoch, in 16
+--          hexadecimal digits; by how many of its first bytes an entry tells what its body is that is
+--          apart, zero if it is not; that body, or nothing: then the one that is there is kept if it is
+--          the same, and else nothing is stored (-1)
 local key, names, field, entry = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local keep, most, tagged = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local time = redis.call('TIME')
@@ -33,7 +34,7 @@ end
 local function apart(name)
   return 'V' .. string.sub(name, 2)
 end
-local telling, body = tonumber(ARGV[10]), ARGV[11]
+local epoch, telling, body = ARGV[10], tonumber(ARGV[11]), ARGV[12]
 if telling > 0 and not body then
   local there = present[apart(field)] and redis.call('HGET', key, field)
   if not there or string.sub(there, 1, telling) ~= string.sub(entry, 1, telling) then
@@ -42,7 +43,7 @@ if telling > 0 and not body then
 end
 
 -- The other variants that stay, the oldest first: none if other fields are nominated now.
-local kept, stays = {}, { m = true, i = true, s = true, [field] = true, [apart(field)] = telling > 0 }
+local kept, stays = {}, { m = true, i = true, e = true, s = true, [field] = true, [apart(field)] = telling > 0 }
 if present.m and redis.call('HGET', key, 'm') == names then
   for length, name, expiry in string.gmatch(redis.call('HGET', key, 'i') or '', '(%d*) ?(v%x+) (%d+)\n') do
     if present[name] and not stays[name] and tonumber(expiry) > now then
@@ -55,6 +56,10 @@ while #kept >= most do
   local oldest = table.remove(kept, 1)[1]
   stays[oldest], stays[apart(oldest)] = nil, nil
 end
+if #kept > 0 then
+  local earliest = redis.call('HGET', key, 'e') or ''
+  if earliest < epoch then epoch = earliest end
+end
 kept[#kept + 1] = { field, now + keep, tagged }
 
 local lines, last = {}, 0
@@ -65,9 +70,9 @@ for place, variant in ipairs(kept) do
 end
 -- The first write, because only the first is refused when the memory is full: what was stored then
 -- stays as it was. A deletion before it, even of nothing, would force us in beyond the limit.
-local fields = { 'm', names, 'i', table.concat(lines), field, entry }
+local fields = { 'm', names, 'i', table.concat(lines), 'e', epoch, field, entry }
 if body then
-  fields[7], fields[8] = apart(field), body
+  fields[9], fields[10] = apart(field), body
 end
 redis.call('HSET', key, unpack(fields))
 for name in pairs(present) do

@@ -135,7 +135,8 @@ fn private_key(path: &Path) -> Result<Vec<u8>, FileError> {
     }
 }
 
-fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
+/// What is in a file, up to a limit.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut bytes));
     read.map(|_| bytes)

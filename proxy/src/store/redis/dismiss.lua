@@ -2,6 +2,9 @@
 -- and that note goes when it is struck off in turn.
 -- KEYS[1]  the members
 -- ARGV     the member, what it wrote last, what one writes that leaves
+if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
+  return 0
+end
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then
   return 0
 end

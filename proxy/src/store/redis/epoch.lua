@@ -4,7 +4,9 @@
 --          milliseconds to keep it
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local last = tonumber(redis.call('GET', KEYS[1]) or '')
+-- One of another type is lost; it goes with the next one.
+local kept = redis.call('TYPE', KEYS[1]).ok == 'string' and redis.call('GET', KEYS[1])
+local last = tonumber(kept or '')
 local seen = tonumber(ARGV[1])
 if last and last >= seen and ARGV[2] ~= 'next' then
   return { string.format('%.0f', last), string.format('%.0f', last) }

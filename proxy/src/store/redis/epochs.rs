@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{RedisResult, aio::MultiplexedConnection};
+use redis::{Cmd, RedisResult, Value, aio::MultiplexedConnection, from_redis_value};
 
 use super::{
     cluster::{Links, Spot},
@@ -23,7 +23,23 @@ pub(super) struct Epochs {
     pub(super) before: Epoch,
 }
 
-/// The last epoch, or (`"next"`) a new one, where `seen` is one that has been.
+/// Asks for the last epoch, or (`"next"`) for a new one. The last one is not before `seen`, which has been: Redis may
+/// have lost it, and its clock may be behind that of the server before it.
+pub(super) fn question(prefix: &str, seen: Epoch, which: &str) -> Cmd {
+    let mut script = eval(include_str!("epoch.lua"), &[&layout::epoch(prefix)]);
+    script.arg(seen.number()).arg(which).arg(KEPT);
+    script
+}
+
+/// What is answered to that.
+pub(super) fn read(answer: Value, seen: Epoch) -> RedisResult<Epochs> {
+    let (taken, before) = from_redis_value(answer)?;
+    // What cannot be believed is not, and purges nothing beyond what it should.
+    let epoch = |number| Epoch::from_number(number).unwrap_or(seen);
+    Ok(Epochs { taken: epoch(taken), before: epoch(before) })
+}
+
+/// The last epoch, or a new one.
 pub(super) async fn epochs(
     links: &Links,
     prefix: &str,
@@ -31,14 +47,9 @@ pub(super) async fn epochs(
     which: &str,
     limit: Duration,
 ) -> Result<Epochs, StoreError> {
-    let name = layout::epoch(prefix);
-    let mut script = eval(include_str!("epoch.lua"), &[&name]);
-    script.arg(seen.number()).arg(which).arg(KEPT);
-    let ask = async |mut connection: MultiplexedConnection| -> RedisResult<(u64, u64)> {
-        script.query_async(&mut connection).await
+    let (name, question) = (layout::epoch(prefix), question(prefix, seen, which));
+    let ask = async |mut connection: MultiplexedConnection| {
+        read(question.query_async::<Value>(&mut connection).await?, seen)
     };
-    let (taken, before) = links.run(Spot::Named(&name), limit, ask).await?;
-    // What cannot be believed is not, and purges nothing beyond what it should.
-    let epoch = |number| Epoch::from_number(number).unwrap_or(seen);
-    Ok(Epochs { taken: epoch(taken), before: epoch(before) })
+    links.run(Spot::Named(&name), limit, ask).await
 }

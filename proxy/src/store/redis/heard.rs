@@ -13,7 +13,7 @@ pub trait Heard: Send + Sync {
     /// The resource of this hash is not what it was: written, removed, expired, evicted.
     fn changed(&self, hash: u128);
 
-    /// A purge. May come again; see [`Announcement`].
+    /// A purge. Comes again only if so many have come since that it is forgotten; see [`Announcement`].
     fn announced(&self, announcement: Announcement);
 
     /// Nothing is known any more: Redis was emptied; or a session begins, and whatever changed before

@@ -5,6 +5,7 @@
 //!     m            the nominated fields of all its variants
 //!     i            the variants, the oldest first: of one with an entity tag the length of its body;
 //!                  its field; when it may go
+//!     e            the epoch of the earliest of them
 //!     s            the epoch of the last soft purge: what was fetched before it is stale
 //!     v<variant>   one stored response
 //!     V<variant>   its body, where that is apart
@@ -132,6 +133,11 @@ pub(super) fn epoch_of(digits: &[u8]) -> Option<Epoch> {
     let digits =
         str::from_utf8(digits).ok().filter(|digits| digits.len() == 16 && !digits.starts_with('+'))?;
     Epoch::from_number(u64::from_str_radix(digits, 16).ok()?)
+}
+
+/// The same, written.
+pub(super) fn digits(epoch: Epoch) -> String {
+    format!("{:016x}", epoch.number())
 }
 
 /// The last epoch of the fleet.

@@ -162,7 +162,7 @@ impl Inner {
     ) -> Judged {
         let offset = self.offset(place.hash);
         let decoded = match bytes.len() {
-            0..=LONGEST_ENTRY => Stored::decode(&bytes, offset),
+            0..=LONGEST_ENTRY => Stored::decode(&bytes, offset, &self.settings.seal),
             _ => Err(Corrupt::Length),
         };
         let is_it = |stored: &Stored| stored.key == key.as_bytes() && stored.variant == *variant;
@@ -171,9 +171,9 @@ impl Inner {
                 return Judged::Settled(Lookup::Found(Arc::new(stored)));
             }
             Ok(Entry::Apart(apart)) if is_it(apart.stored()) => return Judged::Apart(Box::new(apart), bytes),
-            // Of another request: two with one hash, or somebody renamed a key. The next commit
-            // takes its place.
-            Ok(_) => self.counters.found_corrupt(),
+            // Of another request: two with one hash, or somebody renamed a key; or for others to read.
+            // The next commit takes its place.
+            Ok(_) | Err(Corrupt::Foreign) => self.counters.found_corrupt(),
             Err(_) => self.discard(place.clone(), layout::field(variant), bytes),
         }
         Judged::Settled(Lookup::Nothing)

@@ -15,7 +15,7 @@
 //! | `write`, `commit.lua`, `discard.lua` | writing |
 //! | `journal`, `epochs`, `purging`, `applied`, `announcement` | purging, and what is not served until Redis has done so |
 //! | `doubt` | what of that Redis may have lost |
-//! | `records` | what has been purged by tag |
+//! | `records`, `warm` | what has been purged by tag |
 //! | `lease`, `claim.lua`, `renew.lua`, `release.lua` | who may write |
 //! | `wakes` | who waits for a change |
 //! | `manners` | how much of a Redis that is shared we take |
@@ -62,6 +62,7 @@ mod tagged;
 mod tracking;
 mod trust;
 mod wakes;
+mod warm;
 mod write;
 
 use std::{
@@ -93,7 +94,6 @@ use self::{
     cluster::{Links, Node, Nodes, Spot},
     condition::Throttle,
     counters::Counters,
-    echoes::Echoes,
     journal::Journal,
     lease::Leases,
     link::{Link, Role},
@@ -125,7 +125,6 @@ struct Inner {
     records: Records,
     /// What the other members call this one.
     member: Member,
-    echoes: Echoes,
     /// Who was on the roll lately.
     seen: Seen,
     /// What is to be acknowledged.
@@ -145,7 +144,8 @@ impl Inner {
     /// What is left of a resource that was just read, if the node it was read from has lost what another
     /// had acknowledged. The journal makes up for that, but not at once, and for its own purges alone.
     fn undone(&self, node: &Node, hash: u128, epoch: Epoch) -> Standing {
-        self.purges.judge_undone(hash, epoch, node.in_doubt(self.purges.epoch()))
+        let undone = self.purges.judge_undone(hash, epoch, node.in_doubt(self.purges.epoch()));
+        undone.and(self.journal.lost(hash).leaves(epoch))
     }
 
     /// The session in which every purge is heard of: of the resource of that hash, or of the tag of these bits.
@@ -177,7 +177,6 @@ impl RedisStore {
             writes: Links::new(&nodes, Role::Writes),
             records: Records::new(),
             member: Member::new(),
-            echoes: Echoes::default(),
             seen: Seen::default(),
             applied: Applied::default(),
             leases: Leases::new(&nodes),
@@ -192,6 +191,7 @@ impl RedisStore {
             write_lines: Mutex::new(Throttle::new()),
         });
         tokio::spawn(manners::watch(Arc::downgrade(&inner)));
+        tokio::spawn(warm::keep(Arc::downgrade(&inner)));
         Self(inner)
     }
 
@@ -256,11 +256,6 @@ impl RedisStore {
     #[must_use]
     pub fn wait(&self, key: &ResourceKey) -> Waiting {
         self.0.leases.wait(key)
-    }
-
-    /// Rouses all who wait for others' fetches: changes may have been missed.
-    pub fn wake_all(&self) {
-        self.0.leases.wakes().wake_all();
     }
 
     /// Removes all variants of the resource for which `lease` is held, and gives it back. Nothing is

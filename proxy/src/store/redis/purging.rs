@@ -138,9 +138,6 @@ impl Heard for RedisStore {
 
     fn announced(&self, told: Announcement) {
         let inner = &self.0;
-        if !inner.echoes.is_new(told) {
-            return;
-        }
         match told.kind {
             Kind::Resource => inner.purges.purge_resource(told.what, told.mode, told.epoch),
             Kind::Tag => inner.purges.purge_tag(Tag::from_bits(told.what), told.mode, told.epoch),

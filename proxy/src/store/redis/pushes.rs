@@ -10,7 +10,7 @@ use std::{
 
 use redis::{PushInfo, PushKind, Value};
 
-use super::{cluster::Slots, heard::Heard, layout::Changed};
+use super::{cluster::Slots, echoes::Echoes, heard::Heard, layout::Changed};
 
 /// Counts since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,7 @@ impl Told {
 pub(super) struct Ear {
     prefix: String,
     heard: Arc<dyn Heard>,
+    echoes: Echoes,
     resources: AtomicU64,
     announcements: AtomicU64,
     flushes: AtomicU64,
@@ -59,6 +60,7 @@ impl Ear {
         Self {
             prefix: prefix.to_owned(),
             heard,
+            echoes: Echoes::default(),
             resources: counters(),
             announcements: counters(),
             flushes: counters(),
@@ -101,7 +103,10 @@ impl Ear {
             }
             Changed::Announcement(announcement) => {
                 self.announcements.fetch_add(1, Ordering::Relaxed);
-                self.heard.announced(announcement);
+                // What was read of it since then is later.
+                if self.echoes.is_new(announcement) {
+                    self.heard.announced(announcement);
+                }
             }
             // It may purge anything.
             Changed::Unreadable => return self.hear_of_all(&|| Slots::ALL),

@@ -4,7 +4,14 @@
 //! so that what carries the tag is not served. What has been read of a record stays true for as long as
 //! this process hears of every purge.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use foldhash::quality::RandomState;
 use quick_cache::{
@@ -32,19 +39,31 @@ use crate::{
 
 /// Records that are remembered.
 const REMEMBERED: usize = 64 * 1024;
+/// So many are read now and then though nobody used them.
+const FEW: usize = 256;
 /// The longest that a record is asked to last.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Records that were read lately.
-pub(super) struct Records(Cache<Tag, Record, UnitWeighter, RandomState>);
+pub(super) struct Records(Cache<Tag, Arc<Record>, UnitWeighter, RandomState>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Record {
     mark: Mark,
     /// In which session it was read: what has been purged since then was heard of.
     session: Session,
     /// Until when it lasts at least.
     until: Instant,
+    /// Whether it was used since it was last read.
+    used: AtomicBool,
+}
+
+/// The record of a tag, as it is used.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Use {
+    pub(super) tag: Tag,
+    /// Whether it was, since this was last asked.
+    pub(super) lately: bool,
 }
 
 /// A tag, the session in which its record was asked for, and what that says and for how long, if it is there.
@@ -56,15 +75,35 @@ impl Records {
         Self(Cache::with(REMEMBERED, REMEMBERED as u64, UnitWeighter, hasher, cycle))
     }
 
-    fn get(&self, tag: Tag, session: Option<Session>) -> Option<Record> {
-        self.0.get(&tag).filter(|record| Some(record.session) == session)
+    fn get(&self, tag: Tag, session: Option<Session>) -> Option<Arc<Record>> {
+        let record = self.0.get(&tag).filter(|record| Some(record.session) == session)?;
+        // Many share it: as a rule nobody need write.
+        if !record.used.load(Ordering::Relaxed) {
+            record.used.store(true, Ordering::Relaxed);
+        }
+        Some(record)
     }
 
     fn remember(&self, tag: Tag, mark: Mark, session: Option<Session>, lasts: Duration) {
         let until = Instant::now() + lasts.min(LONGEST);
         if let Some(session) = session {
-            self.0.insert(tag, Record { mark, session, until });
+            self.0.insert(tag, Arc::new(Record { mark, session, until, used: AtomicBool::new(false) }));
         }
+    }
+
+    /// Those that Redis is to see used: all, while they are few, else those that were.
+    pub(super) fn to_touch(&self) -> Vec<Use> {
+        let all = self.0.len() <= FEW;
+        let used = |(tag, record): (Tag, Arc<Record>)| Use {
+            tag,
+            lately: record.used.swap(false, Ordering::Relaxed),
+        };
+        self.0.iter().map(used).filter(|record| all || record.lately).collect()
+    }
+
+    /// It is gone.
+    pub(super) fn forget(&self, tag: Tag) {
+        self.0.remove(&tag);
     }
 }
 
@@ -114,14 +153,8 @@ impl Inner {
         };
         let commands: Vec<_> = tags.iter().flat_map(ask).collect();
         let answers = self.reads.run_each::<Value>(&commands, within).await;
-        let values = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let records = values.chunks(2).map(|pair| match pair {
-            [Value::BulkString(bytes), Value::Int(left)] => {
-                Some((parse(bytes)?, Duration::from_millis(u64::try_from(*left).ok()?)))
-            }
-            _ => None,
-        });
-        Ok(tags.iter().zip(records).map(|((tag, session), record)| (*tag, *session, record)).collect())
+        let records = answers.chunks(2).map(record);
+        tags.iter().zip(records).map(|((tag, session), record)| Ok((*tag, *session, record?))).collect()
     }
 
     /// Sees to it that the records of what is to be stored last longer than that. False: there was none,
@@ -145,11 +178,22 @@ impl Inner {
         if missing.is_empty() {
             return Ok(true);
         }
+        Ok(stored.epoch >= self.make_anew(&missing, keep, within).await?)
+    }
+
+    /// Makes these records as of the last epoch, which is that of any purge that they may have told of; those that
+    /// are there by now stay.
+    pub(super) async fn make_anew(
+        &self,
+        missing: &[(Tag, Option<Session>)],
+        keep: Duration,
+        within: Duration,
+    ) -> Result<Epoch, StoreError> {
         let seen = self.purges.epoch();
         let now = epochs(&self.writes, &self.settings.prefix, seen, "last", within).await?.taken;
         self.purges.catch_up(now);
-        self.renew(&missing, keep, Some(now), within).await?;
-        Ok(stored.epoch >= now)
+        self.renew(missing, keep, Some(now), within).await?;
+        Ok(now)
     }
 
     /// Has these records last; those that are missing are made anew, as of that epoch, or given back.
@@ -162,7 +206,8 @@ impl Inner {
     ) -> Result<Vec<(Tag, Option<Session>)>, StoreError> {
         let needed = u64::try_from(keep.min(LONGEST).as_millis()).unwrap_or(u64::MAX);
         let lasts = needed.saturating_mul(2).max(UNUSED_RECORD);
-        let anew = anew.map(|epoch| format!("{:016x}{:016x}", epoch.number(), 0)).unwrap_or_default();
+        let anew =
+            anew.map(|epoch| layout::digits(epoch) + &layout::digits(Epoch::FIRST)).unwrap_or_default();
         let script = |(tag, _): &(Tag, _)| {
             let name = layout::record(&self.settings.prefix, *tag);
             let script =
@@ -186,6 +231,23 @@ impl Inner {
 /// What a purge can name that covers it, the resource apart.
 fn covering(stored: &Stored) -> impl Iterator<Item = Tag> {
     stored.tags.iter().copied().chain([Tag::everything()])
+}
+
+/// What the answers to `GET` and `PTTL` say.
+fn record(answers: &[Result<Value, StoreError>]) -> Result<Option<(Mark, Duration)>, StoreError> {
+    Ok(match answers {
+        [Ok(Value::BulkString(bytes)), Ok(Value::Int(left))] => {
+            parse(bytes).zip(u64::try_from(*left).ok().map(Duration::from_millis))
+        }
+        // The key is there, and no record: one that is missing.
+        [Ok(_) | Err(StoreError::Refused(_)), Ok(_)] => None,
+        other => {
+            return other
+                .iter()
+                .find_map(|answer| answer.as_ref().err())
+                .map_or(Ok(None), |error| Err(error.clone()));
+        }
+    })
 }
 
 /// Both epochs of a record.

@@ -1,20 +1,20 @@
 //! Which Redis, and how much of a request it may take.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::Path, time::Duration};
 
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use thiserror::Error;
 
 use super::{
     cluster::Seeds,
-    credentials::{Credentials, FileError},
+    credentials::{Credentials, FileError, bytes},
     dialer::Dialer,
     layout::is_prefix,
     sentinels::Sentinels,
 };
 use crate::{
     address::{RedisAccess, RedisLogin, RedisPlace},
-    stored::Compression,
+    stored::{Compression, Seal, SealError},
 };
 
 /// What a request waits for Redis in all, unless told otherwise.
@@ -27,6 +27,7 @@ pub struct Settings {
     pub(super) prefix: String,
     pub(super) budget: Duration,
     pub(super) compression: Compression,
+    pub(super) seal: Seal,
 }
 
 /// The way to Redis.
@@ -49,7 +50,7 @@ pub enum SettingsError {
     /// The prefix.
     #[error("a prefix is 1 to 64 printable characters without blanks, quotes, braces and any of *?[]\\")]
     Prefix,
-    /// A password or a certificate.
+    /// A password, a certificate or a key.
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -103,7 +104,8 @@ impl Settings {
         if !is_prefix(prefix) {
             return Err(SettingsError::Prefix);
         }
-        Ok(Self { route, prefix: prefix.to_owned(), budget: BUDGET, compression: Compression::Off })
+        let (compression, seal) = (Compression::Off, Seal::default());
+        Ok(Self { route, prefix: prefix.to_owned(), budget: BUDGET, compression, seal })
     }
 
     /// The same, with another share of each request; 50 ms by default.
@@ -116,6 +118,17 @@ impl Settings {
     #[must_use]
     pub fn with_compression(self, compression: Compression) -> Self {
         Self { compression, ..self }
+    }
+
+    /// The same, with entries proven by codes that are made with the keys in this file, and no others believed.
+    /// It is read now, and not again.
+    ///
+    /// # Errors
+    /// [`SettingsError::File`], if there are no keys in it.
+    pub fn with_keys(self, path: &Path) -> Result<Self, SettingsError> {
+        let wrong = |error: SealError| FileError { path: path.to_owned(), reason: error.to_string() };
+        let seal = Seal::with_keys(&bytes(path)?).map_err(wrong)?;
+        Ok(Self { seal, ..self })
     }
 
     /// Where it is, without user and password.
@@ -147,6 +160,7 @@ impl fmt::Debug for Settings {
             .field("prefix", &self.prefix)
             .field("budget", &self.budget)
             .field("compression", &self.compression)
+            .field("seal", &self.seal)
             .finish_non_exhaustive()
     }
 }

@@ -54,7 +54,8 @@ impl Inner {
     /// Trusts nothing that was read. What is damaged is left to the look-up that finds it.
     fn sound(&self, key: &ResourceKey, (field, bytes): Field) -> Option<Entry> {
         let offset = self.offset(key.wide_hash());
-        let entry = (bytes.len() <= LONGEST_ENTRY).then(|| Stored::decode(&bytes.into(), offset).ok())??;
+        let entry = (bytes.len() <= LONGEST_ENTRY)
+            .then(|| Stored::decode(&bytes.into(), offset, &self.settings.seal).ok())??;
         let stored = entry.stored();
         let ours = stored.key == key.as_bytes() && layout::field(&stored.variant) == field;
         let purged = self.purges.judge(&stored.tags, stored.epoch) == Standing::Purged;

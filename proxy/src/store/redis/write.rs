@@ -15,6 +15,7 @@ use super::{
     cluster::Spot,
     layout::{self, Nominated, Place},
     lease::Lease,
+    settings::Settings,
 };
 use crate::{
     store::{MAX_VARIANTS, StoreError},
@@ -58,14 +59,15 @@ impl Inner {
         if !self.keep_records(entry, keep, LIMIT).await? {
             return Err(StoreError::Refused("purges may have been lost since it was asked for".to_owned()));
         }
+        let Settings { compression, seal, .. } = &self.settings;
         let Encoded { entry: bytes, body } =
-            entry.encode(node.reads.offset(), self.settings.compression).map_err(|_| StoreError::TooLarge)?;
+            entry.encode(node.reads.offset(), *compression, seal).map_err(|_| StoreError::TooLarge)?;
         let mut script = self.commit_script.prepare_invoke();
         script.key(&terms.names()).arg(&*nominated.bytes).arg(layout::field(&entry.variant)).arg(bytes);
         let tagged = entry.facts.etag.as_ref().map(|_| entry.body.len().to_string());
         script.arg(milliseconds(keep)).arg(MAX_VARIANTS).arg(tagged.unwrap_or_default());
         script.arg(&terms.proof()).arg(lease.unshared());
-        script.arg(body.as_ref().map_or(0, |_| TELLING));
+        script.arg(layout::digits(entry.epoch)).arg(body.as_ref().map_or(0, |_| TELLING));
         let mut kept = self.write(spot, &script).await?;
         // It is not there already.
         if let (Some(body), BODY_NEEDED) = (body, kept) {

@@ -13,7 +13,10 @@ use tokio::time::{Instant, sleep};
 use super::{Node, Nodes, Spot, slots::read_address};
 use crate::store::{
     StoreError,
-    redis::link::{Elsewhere, Refusal, Role},
+    redis::{
+        condition::Failure,
+        link::{Elsewhere, Refusal, Role},
+    },
 };
 
 /// Between two attempts of what is patient.
@@ -191,22 +194,12 @@ impl Links {
                 let mut connection = connection.clone();
                 async move { command.query_async::<T>(&mut connection).await }
             });
-            let mut answers = Vec::new();
-            for answer in join_all(asked).await {
-                answers.push(match answer {
-                    Err(error) if Elsewhere::of(&error).is_some() => None,
-                    answer => Some(answer?),
-                });
-            }
-            Ok(answers)
+            each(join_all(asked).await)
         };
         let failed =
             |error: StoreError| places.iter().map(move |place| (*place, Some(Err(error.clone())))).collect();
         match node.link(self.role).run(limit, ask).await {
-            Ok(answers) => {
-                let answers = answers.into_iter().map(|answer| answer.map(Ok));
-                places.iter().copied().zip(answers).collect()
-            }
+            Ok(answers) => places.iter().copied().zip(answers).collect(),
             Err(Refusal::Failed(error)) => failed(error),
             Err(Refusal::Elsewhere(_)) => failed(StoreError::Unavailable),
         }
@@ -223,4 +216,21 @@ impl Links {
             async |mut connection: MultiplexedConnection| command.query_async::<T>(&mut connection).await;
         (place, self.run(*spot, limit, ask).await)
     }
+}
+
+/// What a node has answered to each of several: nothing to what is elsewhere by now. An error, if it has refused all
+/// the rest: that is about the node. What it refuses beside others is about that alone.
+fn each<T>(answers: Vec<RedisResult<T>>) -> RedisResult<Vec<Option<Result<T, StoreError>>>> {
+    let is_taken =
+        |answer: &RedisResult<T>| answer.as_ref().err().is_none_or(|error| Elsewhere::of(error).is_some());
+    let any_taken = answers.iter().any(is_taken);
+    let of_one = |answer| match answer {
+        Ok(answer) => Ok(Some(Ok(answer))),
+        Err(error) if Elsewhere::of(&error).is_some() => Ok(None),
+        Err(error) if any_taken => {
+            Ok(Some(Err(StoreError::Refused(Failure::from(&error).text().to_owned()))))
+        }
+        Err(error) => Err(error),
+    };
+    answers.into_iter().map(of_one).collect()
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use redis::{Cmd, RedisError, Value, cmd, from_redis_value};
+use redis::{Cmd, RedisError, Value, cmd};
 use tokio::time::timeout;
 
 use super::{
@@ -19,16 +19,15 @@ use super::{
     keeper::{Connection, Keeper},
     why::{Why, is_forbidden},
 };
-use crate::{
-    epoch::Epoch,
-    store::redis::{
-        BOUND,
-        cluster::{Node, Spot, Table, View, read_slots},
-        layout::{self, NOMINATED},
-        link::{Elsewhere, Refusal},
-        membership::Renewal,
-    },
+use crate::store::redis::{
+    BOUND,
+    cluster::{Node, Spot, Table, View, read_slots},
+    epochs,
+    layout::{self, NOMINATED},
+    link::{Elsewhere, Refusal},
+    membership::Renewal,
 };
+
 /// For the answer to a renewal; a later one does not count.
 const ANSWER: Duration = Duration::from_millis(500);
 
@@ -84,7 +83,8 @@ impl State {
         if untracked { self.max_age.max(BOUND) } else { BOUND }
     }
 
-    /// Renews the membership, and catches up with the last epoch. Whether it is renewed.
+    /// Renews the membership, and catches up with the last epoch; or Redis does, which may have lost it. Whether it
+    /// is renewed.
     async fn renew(&self, view: &View, keepers: &[Arc<Keeper>], bound: Duration) -> bool {
         let prefix = &self.store.settings.prefix;
         let count = self.renewals.fetch_add(1, Ordering::Relaxed);
@@ -96,11 +96,11 @@ impl State {
             keepers.iter().find(|keeper| keeper.is_of(node))
         };
         let Some(home) = of(&members) else { return false };
+        let seen = self.store.purges.epoch();
         let epoch = async {
-            let mut read = cmd("GET");
             // One that cannot be read does not make the membership void.
-            let answer = ask(of(&last)?, read.arg(&last)).await.ok()?;
-            Epoch::from_number(from_redis_value(answer).ok()?)
+            let answer = ask(of(&last)?, &epochs::question(prefix, seen, "last")).await.ok()?;
+            Some(epochs::read(answer, seen).ok()?.taken)
         };
         let (renewed, epoch) = tokio::join!(ask(home, &write), epoch);
         if let Ok(roll) = &renewed {

@@ -1,0 +1,57 @@
+//! Records that are in use are kept warm.
+//!
+//! A record is read once for a session, and what carries its tag again and again: by the measure of a Redis that
+//! evicts what was not used for the longest time, it is what can be spared most. Without it nothing is valid that
+//! carries the tag; without that of purges of everything, nothing is. So each that was used is read now and then,
+//! and made anew where it is gone. As long as there are few, the others are read too: what memory serves is not
+//! looked up, and still there when memory is emptied.
+
+use std::{sync::Weak, time::Duration};
+
+use redis::{Value, cmd};
+use tokio::time::sleep;
+
+use super::{Inner, cluster::Spot, layout, link::jittered, records::Use};
+use crate::store::StoreError;
+
+/// Between two rounds, at most.
+const EACH: Duration = Duration::from_secs(10);
+/// For the answers to a batch, which no request waits for.
+const LIMIT: Duration = Duration::from_secs(1);
+/// Records that are read at once.
+const BATCH: usize = 256;
+
+/// Does so for as long as the store lives.
+pub(super) async fn keep(store: Weak<Inner>) {
+    loop {
+        sleep(jittered(EACH)).await;
+        let Some(store) = store.upgrade() else { return };
+        for records in store.records.to_touch().chunks(BATCH) {
+            if let Err(error) = store.touch(records).await {
+                tracing::debug!(%error, "records were not kept warm");
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn touch(&self, records: &[Use]) -> Result<(), StoreError> {
+        let read = |record: &Use| {
+            let name = layout::record(&self.settings.prefix, record.tag);
+            (Spot::Of(record.tag.bits()), cmd("GET").arg(name).to_owned())
+        };
+        let commands: Vec<_> = records.iter().map(read).collect();
+        let (mut gone, answers) = (Vec::new(), self.reads.run_each::<Value>(&commands, LIMIT).await);
+        for (record, answer) in records.iter().zip(answers) {
+            match answer? {
+                Value::Nil if record.lately => gone.push((record.tag, self.session(record.tag.bits()))),
+                Value::Nil => self.records.forget(record.tag),
+                _ => {}
+            }
+        }
+        if !gone.is_empty() {
+            self.make_anew(&gone, Duration::ZERO, LIMIT).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! What every case runs in: an origin, a sidecar before it, and a bystander that nobody may be sent to.
+
+use std::fmt::Debug;
+
+use crate::{
+    case::{Case, Step},
+    support::{
+        echo::{Echo, Script},
+        sidecar::{Sidecar, eventually},
+        wire::Wire,
+    },
+};
+
+const RULES: &str = "
+routes:
+  - match: /cached
+    cache: 1h
+";
+
+pub(crate) struct Rig {
+    pub(crate) origin: Echo,
+    pub(crate) sidecar: Sidecar,
+    /// Listens, and is named in requests; the file knows nothing of it.
+    pub(crate) bystander: Echo,
+}
+
+impl Rig {
+    /// With the rules that cases have in common.
+    pub(crate) async fn start() -> Self {
+        Self::with(Script::new(), RULES).await
+    }
+
+    /// As this case wants it.
+    pub(crate) async fn of(case: &Case) -> Self {
+        Self::with(case.app.clone(), case.config.as_deref().unwrap_or(RULES)).await
+    }
+
+    async fn with(script: Script, rules: &str) -> Self {
+        let bystander = Echo::start().await;
+        let named = |(path, answers): (String, Vec<Vec<u8>>)| {
+            (path, answers.iter().map(|answer| named(answer, &bystander)).collect())
+        };
+        let origin = Echo::scripted(script.into_iter().map(named).collect()).await;
+        let sidecar = Sidecar::start(origin.address, rules);
+        Self { origin, sidecar, bystander }
+    }
+
+    /// A step that may name the bystander, as `{bystander}`.
+    pub(crate) fn names(&self, step: Step) -> Step {
+        match step {
+            Step::Says { who, bytes, gets } => {
+                Step::Says { who, bytes: named(&bytes, &self.bystander), gets }
+            }
+            after @ Step::After(_) => after,
+        }
+    }
+
+    /// Waits until nothing is being fetched or stored.
+    pub(crate) async fn settled(&self) {
+        eventually("all is stored", || self.sidecar.app.flights.under_way() == 0).await;
+    }
+}
+
+fn named(bytes: &[u8], bystander: &Echo) -> Vec<u8> {
+    let word = b"{bystander}";
+    match bytes.windows(word.len()).position(|window| window == word) {
+        Some(at) => {
+            let (address, rest) = (bystander.address.to_string(), &bytes[at + word.len()..]);
+            [&bytes[..at], address.as_bytes(), &named(rest, bystander)].concat()
+        }
+        None => bytes.to_vec(),
+    }
+}
+
+/// A request that is right gets its own answer.
+pub(crate) async fn clean(wire: &mut Wire, path: &str) -> Result<(), String> {
+    if !wire.try_send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await {
+        return Err(format!("the connection for {path} is closed"));
+    }
+    let answer = wire.response().await;
+    equal("a clean request got", &(answer.status(), answer.text()), &(200, format!("GET {path}")))
+}
+
+pub(crate) fn equal<T: PartialEq + Debug>(what: &str, is: &T, should: &T) -> Result<(), String> {
+    if is == should { Ok(()) } else { Err(format!("{what}: {is:?}, not {should:?}")) }
+}
