@@ -17,6 +17,7 @@ PACKAGES = {
     "haproxy": "haproxy",
     "wrk": "wrk",
     "valgrind": "valgrind",
+    "slowhttptest": "slowhttptest",
     "npm": "npm",
     "taskset": "util-linux",
     "redis-server": "redis-server",
