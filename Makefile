@@ -3,7 +3,7 @@
 BIN := $${CARGO_TARGET_DIR:-target}/debug
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: demo test consistency soak fleet bench conformance lint audit redis-server
+.PHONY: demo test consistency soak fleet bench slow conformance lint audit redis-server
 
 # The demo shop behind the proxy: in memory, or in Redis when REDIS_URL is set. Ctrl-C ends both.
 demo:
@@ -38,6 +38,10 @@ fleet: redis-server
 # Side by side with the app alone, nginx and HAProxy; writes bench/RESULTS.md.
 bench:
 	bench/run
+
+# 2,000 slow clients of each kind (slowhttptest) beside one that behaves: fails if that one notices. Minutes.
+slow:
+	bench/slow
 
 # The public test suite for HTTP caches; fails when a score drops below conformance/recorded.json.
 conformance: redis-server

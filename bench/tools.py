@@ -18,6 +18,7 @@ PACKAGES = {
     "wrk": "wrk",
     "h2load": "nghttp2-client",
     "valgrind": "valgrind",
+    "slowhttptest": "slowhttptest",
     "npm": "npm",
     "taskset": "util-linux",
     "redis-server": "redis-server",

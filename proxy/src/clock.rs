@@ -33,7 +33,7 @@ impl Clock {
     pub fn elapsed(&self) -> Duration {
         match self {
             Self::System => since_boot(),
-            Self::Manual(clock) => clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+            Self::Manual(clock) => clock.shown().elapsed,
         }
     }
 }
@@ -49,24 +49,42 @@ fn since_boot() -> Duration {
 
 /// A clock moved by hand; clones share it.
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<Mutex<SystemTime>>);
+pub struct ManualClock(Arc<Mutex<Shown>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    wall: SystemTime,
+    elapsed: Duration,
+}
 
 impl ManualClock {
     /// A clock that shows `start`.
     #[must_use]
     pub fn new(start: SystemTime) -> Self {
-        Self(Arc::new(Mutex::new(start)))
+        let elapsed = start.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self(Arc::new(Mutex::new(Shown { wall: start, elapsed })))
     }
 
     /// What it shows.
     #[must_use]
     pub fn now(&self) -> SystemTime {
+        self.shown().wall
+    }
+
+    fn shown(&self) -> Shown {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moves it forward.
     pub fn advance(&self, by: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += by;
+        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.wall += by;
+        shown.elapsed += by;
+    }
+
+    /// Sets the time of day, forward or back, while no time passes.
+    pub fn set(&self, wall: SystemTime) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).wall = wall;
     }
 }
 

@@ -1,5 +1,5 @@
-//! Which test makes which fault of Redis or of the line to it. A table for people, which is held to what there
-//! is: a test that is renamed or gone is missed here.
+//! Which test makes which fault: of the origin, of the process and its machine, of Redis and of the line to it.
+//! Tables for people, which are held to what there is: a test that is renamed or gone is missed here.
 
 #[path = "support/named.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test uses its part of it")]
@@ -8,7 +8,145 @@ mod named;
 /// A fault, and the tests that make it: each by its file and its name.
 type Row = (&'static str, &'static [(&'static str, &'static str)]);
 
-const FAULTS: &[Row] = &[
+const ORIGIN: &[Row] = &[
+    (
+        "not there",
+        &[
+            ("pass_through/errors.rs", "an_origin_that_is_not_there"),
+            ("cache_story/stale.rs", "stale_if_error_stands_in_for_an_origin_that_is_gone"),
+        ],
+    ),
+    (
+        "takes a request, and never answers",
+        &[
+            ("pass_through/errors.rs", "an_origin_that_does_not_answer"),
+            ("collapse.rs", "an_origin_that_hangs_is_waited_for_once_by_all"),
+        ],
+    ),
+    (
+        "answers a byte at a time",
+        &[
+            ("collapse.rs", "a_body_that_takes_too_long_is_not_waited_for"),
+            ("upstream.rs", "a_body_that_moves_is_not_cut_however_long_it_takes"),
+            ("pass_through/timeouts.rs", "an_answer_that_stops"),
+        ],
+    ),
+    (
+        "cuts its answer",
+        &[
+            ("cache_story/bodies.rs", "what_was_cut_is_never_stored_and_looks_so"),
+            ("cache_story/bodies.rs", "a_cut_is_seen_by_all_who_wait"),
+        ],
+    ),
+    (
+        "closes or resets connections that are kept",
+        &[
+            ("upstream.rs", "a_get_that_met_a_closing_connection_goes_out_once_more"),
+            ("upstream.rs", "what_may_have_an_effect_is_sent_once"),
+            ("process_faults/load.rs", "an_origin_that_closes_its_connections_costs_no_request"),
+        ],
+    ),
+    (
+        "fails while it is asked whether something still holds",
+        &[
+            ("cache_story/stale.rs", "stale_if_error_stands_in_for_errors_within_its_window"),
+            ("cache_story/stale.rs", "an_outage_of_a_minute_goes_unseen"),
+        ],
+    ),
+    (
+        "clients leave, all or some, or stop reading",
+        &[
+            ("cache_story/bodies.rs", "the_clients_leaving_does_not_end_a_fill"),
+            ("collapse.rs", "half_of_them_leave_and_the_others_are_answered"),
+            ("collapse.rs", "a_fetch_that_nobody_waits_for_is_given_up"),
+            ("collapse.rs", "a_stalled_reader_holds_nobody_back"),
+        ],
+    ),
+    (
+        "clients send or take a body in crumbs",
+        &[
+            ("pass_through/timeouts.rs", "a_request_body_that_comes_in_crumbs"),
+            ("pass_through/timeouts.rs", "a_client_that_takes_its_answer_in_crumbs"),
+        ],
+    ),
+    (
+        "its name leads elsewhere, or nowhere",
+        &[("upstream.rs", "when_the_origin_moves_its_old_connections_are_not_used_again")],
+    ),
+];
+
+const PROCESS: &[Row] = &[
+    (
+        "killed within fills",
+        &[
+            ("process_faults/kill.rs", "killed_in_the_midst_of_fills_it_leaves_nothing_incomplete"),
+            ("one_fetch.rs", "a_holder_that_is_killed_is_replaced"),
+        ],
+    ),
+    (
+        "ended under load",
+        &[
+            ("process_faults/load.rs", "ended_under_load_it_fails_no_request"),
+            ("third_party/drain.rs", "a_running_request_is_finished_and_no_new_one_taken"),
+        ],
+    ),
+    (
+        "ended twice, or with no end in sight",
+        &[
+            ("third_party/drain.rs", "a_second_signal_ends_it_at_once"),
+            ("third_party/drain.rs", "the_grace_has_an_end"),
+        ],
+    ),
+    ("started again", &[("process_faults/kill.rs", "after_a_restart_the_first_answer_is_a_hit")]),
+    (
+        "its file is edited under load",
+        &[
+            ("live_reload.rs", "edits_one_upon_the_other_lose_no_request"),
+            ("process_faults/load.rs", "reloads_leave_no_descriptor_behind"),
+        ],
+    ),
+    ("its file is edited badly", &[("live_reload.rs", "bad_edits_change_nothing_and_are_explained")]),
+    (
+        "a rule changes what is stored already",
+        &[
+            ("cache_story/rules.rs", "an_edited_ttl_acts_on_what_is_stored"),
+            ("cache_story/rules.rs", "a_rule_that_stores_otherwise_is_a_miss"),
+        ],
+    ),
+    (
+        "a flood of keys, or of variants",
+        &[
+            ("hot_set.rs", "what_is_hot_stays_through_a_flood_of_what_is_asked_for_once"),
+            ("hot_set.rs", "what_is_hot_stays_through_a_flood_of_variants"),
+        ],
+    ),
+    (
+        "has few descriptors, or none left",
+        &[
+            ("places.rs", "with_few_files_fewer_connections_are_held_and_all_are_served"),
+            ("places.rs", "without_a_descriptor_a_connection_waits_and_the_processor_rests"),
+        ],
+    ),
+    (
+        "others take its core",
+        &[("process_faults/starved.rs", "on_a_core_that_is_taken_it_still_answers_probes")],
+    ),
+    (
+        "clocks that differ, or are set",
+        &[
+            ("clocks.rs", "sidecars_whose_clocks_differ_agree_on_how_old_something_is"),
+            ("clocks.rs", "a_clock_that_is_set_stops_nothing_and_nothing_is_served_beyond_its_time"),
+        ],
+    ),
+    ("nobody takes its log", &[("process_faults/starved.rs", "a_log_that_nobody_reads_holds_nobody_up")]),
+    ("a defect", &[("threats/panics.rs", "a_panic_ends_its_own_connection_alone")]),
+];
+
+const REDIS: &[Row] = &[
+    (
+        "its name is unknown",
+        &[("process_faults/starved.rs", "a_redis_whose_name_is_unknown_costs_the_cache_and_no_request")],
+    ),
     (
         "frozen",
         &[
@@ -137,9 +275,9 @@ const FAULTS: &[Row] = &[
 
 #[test]
 fn each_fault_has_the_tests_that_are_named() {
-    for (fault, tests) in FAULTS {
+    for (fault, tests) in [ORIGIN, PROCESS, REDIS].concat() {
         assert!(!tests.is_empty(), "{fault}");
-        for (file, name) in *tests {
+        for (file, name) in tests {
             let place = file.trim_end_matches(".rs");
             assert!(named::exists(place, name), "{fault}: {file} has no test {name}");
         }
