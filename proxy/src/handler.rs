@@ -17,6 +17,7 @@ use crate::{
         request::{Inquiry, admit},
         reuse::{Decision, Fetch, Found, Freshness, When, decide},
     },
+    purges::Known,
     respond,
     routes::Rule,
     status::{Detail, Forward, Fwd},
@@ -59,12 +60,13 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
     let mut landings = Some(app.flights.landings(key));
     let mut looks = LOOKS;
     let reply = loop {
+        let known = app.purges.known();
         let lookup = visit.lookup(key, &selector).await;
         let now = app.clock.now();
         match decide(found(&lookup), &admission, cache, rule.fingerprint, now) {
             Decision::Serve(freshness) => break served(&lookup, told(freshness, &visit), &ask),
             Decision::ServeAndRefresh(freshness, when) => {
-                refresh(&lookup, when, landings, &ask);
+                refresh(&lookup, when, landings, known, &ask);
                 break served(&lookup, told(freshness, &visit), &ask);
             }
             Decision::NotCached => break Failure::not_cached().reply(),
@@ -81,7 +83,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
                     continue;
                 }
                 let fetch = Fetch { collapse: fetch.collapse && visit.may_share(key), ..fetch };
-                let look = Look { seen, left: visit.left(), again: looks > 0 };
+                let look = Look { known, seen, left: visit.left(), again: looks > 0 };
                 let miss = Miss::new(ask, fetch, lookup.ok(), now, look);
                 if admission.head_only {
                     break Box::pin(miss.head()).await;
@@ -107,10 +109,10 @@ fn served(lookup: &Result<Lookup, StoreError>, freshness: Freshness, ask: &Ask<'
 }
 
 /// Starts to fetch anew what was found, unless it can wait and few ask for it.
-fn refresh(lookup: &Result<Lookup, StoreError>, when: When, seen: Option<u64>, ask: &Ask<'_>) {
+fn refresh(lookup: &Result<Lookup, StoreError>, when: When, seen: Option<u64>, known: Known, ask: &Ask<'_>) {
     let Ok(Lookup::Found(stored) | Lookup::Marked(stored, _)) = lookup else { return };
     if when == When::Now || ask.app.refreshes.are_wanted(ask.key, stored) {
-        ask.refresh(stored, seen);
+        ask.refresh(stored, seen, known);
     }
 }
 
