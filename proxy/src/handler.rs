@@ -21,7 +21,7 @@ use crate::{
     respond,
     routes::Rule,
     status::{Detail, Forward, Fwd},
-    store::{Lookup, Selector, StoreError, tiers::Visit},
+    store::{Lookup, Selector, StoreError},
 };
 
 /// How often a request looks for what another has stored meanwhile. Twice is enough, for the fetch that
@@ -64,14 +64,15 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
         let lookup = visit.lookup(key, &selector).await;
         let now = app.clock.now();
         match decide(found(&lookup), &admission, cache, rule.fingerprint, now) {
-            Decision::Serve(freshness) => break served(&lookup, told(freshness, &visit), &ask),
+            Decision::Serve(freshness) => break served(&lookup, freshness.told(visit.is_alone()), &ask),
             Decision::ServeAndRefresh(freshness, when) => {
                 refresh(&lookup, when, landings, known, &ask);
-                break served(&lookup, told(freshness, &visit), &ask);
+                break served(&lookup, freshness.told(visit.is_alone()), &ask);
             }
             Decision::NotCached => break Failure::not_cached().reply(),
             Decision::Fetch(fetch) => {
-                if let Some(reply) = visit.may_share(key).then(|| arriving(&ask, now)).flatten() {
+                let (may_share, alone) = (visit.may_share(key), visit.shares_alone(key));
+                if let Some(reply) = may_share.then(|| arriving(&ask, now, alone)).flatten() {
                     break reply;
                 }
                 // What the store did not answer in time is not asked again.
@@ -82,8 +83,8 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
                 if !fetch.collapse && app.flights.has_landed(key, seen) {
                     continue;
                 }
-                let fetch = Fetch { collapse: fetch.collapse && visit.may_share(key), ..fetch };
-                let look = Look { known, seen, left: visit.left(), again: looks > 0 };
+                let fetch = Fetch { collapse: fetch.collapse && may_share, ..fetch };
+                let look = Look { known, seen, left: visit.left(), again: looks > 0, alone };
                 let miss = Miss::new(ask, fetch, lookup.ok(), now, look);
                 if admission.head_only {
                     break Box::pin(miss.head()).await;
@@ -117,23 +118,17 @@ fn refresh(lookup: &Result<Lookup, StoreError>, when: When, seen: Option<u64>, k
 }
 
 /// The answer that the store will have when it has taken what is on its way there, if it will have one.
-fn arriving(ask: &Ask<'_>, now: SystemTime) -> Option<Reply> {
+fn arriving(ask: &Ask<'_>, now: SystemTime, alone: bool) -> Option<Reply> {
     let Ask { app, rule, cache, admission, key, selector, .. } = *ask;
     let entries = app.arrivals.of(key, &selector, &app.purges);
     entries.into_iter().map(|entry| Ok(Lookup::Found(entry))).find_map(|lookup| {
         match decide(found(&lookup), admission, cache, rule.fingerprint, now) {
             Decision::Serve(freshness) | Decision::ServeAndRefresh(freshness, When::IfWanted) => {
-                Some(served(&lookup, freshness, ask))
+                Some(served(&lookup, freshness.told(alone), ask))
             }
             _ => None,
         }
     })
-}
-
-/// With a word on it where memory goes on without Redis: it may have missed a purge.
-fn told(freshness: Freshness, visit: &Visit<'_>) -> Freshness {
-    let alone = visit.is_alone().then_some(Detail::StoreDown);
-    Freshness { allowed: freshness.allowed.or(alone), ..freshness }
 }
 
 /// What the policy needs to know of a look-up.

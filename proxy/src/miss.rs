@@ -60,12 +60,15 @@ pub struct Look {
     pub left: Duration,
     /// Whether the request can look once more.
     pub again: bool,
+    /// Whether nobody tells what is purged: what others fetch may be from before.
+    pub alone: bool,
 }
 
 /// Stores an answer that came for another request than a GET, and passes it on.
 pub async fn keep(ask: Ask<'_>, forward: Forward, fetched: Fetched, begun: Begun) -> Reply {
     let (flight, ticket) = Flight::alone();
-    let look = Look { known: begun.known, seen: None, left: ask.app.store.budget(), again: false };
+    let look =
+        Look { known: begun.known, seen: None, left: ask.app.store.budget(), again: false, alone: false };
     let seek = ask.seek(None, look.left, Purpose::AnswerAnyhow);
     let fill = ask.fill(http::Request::default(), ask.admission.clone(), flight, Before::default(), seek);
     let (sender, unshared) = oneshot::channel();
@@ -296,6 +299,7 @@ impl<'r> Miss<'r> {
             Err(forward) => return Followed::Alone(forward.detail.unwrap_or(Detail::NotFresh)),
         };
         if shared.body.is_whole() {
+            let freshness = freshness.told(self.look.alone);
             return Followed::Answered(respond::just_stored(shared, freshness, self.ask.request));
         }
         let forward = Forward { collapsed: true, status: shared.renewed_by, ..self.forward };
