@@ -82,12 +82,26 @@ impl Saboteur<'_> {
     async fn fault(&mut self, kind: Kind) -> Fault {
         let sidecar = self.random.below(SIDECARS);
         let everybody = matches!(kind, Kind::RedisFrozen | Kind::RedisKilled | Kind::RedisFlushed);
-        let begun = self.watch.now();
+        let (late, begun) = (self.lateness(kind), self.watch.now());
+        if let Some(delay) = late {
+            self.fleet.relay(sidecar).set(TRACKING, Way::Answers, Flow::Delayed(delay));
+        }
         self.begin(kind, sidecar);
         self.last(kind).await;
         self.end(kind, sidecar).await;
         let span = Span { begun, ended: self.watch.now() };
-        Fault { kind, sidecar: (!everybody).then_some(sidecar), span }
+        let late = late.map(|delay| (sidecar, delay));
+        Fault { kind, sidecar: (!everybody).then_some(sidecar), late, span }
+    }
+
+    /// How late a sidecar hears what changes by such a fault, if it does.
+    fn lateness(&mut self, kind: Kind) -> Option<Duration> {
+        let is_late = match kind {
+            Kind::TrackingDelayed => true,
+            Kind::RedisFlushed | Kind::RollLost => self.random.one_in(2),
+            _ => false,
+        };
+        is_late.then(|| self.random.between(SLOW_TRACKING.0, SLOW_TRACKING.1))
     }
 
     /// Lets it last, until it has met some purges.
@@ -125,11 +139,7 @@ impl Saboteur<'_> {
             Kind::RedisKilled => block_in_place(|| self.fleet.redis().kill()),
             Kind::TrackingCut => relay.refuse(TRACKING),
             Kind::TrackingSilent => relay.set(TRACKING, Way::Answers, Flow::Lost),
-            Kind::RedisFlushed | Kind::RollLost if self.random.one_in(2) => {}
-            Kind::TrackingDelayed | Kind::RedisFlushed | Kind::RollLost => {
-                let delay = self.random.between(SLOW_TRACKING.0, SLOW_TRACKING.1);
-                relay.set(TRACKING, Way::Answers, Flow::Delayed(delay));
-            }
+            Kind::TrackingDelayed | Kind::RedisFlushed | Kind::RollLost => {}
             Kind::DataDelayed => {
                 let way = if self.random.one_in(2) { Way::Asks } else { Way::Answers };
                 let delay = self.random.between(SLOW_DATA.0, SLOW_DATA.1);

@@ -172,8 +172,13 @@ pub(crate) struct Fault {
     pub(crate) kind: Kind,
     /// Whom it was done to; absent: to all, as they have one Redis.
     pub(crate) sidecar: Option<Sidecar>,
+    /// Who hears what changes late by it, and how late.
+    pub(crate) late: Option<(Sidecar, Duration)>,
     pub(crate) span: Span,
 }
+
+/// A sidecar takes no answer on its tracking connection that comes later.
+const ANSWER: Duration = Duration::from_millis(500);
 
 impl Fault {
     pub(crate) fn touches(&self, sidecar: Sidecar) -> bool {
@@ -183,7 +188,9 @@ impl Fault {
     /// Whether it can keep this sidecar from Redis, so that `on_outage` decides.
     pub(crate) fn cuts_off(&self, sidecar: Sidecar) -> bool {
         use Kind::{RedisFrozen, RedisKilled, TrackingCut, TrackingSilent};
-        matches!(self.kind, RedisFrozen | RedisKilled | TrackingCut | TrackingSilent) && self.touches(sidecar)
+        let cuts = matches!(self.kind, RedisFrozen | RedisKilled | TrackingCut | TrackingSilent);
+        let too_late = |(who, by)| who == sidecar && by >= ANSWER;
+        cuts && self.touches(sidecar) || self.late.is_some_and(too_late)
     }
 
     /// Whether requests to this sidecar may fail by it.
@@ -197,6 +204,9 @@ impl fmt::Display for Fault {
         write!(f, "{:?}", self.kind)?;
         if let Some(sidecar) = self.sidecar {
             write!(f, " of sidecar {sidecar}")?;
+        }
+        if let Some((sidecar, by)) = self.late {
+            write!(f, ", {sidecar} hears late by {by:?}")?;
         }
         write!(f, " {}", self.span)
     }

@@ -325,7 +325,7 @@ mod tests {
     }
 
     fn fault(kind: Kind, sidecar: Option<usize>, begun: u64, ended: u64) -> Fault {
-        Fault { kind, sidecar, span: ms(begun, ended) }
+        Fault { kind, sidecar, late: None, span: ms(begun, ended) }
     }
 
     fn history(reads: Vec<Read>, purges: Vec<Purge>, faults: Vec<Fault>) -> History {
@@ -430,6 +430,15 @@ mod tests {
         let purges = vec![purge(&[(7, 2)], 100, 110, Some(200))];
         let stopped = history(vec![alone(1, 3900), alone(1, 4001), alone(0, 2000)], purges, faults);
         assert_eq!(judged(&stopped, Promise::UnlessCutOff), (2, 1), "it could not connect");
+
+        // What comes too late is as good as lost.
+        for (by, excused) in [(499, 0), (500, 1)] {
+            let late = Some((1, Duration::from_millis(by)));
+            let faults = vec![Fault { late, ..fault(Kind::RollLost, Some(1), 50, 500) }];
+            let purges = vec![purge(&[(7, 2)], 100, 110, Some(200))];
+            let history = history(vec![alone(1, 200), alone(0, 200)], purges, faults);
+            assert_eq!(judged(&history, Promise::UnlessCutOff), (2 - excused, excused), "{by}");
+        }
 
         let excused = Kind::ALL.into_iter().filter(|kind| fault(*kind, None, 0, 1).cuts_off(2));
         assert_eq!(
