@@ -141,7 +141,7 @@ async fn a_promised_purge_is_obeyed_whatever_happens() {
 
 /// Rounds in which what is left out has to show.
 #[cfg(feature = "sabotage")]
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 30;
 
 /// Each of the guards is needed: without it, this check fails.
 #[cfg(feature = "sabotage")]
