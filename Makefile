@@ -20,7 +20,7 @@ test: redis-server
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
 		else cargo test --locked --workspace --lib --bins --tests; fi
 
-# Three sidecars, a writer that purges, and faults: fails if a read returns what was purged. Minutes;
+# Three sidecars, writers that purge, and faults: fails if a read returns what was purged. Minutes;
 # SIDECACHE_SEED repeats a run.
 consistency: redis-server
 	SIDECACHE_SCALE=full cargo test --locked -p sidecache --test fleet -- --nocapture consistency::

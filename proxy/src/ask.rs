@@ -12,6 +12,7 @@ use crate::{
     key::ResourceKey,
     message::{Request, RequestBody},
     policy::{freshening::has_validator, partial::is_completable, request::Admission, rule::CacheRule},
+    purges::Known,
     routes::Rule,
     store::{Selector, tiers::Leave},
     stored::Stored,
@@ -40,8 +41,8 @@ pub struct Ask<'r> {
 
 impl Ask<'_> {
     /// Refreshes what was served, stale or soon to be: once at a time, for no client, and not if that has been done
-    /// since `seen` (RFC 5861 §3).
-    pub fn refresh(self, stored: &Arc<Stored>, seen: Option<u64>) {
+    /// since `seen` (RFC 5861 §3). `known` is what was known of purges before it was found.
+    pub fn refresh(self, stored: &Arc<Stored>, seen: Option<u64>, known: Known) {
         if self.app.flights.rests(self.key, self.rule.fingerprint) {
             return;
         }
@@ -52,7 +53,7 @@ impl Ask<'_> {
         let selecting = forward::selecting(self.request, self.cache, &stored.nominated);
         let request = forward::refreshing(selecting.clone(), self.request, self.live, self.cache, conditions);
         let admission = Admission::default();
-        let before = Before { renews, supersedes: true, spares: true, siblings: None };
+        let before = Before { renews, known, supersedes: true, spares: true, siblings: None };
         let seek = self.seek(Some(stored), self.app.store.budget(), Purpose::Refresh);
         let mut fill = self.fill(request, admission, Arc::clone(&flight), before, seek);
         fill.asked = selecting; // What was not sent selects nothing.

@@ -30,7 +30,7 @@ use crate::{
         statuses::is_server_error,
         storable::Storable,
     },
-    purges::Begun,
+    purges::{Begun, Known},
     spool::SpoolWriter,
     status::Detail,
     store::{Marker, Store},
@@ -75,6 +75,8 @@ pub struct Before {
     /// The stored response whose conditions the request carries: a 304 renews it; where it is a part, a
     /// 206 completes it.
     pub renews: Option<Arc<Stored>>,
+    /// What was known of purges before that was found.
+    pub known: Known,
     /// Whether anything is stored whose place the answer takes.
     pub supersedes: bool,
     /// Whether a stored response stands in for a server error (RFC 5861 §4).
@@ -128,7 +130,7 @@ impl Fill {
             Sought::Elsewhere => return self.end(Phase::Elsewhere),
         }
         self.before.siblings = self.before.siblings.map(|_| self.seek.left);
-        let begun = self.app.begin();
+        let begun = self.begin();
         let request = mem::take(&mut self.request);
         let Some(fetched) = self.fetched(request, begun).await else { return };
         let failed = fetched.as_ref().map_or(true, |got| is_server_error(got.answer.head.status));
@@ -144,6 +146,15 @@ impl Fill {
                 self.before.renews = got.sibling.or(self.before.renews.take());
                 self.settle(got.answer, got.completed_by, begun, leader).await;
             }
+        }
+    }
+
+    /// The fetch begins. What it may renew was there before: any purge since it was looked for may cover it.
+    fn begin(&self) -> Begun {
+        let begun = self.app.begin();
+        match self.before.renews {
+            Some(_) => Begun { known: self.before.known, ..begun },
+            None => begun,
         }
     }
 

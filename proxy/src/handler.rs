@@ -17,10 +17,11 @@ use crate::{
         request::{Inquiry, admit},
         reuse::{Decision, Fetch, Found, Freshness, When, decide},
     },
+    purges::Known,
     respond,
     routes::Rule,
     status::{Detail, Forward, Fwd},
-    store::{Lookup, Selector, StoreError, tiers::Visit},
+    store::{Lookup, Selector, StoreError},
 };
 
 /// How often a request looks for what another has stored meanwhile. Twice is enough, for the fetch that
@@ -59,17 +60,19 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
     let mut landings = Some(app.flights.landings(key));
     let mut looks = LOOKS;
     let reply = loop {
+        let known = app.purges.known();
         let lookup = visit.lookup(key, &selector).await;
         let now = app.clock.now();
         match decide(found(&lookup), &admission, cache, rule.fingerprint, now) {
-            Decision::Serve(freshness) => break served(&lookup, told(freshness, &visit), &ask),
+            Decision::Serve(freshness) => break served(&lookup, freshness.told(visit.is_alone()), &ask),
             Decision::ServeAndRefresh(freshness, when) => {
-                refresh(&lookup, when, landings, &ask);
-                break served(&lookup, told(freshness, &visit), &ask);
+                refresh(&lookup, when, landings, known, &ask);
+                break served(&lookup, freshness.told(visit.is_alone()), &ask);
             }
             Decision::NotCached => break Failure::not_cached().reply(),
             Decision::Fetch(fetch) => {
-                if let Some(reply) = visit.may_share(key).then(|| arriving(&ask, now)).flatten() {
+                let (may_share, alone) = (visit.may_share(key), visit.shares_alone(key));
+                if let Some(reply) = may_share.then(|| arriving(&ask, now, alone)).flatten() {
                     break reply;
                 }
                 // What the store did not answer in time is not asked again.
@@ -80,8 +83,8 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
                 if !fetch.collapse && app.flights.has_landed(key, seen) {
                     continue;
                 }
-                let fetch = Fetch { collapse: fetch.collapse && visit.may_share(key), ..fetch };
-                let look = Look { seen, left: visit.left(), again: looks > 0 };
+                let fetch = Fetch { collapse: fetch.collapse && may_share, ..fetch };
+                let look = Look { known, seen, left: visit.left(), again: looks > 0, alone };
                 let miss = Miss::new(ask, fetch, lookup.ok(), now, look);
                 if admission.head_only {
                     break Box::pin(miss.head()).await;
@@ -107,31 +110,25 @@ fn served(lookup: &Result<Lookup, StoreError>, freshness: Freshness, ask: &Ask<'
 }
 
 /// Starts to fetch anew what was found, unless it can wait and few ask for it.
-fn refresh(lookup: &Result<Lookup, StoreError>, when: When, seen: Option<u64>, ask: &Ask<'_>) {
+fn refresh(lookup: &Result<Lookup, StoreError>, when: When, seen: Option<u64>, known: Known, ask: &Ask<'_>) {
     let Ok(Lookup::Found(stored) | Lookup::Marked(stored, _)) = lookup else { return };
     if when == When::Now || ask.app.refreshes.are_wanted(ask.key, stored) {
-        ask.refresh(stored, seen);
+        ask.refresh(stored, seen, known);
     }
 }
 
 /// The answer that the store will have when it has taken what is on its way there, if it will have one.
-fn arriving(ask: &Ask<'_>, now: SystemTime) -> Option<Reply> {
+fn arriving(ask: &Ask<'_>, now: SystemTime, alone: bool) -> Option<Reply> {
     let Ask { app, rule, cache, admission, key, selector, .. } = *ask;
     let entries = app.arrivals.of(key, &selector, &app.purges);
     entries.into_iter().map(|entry| Ok(Lookup::Found(entry))).find_map(|lookup| {
         match decide(found(&lookup), admission, cache, rule.fingerprint, now) {
             Decision::Serve(freshness) | Decision::ServeAndRefresh(freshness, When::IfWanted) => {
-                Some(served(&lookup, freshness, ask))
+                Some(served(&lookup, freshness.told(alone), ask))
             }
             _ => None,
         }
     })
-}
-
-/// With a word on it where memory goes on without Redis: it may have missed a purge.
-fn told(freshness: Freshness, visit: &Visit<'_>) -> Freshness {
-    let alone = visit.is_alone().then_some(Detail::StoreDown);
-    Freshness { allowed: freshness.allowed.or(alone), ..freshness }
 }
 
 /// What the policy needs to know of a look-up.

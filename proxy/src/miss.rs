@@ -21,7 +21,7 @@ use crate::{
         reuse::{Fetch, Freshness, instead_of_error, offer, selects_by_credentials},
         statuses::is_server_error,
     },
-    purges::Begun,
+    purges::{Begun, Known},
     respond,
     spool::Ended,
     status::{Detail, Forward, Outcome},
@@ -52,18 +52,23 @@ pub struct Miss<'r> {
 /// How the store was asked, and may be asked yet.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
+    /// What was known of purges before.
+    pub known: Known,
     /// How many flights had landed before, unless that has been looked for already.
     pub seen: Option<u64>,
     /// How long the store may be asked yet.
     pub left: Duration,
     /// Whether the request can look once more.
     pub again: bool,
+    /// Whether nobody tells what is purged: what others fetch may be from before.
+    pub alone: bool,
 }
 
 /// Stores an answer that came for another request than a GET, and passes it on.
 pub async fn keep(ask: Ask<'_>, forward: Forward, fetched: Fetched, begun: Begun) -> Reply {
     let (flight, ticket) = Flight::alone();
-    let look = Look { seen: None, left: ask.app.store.budget(), again: false };
+    let look =
+        Look { known: begun.known, seen: None, left: ask.app.store.budget(), again: false, alone: false };
     let seek = ask.seek(None, look.left, Purpose::AnswerAnyhow);
     let fill = ask.fill(http::Request::default(), ask.admission.clone(), flight, Before::default(), seek);
     let (sender, unshared) = oneshot::channel();
@@ -155,7 +160,7 @@ impl<'r> Miss<'r> {
         if !failing || selects_by_credentials(stored, admission) {
             return None;
         }
-        self.ask.refresh(stored, seen);
+        self.ask.refresh(stored, seen, self.look.known);
         Some(respond::stored(stored, freshness, request, admission.range.as_ref()))
     }
 
@@ -181,7 +186,8 @@ impl<'r> Miss<'r> {
         // An answer to less than all says little of all.
         let supersedes = self.found.is_some() && admission.range.is_none();
         let siblings = Some(self.look.left).filter(|_| self.siblings && flight.can_be_joined());
-        let before = Before { renews, supersedes, spares: self.stand_in().is_some(), siblings };
+        let known = self.look.known;
+        let before = Before { renews, known, supersedes, spares: self.stand_in().is_some(), siblings };
         let seek = self.seek();
         let fill = self.ask.fill(filling, admission.clone(), flight, before, seek);
         let (sender, unshared) = oneshot::channel();
@@ -293,6 +299,7 @@ impl<'r> Miss<'r> {
             Err(forward) => return Followed::Alone(forward.detail.unwrap_or(Detail::NotFresh)),
         };
         if shared.body.is_whole() {
+            let freshness = freshness.told(self.look.alone);
             return Followed::Answered(respond::just_stored(shared, freshness, self.ask.request));
         }
         let forward = Forward { collapsed: true, status: shared.renewed_by, ..self.forward };

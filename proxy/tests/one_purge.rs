@@ -18,6 +18,7 @@ use support::{
     origin::{Asked, Gate, Origin, Step, answer, ok, send},
     purges::{all, rules, softly, tags, urls},
     redis::eventually,
+    relay::{Class, Flow, Relay, Target, Way, Which},
 };
 
 const MEMBERS: usize = 3;
@@ -472,25 +473,86 @@ async fn what_is_purged_is_not_validated_by_one_who_has_waited() {
     assert_eq!(number(&first.answer("GET").await), 1);
 }
 
+/// One who found something stale, and joined a fetch that brought nothing for it, asks about it by itself: but what
+/// is purged meanwhile does not come back so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_found_before_a_purge_is_not_stored_again_because_it_has_not_changed() {
+    for request in ways() {
+        let (named, gate) = (format!("{request:?}"), Gate::shut());
+        let behind = gate.clone();
+        let script = move |asked: &Asked| match (asked.number, asked.field("if-none-match")) {
+            (1, _) => ok("ETag: \"x\"\r\nCache-Tag: t\r\n", "answer 1"),
+            (2, _) => {
+                [vec![Step::Wait(behind.clone())], ok("Cache-Control: private\r\n", "answer 2")].concat()
+            }
+            (_, Some(_)) => answer("304 Not Modified", "ETag: \"x\"\r\nCache-Tag: t\r\n", ""),
+            (number, None) => ok("ETag: \"x\"\r\nCache-Tag: t\r\n", &format!("answer {number}")),
+        };
+        let fleet = fleet(Origin::start(script).await, "1s").await;
+        fleet.warm("/a").await;
+        fleet.pass_millis(1100);
+        let mut first = fleet.send(0, "GET /a", &[]).await;
+        fleet.asked(2).await;
+        let mut second = fleet.send(0, "GET /a", &[]).await;
+        fleet.wait_here(0, 2).await;
+        assert_done(&fleet.purge(1, request).await, &named);
+        gate.open();
+        assert_eq!((number(&first.answer("GET").await), number(&second.answer("GET").await)), (2, 1));
+        fleet.settled().await;
+        for member in [0, 1, 2] {
+            assert!(number(&fleet.get(member, "/a").await) > 3, "{named}, {member}");
+        }
+    }
+}
+
+/// What is in the roll was written since then, by all of them.
+async fn renewed(fleet: &Fleet) {
+    let roll = || format!("{:?}", fleet.redis.command(&["HVALS", "story:v1:m"]));
+    let (before, members) = (roll(), Value::Int(i64::try_from(MEMBERS).unwrap()));
+    eventually("all have renewed with all on it", async || {
+        fleet.redis.command(&["HLEN", "story:v1:m"]) == members
+            && roll().split(',').all(|written| !before.contains(written))
+    })
+    .await;
+}
+
 /// The roll is a key like others: it can be evicted, deleted, or go with all the rest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_are_waited_for_though_the_roll_is_lost() {
     let fleet = fleet(tagged().await, "60s").await;
-    let roll = || format!("{:?}", fleet.redis.command(&["HVALS", "story:v1:m"]));
     for (round, command) in [&["DEL", "story:v1:m"][..], &["FLUSHALL"]].iter().enumerate() {
         for request in ways() {
             let named = format!("{command:?} {request:?}");
             fleet.warm("/a").await;
-            let (before, members) = (roll(), Value::Int(3));
-            eventually("all have renewed with all on it", async || {
-                fleet.redis.command(&["HLEN", "story:v1:m"]) == members
-                    && roll().split(',').all(|written| !before.contains(written))
-            })
-            .await;
+            renewed(&fleet).await;
             fleet.redis.command(command);
             let report = fleet.purge(round % MEMBERS, request).await;
             assert_eq!((&report.reached, report.members), (&Reached::Fleet, MEMBERS), "{named}");
             assert_new(&fleet, &[0, 1, 2], &named).await;
         }
+    }
+}
+
+/// Who is not told that Redis has been emptied goes on with what it has in memory, and no roll names it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_hear_of_a_flush_is_waited_for() {
+    let mut fleet = Fleet::start(MEMBERS - 1, tagged().await, &pages("60s")).await;
+    let relay = Relay::to(Target::Unix(fleet.redis.socket())).await;
+    let late = fleet.join_at(relay.url()).await;
+    for (purger, request) in ways().into_iter().take(2).enumerate() {
+        let named = format!("{request:?}");
+        eventually("all are connected", async || fleet.is_connected()).await;
+        fleet.warm("/a").await;
+        renewed(&fleet).await;
+        let newest = number(&fleet.get(late, "/a").await);
+        relay.set(Which::Each(Class::Tracking), Way::Answers, Flow::Held);
+        fleet.redis.command(&["FLUSHALL"]);
+        assert_eq!(number(&fleet.get(late, "/a").await), newest, "it has not heard of it");
+        let report = fleet.purge(purger, request).await;
+        let told = fleet.get(late, "/a").await;
+        assert!(number(&told) > newest, "{named}: {}, {report:?}", told.says());
+        assert_eq!(report.reached, Reached::Fleet, "{named}");
+        assert!(report.waited >= BOUND, "{report:?}");
+        relay.heal();
     }
 }

@@ -32,7 +32,7 @@ impl Miss<'_> {
             return self.failed(&FetchError::Shed);
         };
         let right = self.right_to_learn().await;
-        let begun = app.begin();
+        let begun = Begun { known: self.look.known, ..app.begin() };
         let asking = forward::filling::<RequestBody>(request, live, cache, Conditions::Clients);
         match live.upstream.send(asking).await {
             Err(error) => self.failed(&error),
@@ -71,7 +71,7 @@ impl Miss<'_> {
         let renews = Some(Arc::clone(stored)).filter(|_| described);
         // Who is fetching it learns no less.
         let Role::Leader(flight, ticket) = self.ask.join(stored, None) else { return };
-        let before = Before { renews, supersedes: true, spares: false, siblings: None };
+        let before = Before { renews, known: begun.known, supersedes: true, spares: false, siblings: None };
         let admission = Admission { head_only: false, ..self.ask.admission.clone() };
         let seek = self.ask.seek(Some(stored), self.look.left, Purpose::Answer);
         let mut fill = self.ask.fill(http::Request::default(), admission, flight, before, seek);

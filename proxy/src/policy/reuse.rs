@@ -80,6 +80,15 @@ pub struct Freshness {
     pub allowed: Option<Detail>,
 }
 
+impl Freshness {
+    /// With a word on it where the store goes on `alone`, without Redis: it may have missed a purge.
+    #[must_use]
+    pub fn told(self, alone: bool) -> Self {
+        let alone = alone.then_some(Detail::StoreDown);
+        Self { allowed: self.allowed.or(alone), ..self }
+    }
+}
+
 /// §4: "a cache MUST NOT reuse a stored response unless": each clause in turn.
 #[must_use]
 pub fn decide(

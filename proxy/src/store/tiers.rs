@@ -230,6 +230,15 @@ impl Visit<'_> {
         self.alone
     }
 
+    /// The same of what another one fetches: nobody tells what is purged meanwhile.
+    #[must_use]
+    pub fn shares_alone(&self, key: &ResourceKey) -> bool {
+        match self.tiers {
+            Tiers::Memory(_) => false,
+            Tiers::Redis(fleet) => !fleet.hears(key),
+        }
+    }
+
     /// Whether the request may have what another one fetches.
     #[must_use]
     pub fn may_share(&self, key: &ResourceKey) -> bool {

@@ -36,7 +36,22 @@ impl Client {
 
     /// A whole answer to `GET path`, or what came instead.
     pub(crate) async fn get(&mut self, path: &str) -> Result<Answer, String> {
-        let answer = timeout(ANSWER, self.try_get(path)).await;
+        self.ask(&format!("GET {path}"), &[], "").await
+    }
+
+    /// The same in this language.
+    pub(crate) async fn get_in(&mut self, language: &str, path: &str) -> Result<Answer, String> {
+        self.ask(&format!("GET {path}"), &[("accept-language", language)], "").await
+    }
+
+    /// The same of a `POST path`.
+    pub(crate) async fn post(&mut self, path: &str) -> Result<Answer, String> {
+        self.ask(&format!("POST {path}"), &[], "anew").await
+    }
+
+    async fn ask(&mut self, line: &str, fields: &[(&str, &str)], body: &str) -> Result<Answer, String> {
+        let fields = [&[("host", HOST)], fields].concat();
+        let answer = timeout(ANSWER, self.try_ask(line, &request(line, &fields, body))).await;
         let answer = answer.unwrap_or_else(|_| Err(format!("no answer in {ANSWER:?}")));
         if answer.is_err() {
             self.browser = None;
@@ -44,16 +59,15 @@ impl Client {
         answer
     }
 
-    async fn try_get(&mut self, path: &str) -> Result<Answer, String> {
+    async fn try_ask(&mut self, line: &str, request: &str) -> Result<Answer, String> {
         let failed = |error: io::Error| error.to_string();
         let place = self.whereabouts.borrow().clone().ok_or("it is not there")?;
         let browser = match &mut self.browser {
             Some(browser) => browser,
             none => none.insert(Browser::try_connect(place.data).await.map_err(failed)?),
         };
-        let line = format!("GET {path}");
-        browser.try_send(&request(&line, &[("host", HOST)], "")).await.map_err(failed)?;
-        let answer = browser.try_answer(&line).await.ok_or("closed")?;
+        browser.try_send(request).await.map_err(failed)?;
+        let answer = browser.try_answer(line).await.ok_or("closed")?;
         if (answer.status, answer.whole) == (200, true) { Ok(answer) } else { Err(format!("{answer:?}")) }
     }
 }

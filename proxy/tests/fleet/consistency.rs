@@ -21,6 +21,7 @@ use crate::{
     reader::{Progress, Reader},
     sidecars::{BYPASS, Fleet, SERVE, SIDECARS},
     verdict::{Demands, Promise, Verdict},
+    writer::Writer,
 };
 
 /// For each sidecar.
@@ -42,7 +43,7 @@ struct Size {
 }
 
 const SHORT: Size = Size {
-    demands: Demands { reads: 2_000, purges: 30, hits: 0.5, promised: 0.5, overlaps: 1 },
+    demands: Demands { reads: 2_000, purges: 30, hits: 0.3, promised: 0.5, overlaps: 1, posts: 1, waits: 0 },
     pace: Pace {
         fault: (Duration::from_millis(300), Duration::from_millis(900)),
         pause: (Duration::from_millis(300), Duration::from_millis(600)),
@@ -53,7 +54,15 @@ const SHORT: Size = Size {
 
 /// As the promise is stated.
 const FULL: Size = Size {
-    demands: Demands { reads: 100_000, purges: 1_000, hits: 0.8, promised: 0.9, overlaps: 20 },
+    demands: Demands {
+        reads: 100_000,
+        purges: 1_000,
+        hits: 0.8,
+        promised: 0.9,
+        overlaps: 20,
+        posts: 100,
+        waits: 20,
+    },
     pace: Pace {
         fault: (Duration::from_millis(200), Duration::from_millis(3000)),
         pause: (Duration::from_millis(1500), Duration::from_millis(3500)),
@@ -80,6 +89,11 @@ async fn run(
         let reader = Reader { sidecar, watch, random: random.fork(), progress: Arc::clone(&progress) };
         readers.spawn(reader.run(fleet.whereabouts(sidecar)));
     }
+    let mut writers = JoinSet::new();
+    for sidecar in 0..SIDECARS {
+        let writer = Writer { sidecar, watch, random: random.fork(), progress: Arc::clone(&progress) };
+        writers.spawn(writer.run(fleet.whereabouts(sidecar)));
+    }
     let mut purgers = JoinSet::new();
     for _ in 0..PURGERS {
         let (catalogue, random, progress) = (catalogue.clone(), random.fork(), Arc::clone(&progress));
@@ -100,8 +114,9 @@ async fn run(
     }
     progress.over.store(true, Ordering::Relaxed);
     let reads = readers.join_all().await.into_iter().flatten().collect();
+    let posts = writers.join_all().await.into_iter().flatten().collect();
     let purges = purgers.join_all().await.into_iter().flatten().collect();
-    History { reads, purges, faults }
+    History { reads, posts, purges, faults }
 }
 
 async fn holds(on_outage: &str, promise: Promise) {
@@ -126,7 +141,7 @@ async fn a_promised_purge_is_obeyed_whatever_happens() {
 
 /// Rounds in which what is left out has to show.
 #[cfg(feature = "sabotage")]
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 30;
 
 /// Each of the guards is needed: without it, this check fails.
 #[cfg(feature = "sabotage")]

@@ -15,7 +15,7 @@ use crate::{
     history::{Fault, Kind, Sidecar, Span, Watch},
     random::Random,
     reader::Progress,
-    sidecars::{Fleet, SIDECARS},
+    sidecars::{Fleet, ROLL, SIDECARS},
     support::relay::{Class, Flow, Way, Which},
 };
 
@@ -34,6 +34,10 @@ const WAITS: Duration = Duration::from_secs(3);
 const SLOW_DATA: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(90));
 /// Both below and above the time for which a sidecar trusts its memory without a word from Redis.
 const SLOW_TRACKING: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(2500));
+/// Between two losses of what Redis has: both below and above the time in which members renew themselves.
+const LOSSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(700));
+const TRACKING: Which = Which::Each(Class::Tracking);
+const DATA: Which = Which::Each(Class::Data);
 
 pub(crate) struct Saboteur<'f> {
     pub(crate) fleet: &'f Fleet,
@@ -77,37 +81,65 @@ impl Saboteur<'_> {
 
     async fn fault(&mut self, kind: Kind) -> Fault {
         let sidecar = self.random.below(SIDECARS);
-        let everybody = matches!(kind, Kind::RedisFrozen | Kind::RedisKilled);
-        let begun = self.watch.now();
+        let everybody = matches!(kind, Kind::RedisFrozen | Kind::RedisKilled | Kind::RedisFlushed);
+        let (late, begun) = (self.lateness(kind), self.watch.now());
+        if let Some(delay) = late {
+            self.fleet.relay(sidecar).set(TRACKING, Way::Answers, Flow::Delayed(delay));
+        }
         self.begin(kind, sidecar);
-        self.last().await;
+        self.last(kind).await;
         self.end(kind, sidecar).await;
         let span = Span { begun, ended: self.watch.now() };
-        Fault { kind, sidecar: (!everybody).then_some(sidecar), span }
+        let late = late.map(|delay| (sidecar, delay));
+        Fault { kind, sidecar: (!everybody).then_some(sidecar), late, span }
+    }
+
+    /// How late a sidecar hears what changes by such a fault, if it does.
+    fn lateness(&mut self, kind: Kind) -> Option<Duration> {
+        let is_late = match kind {
+            Kind::TrackingDelayed => true,
+            Kind::RedisFlushed | Kind::RollLost => self.random.one_in(2),
+            _ => false,
+        };
+        is_late.then(|| self.random.between(SLOW_TRACKING.0, SLOW_TRACKING.1))
     }
 
     /// Lets it last, until it has met some purges.
-    async fn last(&mut self) {
+    async fn last(&mut self, kind: Kind) {
         let (begun, before) = (Instant::now(), self.purges());
-        sleep(self.random.between(self.pace.fault.0, self.pace.fault.1)).await;
-        while self.purges() < before + MEETS && begun.elapsed() < WAITS {
+        let least = self.random.between(self.pace.fault.0, self.pace.fault.1);
+        let is_over = |purges| match begun.elapsed() {
+            lasted if lasted < least => false,
+            lasted => purges >= before + MEETS || lasted > WAITS,
+        };
+        let mut next = begun;
+        while !is_over(self.purges()) {
+            if Instant::now() >= next {
+                self.lose(kind);
+                next += self.random.between(LOSSES.0, LOSSES.1);
+            }
             sleep(Duration::from_millis(5)).await;
         }
     }
 
+    /// Has Redis lose what faults of this kind make it lose.
+    fn lose(&self, kind: Kind) {
+        let command: &[&str] = match kind {
+            Kind::RedisFlushed => &["FLUSHALL"],
+            Kind::RollLost => &["DEL", ROLL],
+            _ => return,
+        };
+        block_in_place(|| self.fleet.redis().command(command));
+    }
+
     fn begin(&mut self, kind: Kind, sidecar: Sidecar) {
-        const TRACKING: Which = Which::Each(Class::Tracking);
-        const DATA: Which = Which::Each(Class::Data);
         let relay = self.fleet.relay(sidecar);
         match kind {
             Kind::RedisFrozen => self.fleet.redis().freeze(),
             Kind::RedisKilled => block_in_place(|| self.fleet.redis().kill()),
             Kind::TrackingCut => relay.refuse(TRACKING),
             Kind::TrackingSilent => relay.set(TRACKING, Way::Answers, Flow::Lost),
-            Kind::TrackingDelayed => {
-                let delay = self.random.between(SLOW_TRACKING.0, SLOW_TRACKING.1);
-                relay.set(TRACKING, Way::Answers, Flow::Delayed(delay));
-            }
+            Kind::TrackingDelayed | Kind::RedisFlushed | Kind::RollLost => {}
             Kind::DataDelayed => {
                 let way = if self.random.one_in(2) { Way::Asks } else { Way::Answers };
                 let delay = self.random.between(SLOW_DATA.0, SLOW_DATA.1);
@@ -124,9 +156,12 @@ impl Saboteur<'_> {
             Kind::RedisKilled => block_in_place(|| self.fleet.redis().restart_empty()),
             Kind::SidecarKilled => self.fleet.start_sidecar(sidecar).await,
             Kind::SidecarFrozen => self.fleet.signal_sidecar(sidecar, Signal::CONT),
-            Kind::TrackingCut | Kind::TrackingSilent | Kind::TrackingDelayed | Kind::DataDelayed => {
-                self.fleet.relay(sidecar).heal();
-            }
+            Kind::TrackingCut
+            | Kind::TrackingSilent
+            | Kind::TrackingDelayed
+            | Kind::DataDelayed
+            | Kind::RedisFlushed
+            | Kind::RollLost => self.fleet.relay(sidecar).heal(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What happened, by one monotonic clock: the reads, the purges and the faults of a run.
+//! What happened, by one monotonic clock: the reads, the writes, the purges and the faults of a run.
 
 use std::{
     fmt,
@@ -63,6 +63,12 @@ pub(crate) struct Read {
     pub(crate) got: Got,
 }
 
+impl Read {
+    pub(crate) fn took(&self) -> Duration {
+        self.span.ended.saturating_sub(self.span.begun)
+    }
+}
+
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Got {
@@ -76,6 +82,24 @@ impl Got {
     pub(crate) fn is_hit(&self) -> bool {
         matches!(self, Self::Page { says, .. } if says.starts_with("hit"))
     }
+
+    pub(crate) fn is_page(&self) -> bool {
+        matches!(self, Self::Page { .. })
+    }
+
+    /// Whether it has been stored for others.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.has_word("stored")
+    }
+
+    /// Whether the sidecar has said that it went on without Redis.
+    pub(crate) fn is_told_of_an_outage(&self) -> bool {
+        self.has_word("detail=store-down")
+    }
+
+    fn has_word(&self, word: &str) -> bool {
+        matches!(self, Self::Page { says, .. } if says.split("; ").any(|said| said == word))
+    }
 }
 
 /// One purge.
@@ -85,7 +109,9 @@ pub(crate) struct Purge {
     pub(crate) via: Sidecar,
     /// In words.
     pub(crate) what: String,
-    /// The resources it names, and the versions that they had before it began: older ones are gone.
+    /// The resources it names.
+    pub(crate) names: Vec<Key>,
+    /// Those for which it promises something, and the versions that they had before it began: older ones are gone.
     pub(crate) covers: Vec<(Key, Version)>,
     /// When these versions were there.
     pub(crate) raised: Moment,
@@ -107,6 +133,10 @@ pub(crate) enum Kind {
     RedisFrozen,
     /// Redis ends, and is empty when it comes back.
     RedisKilled,
+    /// Redis loses all that it has, again and again, under connections that stay. One sidecar may hear of it late.
+    RedisFlushed,
+    /// It loses the roll of the members, likewise.
+    RollLost,
     /// One sidecar loses its tracking connection and cannot make a new one.
     TrackingCut,
     /// It hears nothing over it, and no end either.
@@ -122,9 +152,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::RedisFrozen,
         Self::RedisKilled,
+        Self::RedisFlushed,
+        Self::RollLost,
         Self::TrackingCut,
         Self::TrackingSilent,
         Self::TrackingDelayed,
@@ -140,12 +172,25 @@ pub(crate) struct Fault {
     pub(crate) kind: Kind,
     /// Whom it was done to; absent: to all, as they have one Redis.
     pub(crate) sidecar: Option<Sidecar>,
+    /// Who hears what changes late by it, and how late.
+    pub(crate) late: Option<(Sidecar, Duration)>,
     pub(crate) span: Span,
 }
+
+/// A sidecar takes no answer on its tracking connection that comes later.
+const ANSWER: Duration = Duration::from_millis(500);
 
 impl Fault {
     pub(crate) fn touches(&self, sidecar: Sidecar) -> bool {
         self.sidecar.is_none_or(|touched| touched == sidecar)
+    }
+
+    /// Whether it can keep this sidecar from Redis, so that `on_outage` decides.
+    pub(crate) fn cuts_off(&self, sidecar: Sidecar) -> bool {
+        use Kind::{RedisFrozen, RedisKilled, TrackingCut, TrackingSilent};
+        let cuts = matches!(self.kind, RedisFrozen | RedisKilled | TrackingCut | TrackingSilent);
+        let too_late = |(who, by)| who == sidecar && by >= ANSWER;
+        cuts && self.touches(sidecar) || self.late.is_some_and(too_late)
     }
 
     /// Whether requests to this sidecar may fail by it.
@@ -160,6 +205,9 @@ impl fmt::Display for Fault {
         if let Some(sidecar) = self.sidecar {
             write!(f, " of sidecar {sidecar}")?;
         }
+        if let Some((sidecar, by)) = self.late {
+            write!(f, ", {sidecar} hears late by {by:?}")?;
+        }
         write!(f, " {}", self.span)
     }
 }
@@ -168,6 +216,8 @@ impl fmt::Display for Fault {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     pub(crate) reads: Vec<Read>,
+    /// What writing by POST was answered.
+    pub(crate) posts: Vec<Read>,
     pub(crate) purges: Vec<Purge>,
     pub(crate) faults: Vec<Fault>,
 }

@@ -16,6 +16,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod around;
 mod catalogue;
 mod client;
 mod consistency;
@@ -30,5 +31,6 @@ mod sidecars;
 mod single_fetch;
 mod troubles;
 mod verdict;
+mod writer;
 
 use support::scale::Scale;

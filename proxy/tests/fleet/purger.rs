@@ -8,7 +8,7 @@ use std::{
 use tokio::time::sleep;
 
 use crate::{
-    catalogue::{Catalogue, KEYS, neighbours, path, shared_tag, tag},
+    catalogue::{Catalogue, KEYS, keeps_etag, neighbours, path, shared_tag, tag},
     client::{Order, What, purge},
     history::{Key, Purge, Sidecar, Span, Watch},
     random::Random,
@@ -54,12 +54,13 @@ impl Purger {
     }
 
     async fn purge(&mut self, key: Key, soft: bool, via: Sidecar, place: &Place) -> Purge {
-        let (what, keys) = match self.random.below(3) {
+        let (what, names) = match self.random.below(3) {
             0 => (What::Url(path(key)), vec![key]),
             1 => (What::Tag(tag(key)), vec![key]),
             _ => (What::Tag(shared_tag(key)), neighbours(key).collect()),
         };
-        let covers = keys.into_iter().map(|key| (key, self.catalogue.raise(key))).collect();
+        let raised: Vec<_> = names.iter().map(|key| (*key, self.catalogue.raise(*key))).collect();
+        let covers = raised.into_iter().filter(|(key, _)| !(soft && keeps_etag(*key))).collect();
         let raised = self.watch.now();
         let order = Order { what, soft };
         self.progress.purges.fetch_add(1, Ordering::Relaxed);
@@ -67,6 +68,6 @@ impl Purger {
         let begun = self.watch.now();
         let status = purge(place, &order).await;
         let span = Span { begun, ended: self.watch.now() };
-        Purge { via, what: format!("{order:?}"), covers, raised, span, status }
+        Purge { via, what: format!("{order:?}"), names, covers, raised, span, status }
     }
 }

@@ -22,6 +22,8 @@ pub(crate) const SIDECARS: usize = 3;
 
 /// Of all keys in Redis.
 const PREFIX: &str = "fleet";
+/// The key of the members.
+pub(crate) const ROLL: &str = "fleet:v1:m";
 
 /// What a sidecar does while it cannot reach Redis.
 pub(crate) const BYPASS: &str = "bypass";
@@ -104,7 +106,7 @@ impl Fleet {
 
     /// How many sidecars a purge would wait for now.
     pub(crate) fn members(&self) -> usize {
-        let said = block_in_place(|| self.redis().command(&["HVALS", &format!("{PREFIX}:v1:m")]));
+        let said = block_in_place(|| self.redis().command(&["HVALS", ROLL]));
         let said: Vec<String> = redis::from_redis_value(said).expect("what they say");
         // Those who have left say so for a while.
         said.iter().filter(|said| !said.starts_with("0 ")).count()

@@ -3,10 +3,15 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use crate::history::{Fault, Got, History, Key, Kind, Moment, Purge, Read, Span, Version};
+use crate::{
+    around::around,
+    history::{Fault, Got, History, Key, Kind, Moment, Purge, Read, Span, Version},
+};
 
 /// After a fault, a sidecar connects again within this, and only then must be as good as before.
 pub(crate) const SETTLED: Duration = Duration::from_secs(1);
+/// For how long a sidecar trusts its memory without a word from Redis.
+const TRUSTED: Duration = Duration::from_secs(2);
 /// Violations that are printed with all that is known of them.
 const SHOWN: usize = 10;
 
@@ -15,7 +20,7 @@ const SHOWN: usize = 10;
 pub(crate) enum Promise {
     /// Purges are obeyed always.
     Always,
-    /// Not by a sidecar that a fault has cut off from Redis.
+    /// Not by a sidecar that a fault has cut off from Redis, in answers that say so.
     UnlessCutOff,
 }
 
@@ -30,6 +35,10 @@ pub(crate) struct Demands {
     pub(crate) promised: f64,
     /// Purges that each kind of fault overlaps.
     pub(crate) overlaps: usize,
+    /// Writes whose answer was stored.
+    pub(crate) posts: usize,
+    /// Reads of what was being fetched for longer than a sidecar trusts its memory without a word.
+    pub(crate) waits: usize,
 }
 
 /// A read that should not have been.
@@ -82,12 +91,17 @@ pub(crate) struct Verdict<'h> {
     /// Failed reads that no fault explains.
     pub(crate) failed: Vec<&'h Read>,
     excused: usize,
+    posts: usize,
+    stored_posts: usize,
+    waits: usize,
     purges: usize,
     promised: usize,
     overlaps: BTreeMap<Kind, usize>,
     pub(crate) violations: Vec<Violation<'h>>,
     /// Reads of what was purged by sidecars that were cut off and promise nothing then.
     pub(crate) apart: usize,
+    /// What happened to the resource of the first of them.
+    story: Vec<String>,
     /// From when a version was there until a read of an older one began, promised or not.
     stalest: Duration,
 }
@@ -101,14 +115,20 @@ type Raises = BTreeMap<Key, BTreeMap<Version, Moment>>;
 impl<'h> Verdict<'h> {
     pub(crate) fn of(history: &'h History, promise: Promise) -> Self {
         let mut verdict = Self {
+            posts: history.posts.len(),
+            stored_posts: history.posts.iter().filter(|post| post.got.is_stored()).count(),
+            waits: history.reads.iter().filter(|read| read.took() > TRUSTED).count(),
             purges: history.purges.len(),
             promised: history.purges.iter().filter(|purge| purge.is_promised()).count(),
             overlaps: overlaps(history),
             ..Self::default()
         };
+        for post in history.posts.iter().filter(|post| !post.got.is_page()) {
+            verdict.add_failed(post, &troubles(history, post));
+        }
         let (promises, raises) = (promises(history), raises(history));
         for read in &history.reads {
-            let troubles: Vec<_> = during(history, read.span).filter(|f| f.touches(read.sidecar)).collect();
+            let troubles = troubles(history, read);
             if troubles.is_empty() {
                 verdict.calm.add(&read.got);
             }
@@ -120,11 +140,15 @@ impl<'h> Verdict<'h> {
             verdict.stalest = verdict.stalest.max(staleness(&raises, read, version));
             match broken(&promises, read, version) {
                 None => {}
-                Some(_) if promise == Promise::UnlessCutOff && !troubles.is_empty() => verdict.apart += 1,
+                Some(_) if promise == Promise::UnlessCutOff && is_cut_off(history, read) => {
+                    verdict.apart += 1;
+                }
                 Some(purge) => verdict.violations.push(Violation::new(history, read, version, purge)),
             }
         }
         verdict.violations.sort_by_key(|violation| violation.read.span.begun);
+        verdict.story =
+            verdict.violations.first().map(|first| around(history, first.read)).unwrap_or_default();
         verdict
     }
 
@@ -148,6 +172,9 @@ impl<'h> Verdict<'h> {
         demand(self.all.reads >= demands.reads, format!("{} reads of {}", self.all.reads, demands.reads));
         demand(self.purges >= demands.purges, format!("{} purges of {}", self.purges, demands.purges));
         demand(self.calm.share() >= demands.hits, "too few hits".to_owned());
+        let posts = format!("{} answers to writes were stored of {}", self.stored_posts, demands.posts);
+        demand(self.stored_posts >= demands.posts, posts);
+        demand(self.waits >= demands.waits, format!("{} long waits of {}", self.waits, demands.waits));
         demand(share(self.promised, self.purges) >= demands.promised, "too few 200s".to_owned());
         for kind in Kind::ALL {
             let overlaps = self.overlaps.get(&kind).copied().unwrap_or_default();
@@ -169,6 +196,26 @@ fn share(part: usize, whole: usize) -> f64 {
 /// The faults at that time, and shortly before it.
 fn during(history: &History, span: Span) -> impl Iterator<Item = &Fault> {
     history.faults.iter().filter(move |fault| fault.span.and(SETTLED).overlaps(span))
+}
+
+/// Those that touch the sidecar of this read.
+fn troubles<'h>(history: &'h History, read: &Read) -> Vec<&'h Fault> {
+    during(history, read.span).filter(|fault| fault.touches(read.sidecar)).collect()
+}
+
+/// Whether its sidecar had lost Redis, and has said so. Who is stopped before it has connected again is cut off for
+/// as long, and then connects.
+fn is_cut_off(history: &History, read: &Read) -> bool {
+    let of_it = |fault: &&Fault| fault.touches(read.sidecar);
+    let stopped = |time: Span| {
+        let stops = history.faults.iter().filter(of_it).filter(|fault| fault.kind == Kind::SidecarFrozen);
+        stops.map(|fault| fault.span).find(|span| span.overlaps(time))
+    };
+    let mut cuts = history.faults.iter().filter(|fault| fault.cuts_off(read.sidecar)).map(|fault| {
+        let time = fault.span.and(SETTLED);
+        stopped(time).map_or(time, |stop| Span { ended: time.ended.max(stop.ended + SETTLED), ..time })
+    });
+    read.got.is_told_of_an_outage() && cuts.any(|time| time.overlaps(read.span))
 }
 
 /// How many purges each kind of fault overlaps.
@@ -241,6 +288,8 @@ impl fmt::Display for Verdict<'_> {
         writeln!(f, "reads           {reads} ({} more failed under a fault)", self.excused)?;
         writeln!(f, "hits            {hits} ({:.1} %)", 100.0 * self.all.share())?;
         writeln!(f, "outside faults  {:.1} % of {}", 100.0 * self.calm.share(), self.calm.reads)?;
+        writeln!(f, "waits           {} of more than {TRUSTED:?}", self.waits)?;
+        writeln!(f, "writes          {} ({} stored)", self.posts, self.stored_posts)?;
         let promised = 100.0 * share(self.promised, self.purges);
         writeln!(f, "purges          {} ({promised:.1} % with 200)", self.purges)?;
         for (kind, overlaps) in &self.overlaps {
@@ -250,6 +299,7 @@ impl fmt::Display for Verdict<'_> {
         writeln!(f, "cut off, apart  {}", self.apart)?;
         writeln!(f, "worst staleness {:?} after a promise, {:?} after a change", self.worst(), self.stalest)?;
         self.violations.iter().take(SHOWN).try_for_each(|violation| write!(f, "{violation}"))?;
+        self.story.iter().try_for_each(|event| writeln!(f, "{event}"))?;
         let failed = self.failed.iter().take(SHOWN);
         failed.into_iter().try_for_each(|read| writeln!(f, "failed: {read:?}"))
     }
@@ -270,15 +320,16 @@ mod tests {
 
     fn purge(covers: &[(Key, Version)], begun: u64, ended: u64, status: Option<u16>) -> Purge {
         let (what, raised) = ("tag a, hard".to_owned(), Duration::from_millis(begun));
-        Purge { via: 0, what, covers: covers.to_vec(), raised, span: ms(begun, ended), status }
+        let names = covers.iter().map(|(key, _)| *key).collect();
+        Purge { via: 0, what, names, covers: covers.to_vec(), raised, span: ms(begun, ended), status }
     }
 
     fn fault(kind: Kind, sidecar: Option<usize>, begun: u64, ended: u64) -> Fault {
-        Fault { kind, sidecar, span: ms(begun, ended) }
+        Fault { kind, sidecar, late: None, span: ms(begun, ended) }
     }
 
     fn history(reads: Vec<Read>, purges: Vec<Purge>, faults: Vec<Fault>) -> History {
-        History { reads, purges, faults }
+        History { reads, posts: vec![], purges, faults }
     }
 
     /// How many reads broke a promise, and how many are counted apart.
@@ -293,9 +344,14 @@ mod tests {
         let history = history(vec![read(0, 7, 111, 112, 1), read(2, 7, 900, 901, 0)], purges, vec![]);
         assert_eq!(judged(&history, Promise::Always), (2, 0));
         assert_eq!(judged(&history, Promise::UnlessCutOff), (2, 0));
-        let said = Verdict::of(&history, Promise::Always).to_string();
+        let verdict = Verdict::of(&history, Promise::Always);
+        let said = verdict.to_string();
         assert!(said.contains("sidecar 2 read version 0 of 7"), "{said}");
         assert!(said.contains("790ms after a promise, 800ms after a change"), "{said}");
+        let story: Vec<_> = verdict.story.iter().map(|event| event.split(" s ").nth(1).unwrap()).collect();
+        assert_eq!(story.len(), 3, "{story:?}");
+        assert!(story[0].starts_with("tag a, hard on sidecar 0: Some(200)"), "{story:?}");
+        assert!(story[1].starts_with("read by sidecar 0: Page"), "{story:?}");
     }
 
     #[test]
@@ -349,10 +405,56 @@ mod tests {
         let reads = vec![read(1, 7, 200, 201, 1), read(0, 7, 200, 201, 1), read(1, 7, 1501, 1502, 1)];
         let history = history(reads, purges, faults);
         assert_eq!(judged(&history, Promise::Always), (3, 0));
-        // Cut off was one sidecar alone, until it had time to come back.
-        assert_eq!(judged(&history, Promise::UnlessCutOff), (2, 1));
+        assert_eq!(judged(&history, Promise::UnlessCutOff), (3, 0), "none has said that it is cut off");
         let said = Verdict::of(&history, Promise::Always).to_string();
         assert!(said.contains("TrackingCut of sidecar 1"), "the violation tells of it: {said}");
+    }
+
+    #[test]
+    fn only_who_is_cut_off_and_says_so_is_excused() {
+        let alone = |sidecar, at| {
+            let got = Got::Page { version: 1, says: "hit; ttl=60; detail=store-down".to_owned() };
+            Read { got, ..read(sidecar, 7, at, at + 1, 1) }
+        };
+        for kind in Kind::ALL {
+            let may = usize::from(fault(kind, Some(1), 0, 1).cuts_off(1));
+            let purges = vec![purge(&[(7, 2)], 100, 110, Some(200))];
+            // Another one, and this one once it has had time to come back, are not.
+            let reads = vec![alone(1, 200), alone(0, 200), alone(1, 1501), read(1, 7, 200, 201, 1)];
+            let history = history(reads, purges, vec![fault(kind, Some(1), 50, 500)]);
+            let judged = judged(&history, Promise::UnlessCutOff);
+            assert_eq!(judged, (4 - may, may), "{kind:?}");
+        }
+        let stop = fault(Kind::SidecarFrozen, Some(1), 1000, 3000);
+        let faults = vec![fault(Kind::RedisKilled, None, 50, 500), stop];
+        let purges = vec![purge(&[(7, 2)], 100, 110, Some(200))];
+        let stopped = history(vec![alone(1, 3900), alone(1, 4001), alone(0, 2000)], purges, faults);
+        assert_eq!(judged(&stopped, Promise::UnlessCutOff), (2, 1), "it could not connect");
+
+        // What comes too late is as good as lost.
+        for (by, excused) in [(499, 0), (500, 1)] {
+            let late = Some((1, Duration::from_millis(by)));
+            let faults = vec![Fault { late, ..fault(Kind::RollLost, Some(1), 50, 500) }];
+            let purges = vec![purge(&[(7, 2)], 100, 110, Some(200))];
+            let history = history(vec![alone(1, 200), alone(0, 200)], purges, faults);
+            assert_eq!(judged(&history, Promise::UnlessCutOff), (2 - excused, excused), "{by}");
+        }
+
+        let excused = Kind::ALL.into_iter().filter(|kind| fault(*kind, None, 0, 1).cuts_off(2));
+        assert_eq!(
+            excused.collect::<Vec<_>>(),
+            [Kind::RedisFrozen, Kind::RedisKilled, Kind::TrackingCut, Kind::TrackingSilent]
+        );
+    }
+
+    #[test]
+    fn a_write_is_judged_by_its_failure_alone() {
+        let failed = Read { got: Got::Failed("refused".to_owned()), ..read(1, 5, 200, 201, 0) };
+        let purges = vec![purge(&[(5, 2)], 100, 110, Some(200))];
+        let posts = vec![failed, read(1, 5, 300, 301, 1)];
+        let history = History { posts, ..history(vec![], purges, vec![]) };
+        let verdict = Verdict::of(&history, Promise::Always);
+        assert_eq!((verdict.failed.len(), verdict.violations.len(), verdict.posts), (1, 0, 2));
     }
 
     #[test]
@@ -384,8 +486,11 @@ mod tests {
             all.faults.push(fault(kind, None, begun, begun + 100));
             all.purges.push(purge(&[(1, 1)], begun + 100, begun + 200, Some(200)));
         }
-        all.reads = vec![read(0, 1, 1, 2, 0), read(0, 1, 3, 4, 0)];
-        let demands = Demands { reads: 2, purges: 8, hits: 1.0, promised: 1.0, overlaps: 1 };
+        all.reads = vec![read(0, 1, 1, 2, 0), read(0, 1, 3, 2004, 0)];
+        let says = "fwd=method; stored".to_owned();
+        all.posts = vec![Read { got: Got::Page { version: 0, says }, ..read(0, 1, 1, 2, 0) }];
+        let purges = Kind::ALL.len();
+        let demands = Demands { reads: 2, purges, hits: 1.0, promised: 1.0, overlaps: 1, posts: 1, waits: 1 };
         (all, demands)
     }
 
@@ -399,14 +504,15 @@ mod tests {
     #[test]
     fn a_run_that_has_seen_too_little_proves_nothing() {
         assert_eq!(wrong(|_| {}), Vec::<String>::new());
-        assert_eq!(wrong(|all| drop(all.reads.pop())), ["1 reads of 2"]);
+        assert_eq!(wrong(|all| drop(all.reads.pop())), ["1 reads of 2", "0 long waits of 1"]);
+        assert_eq!(wrong(|all| drop(all.posts.pop())), ["0 answers to writes were stored of 1"]);
         assert_eq!(wrong(|all| all.purges[0].status = Some(503)), ["too few 200s"]);
-        assert_eq!(wrong(|all| all.faults[2].span = ms(5_000, 5_000)), ["TrackingCut overlaps 0 purges"]);
+        assert_eq!(wrong(|all| all.faults[2].span = ms(5_000, 5_000)), ["RedisFlushed overlaps 0 purges"]);
         let miss = Got::Page { version: 0, says: "fwd=uri-miss; stored".to_owned() };
         assert_eq!(wrong(|all| all.reads[0].got = miss), ["too few hits"]);
         assert_eq!(wrong(|all| all.reads.push(read(0, 1, 90_000, 90_001, 0))), ["1 reads broke a promise"]);
         let fewer = wrong(|all| drop(all.purges.pop()));
-        assert_eq!(fewer, ["7 purges of 8", "SidecarFrozen overlaps 0 purges"]);
+        assert_eq!(fewer, ["9 purges of 10", "SidecarFrozen overlaps 0 purges"]);
     }
 
     #[test]
@@ -415,7 +521,7 @@ mod tests {
         let under_a_fault = read(0, 1, 10_050, 10_051, 0);
         let wrong = wrong(|all| {
             all.reads = vec![under_a_fault; 100];
-            all.reads.push(Read { got: miss, ..read(0, 1, 1, 2, 0) });
+            all.reads.push(Read { got: miss, ..read(0, 1, 1, 2002, 0) });
         });
         assert_eq!(wrong, ["too few hits"]);
     }

@@ -1,6 +1,9 @@
 //! A Redis that cannot be reached: memory goes on, or steps aside, as the file has it.
 
-use std::time::Instant;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
 use http::HeaderMap;
 use sidecache::{
@@ -18,7 +21,7 @@ use crate::{
     support::{
         browser::{Answer, Browser, request},
         entries::{TIERS, resource},
-        origin::{Gate, Origin, Step, ok},
+        origin::{Asked, Gate, Origin, Step, ok},
         redis::{RedisServer, eventually},
         spawned::Spawned,
     },
@@ -191,6 +194,23 @@ async fn what_is_served_alone_says_so() {
     eventually("what was stored alone is fetched anew", async || {
         ask(&sidecar, "/b").await;
         origin.count() > asked
+    })
+    .await;
+}
+
+/// What was asked for by another may be from before a purge that nobody has told of.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shared_alone_says_so() {
+    let script = |_: &Asked| [vec![Step::Pause(Duration::from_millis(20))], ok("", "slow")].concat();
+    let (_origin, sidecar, _server) = killed(Origin::start(script).await, "").await;
+    let round = AtomicUsize::new(0);
+    eventually("one has it when it is whole", async || {
+        let target = format!("/{}", round.fetch_add(1, Ordering::Relaxed));
+        let (one, two) = tokio::join!(ask(&sidecar, &target), ask(&sidecar, &target));
+        for answer in [&one, &two] {
+            assert!(answer.fine().ends_with("; detail=store-down"), "{}", answer.fine());
+        }
+        [one, two].iter().any(|answer| answer.says().starts_with("hit; "))
     })
     .await;
 }

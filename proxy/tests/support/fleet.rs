@@ -58,8 +58,13 @@ impl Fleet {
 
     /// One more comes. Its number.
     pub async fn join(&mut self) -> usize {
+        self.join_at(self.redis.url()).await
+    }
+
+    /// One more comes, which has this URL of the Redis. Its number.
+    pub async fn join_at(&mut self, url: String) -> usize {
         let (app, address, server, _) =
-            sidecar(&self.origin, (On::Tiers, Some(self.redis.url())), &self.clock, &self.yaml).await;
+            sidecar(&self.origin, (On::Tiers, Some(url)), &self.clock, &self.yaml).await;
         self.members.push(Member { app, address, server });
         self.members.len() - 1
     }
@@ -167,6 +172,11 @@ impl Fleet {
     /// Waits until the origin has been asked this often.
     pub async fn asked(&self, count: usize) {
         eventually("the origin is asked", async || self.origin.count() >= count).await;
+    }
+
+    /// Waits until so many requests to one wait for fetches.
+    pub async fn wait_here(&self, member: usize, count: usize) {
+        eventually("they wait", async || self.members[member].app.flights.waiting() == count).await;
     }
 
     /// Waits until one has begun to wait for what another fetches.

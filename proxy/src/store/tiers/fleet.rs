@@ -198,8 +198,12 @@ impl Fleet {
     /// Whether requests may have what others have fetched. Not while nobody tells what is purged: that may have
     /// been begun before a purge. Where Redis is out of reach altogether, [`OnOutage`] decides.
     pub(super) fn may_share(&self, key: &ResourceKey) -> bool {
-        let hears = self.tracking.session_of(key).is_some() || self.tracking.is_untracked_of(key);
-        hears || self.settings.on_outage != OnOutage::Bypass && self.is_cut_off(key)
+        self.hears(key) || self.settings.on_outage != OnOutage::Bypass && self.is_cut_off(key)
+    }
+
+    /// Whether somebody tells what is purged, or memory is believed only for so long.
+    pub(super) fn hears(&self, key: &ResourceKey) -> bool {
+        self.tracking.session_of(key).is_some() || self.tracking.is_untracked_of(key)
     }
 
     /// Whether one more fetch may begin.
