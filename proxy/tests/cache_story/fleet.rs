@@ -17,7 +17,7 @@ async fn one_readable_key_that_goes_by_itself() {
     }
     eventually("both variants are stored", async || {
         let fields: Vec<_> = redis.keys().iter().map(|key| redis.command(&["HLEN", key])).collect();
-        fields == [Value::Int(4)]
+        fields == [Value::Int(5)]
     })
     .await;
     let keys = redis.keys();
