@@ -3,12 +3,16 @@
 
 mod account;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 pub(crate) use self::account::Account;
 use crate::{admit::Scheme, app::App, headers::Peer, observe::Observer, places::Place};
+
+/// How long a connection on which no request has come may still bring one when the drain begins: it may be on
+/// its way.
+pub(crate) const LAST_CHANCE: Duration = Duration::from_secs(1);
 
 /// What is the same for all requests of a connection.
 pub struct Connection {
@@ -24,4 +28,14 @@ pub struct Connection {
     pub draining: watch::Receiver<bool>,
     /// What it holds, until another needs it.
     pub place: Place,
+}
+
+impl Connection {
+    /// Waits until the drain begins, and the last chance for a request has passed.
+    pub(crate) async fn last_call(&self) {
+        let mut draining = self.draining.clone();
+        // If nobody is left who could say it, it is so.
+        let _ = draining.wait_for(|draining| *draining).await;
+        sleep(LAST_CHANCE).await;
+    }
 }

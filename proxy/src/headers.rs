@@ -161,7 +161,7 @@ fn write_date(headers: &mut HeaderMap, received: SystemTime) {
 pub enum Peer {
     /// Over TCP.
     Ip(IpAddr),
-    /// Over a unix socket: a process of this machine.
+    /// Over a unix socket: a process of this machine; or somebody of whom a proxy knows no address.
     Local,
 }
 

@@ -31,6 +31,7 @@ pub mod arrivals;
 pub mod ask;
 pub mod cli;
 pub mod clock;
+mod complaint;
 pub mod config;
 pub mod connection;
 pub mod epoch;

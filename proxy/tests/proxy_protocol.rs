@@ -10,6 +10,8 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -47,17 +49,20 @@ async fn the_client_is_who_the_header_names() {
     let told = [&v4[..], &[4, 0, 1, 0]].concat();
     let longest = format!("PROXY UNKNOWN {}\r\n", "x".repeat(91)).into_bytes();
     for (header, expected) in [
-        (LINE.to_vec(), "192.0.2.1"),
-        (b"PROXY TCP6 2001:db8::1 ::1 1 2\r\n".to_vec(), "2001:db8::1"),
-        (binary(0x21, 0x11, &v4), "192.0.2.1"),
-        (binary(0x21, 0x11, &told), "192.0.2.1"),
-        (binary(0x21, 0x21, &v6), "2001:db8::1"),
+        (LINE.to_vec(), Some("192.0.2.1")),
+        (b"PROXY TCP6 2001:db8::1 ::1 1 2\r\n".to_vec(), Some("2001:db8::1")),
+        (binary(0x21, 0x11, &v4), Some("192.0.2.1")),
+        (binary(0x21, 0x11, &told), Some("192.0.2.1")),
+        (binary(0x21, 0x21, &v6), Some("2001:db8::1")),
         // A proxy of ours: what it was told counts.
-        (b"PROXY TCP4 192.0.2.99 192.0.2.2 1 2\r\n".to_vec(), "198.51.100.9, 192.0.2.99"),
+        (b"PROXY TCP4 192.0.2.99 192.0.2.2 1 2\r\n".to_vec(), Some("198.51.100.9, 192.0.2.99")),
         // The sender itself, which is trusted.
-        (longest, "198.51.100.9, 127.0.0.1"),
-        (binary(0x20, 0x00, &[]), "198.51.100.9, 127.0.0.1"),
-        (binary(0x21, 0x31, &[0; 216]), "198.51.100.9, 127.0.0.1"),
+        (binary(0x20, 0x00, &[]), Some("198.51.100.9, 127.0.0.1")),
+        // Somebody of whom nothing is known: what he says of others does not count.
+        (longest, None),
+        (binary(0x21, 0x00, &[]), None),
+        (binary(0x21, 0x12, &v4), None),
+        (binary(0x21, 0x31, &[0; 216]), None),
     ] {
         let shown = header.escape_ascii().to_string();
         let all = [&header[..], ASKED].concat();
@@ -69,10 +74,10 @@ async fn the_client_is_who_the_header_names() {
                 client.send(piece).await;
             }
             let mut origin = rig.called().await;
-            assert_eq!(forwarded_for(&mut client, &mut origin).await.as_deref(), Some(expected), "{shown}");
+            assert_eq!(forwarded_for(&mut client, &mut origin).await.as_deref(), expected, "{shown}");
             // For all that follows on the connection.
             client.send(ASKED).await;
-            assert_eq!(forwarded_for(&mut client, &mut origin).await.as_deref(), Some(expected), "{shown}");
+            assert_eq!(forwarded_for(&mut client, &mut origin).await.as_deref(), expected, "{shown}");
         }
     }
 }
@@ -112,6 +117,17 @@ async fn a_header_has_as_long_as_a_head() {
     drop(rig.sidecar.connect().await);
     eventually("all are gone", || rig.sidecar.places.stats().held == 0).await;
     assert_eq!(rig.sidecar.places.stats().headers, 2);
+}
+
+#[tokio::test]
+async fn who_has_not_begun_holds_up_no_drain() {
+    let rig = Rig::new(&format!("{TRUSTED}timeouts: {{ header: 15s }}")).await;
+    let (_silent, mut slow) = (rig.sidecar.connect().await, rig.sidecar.connect().await);
+    slow.send(&LINE[..20]).await;
+    eventually("both are there", || rig.sidecar.places.stats().held == 2).await;
+    let begun = Instant::now();
+    assert!(rig.sidecar.ended().await);
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

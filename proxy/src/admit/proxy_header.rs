@@ -18,15 +18,28 @@ const MOST_ANNOUNCED: usize = 4096;
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Signature, version and command, family, length.
 const FIXED: usize = 16;
+/// Version 2 with its commands.
+const LOCAL: u8 = 0x20;
+const PROXY: u8 = 0x21;
 
 /// What a beginning of a header is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// So many more bytes belong to it, at least.
     Partial(usize),
-    /// All of it. Who is spoken for; nobody where the proxy speaks for itself (a health check), or does not
-    /// know.
-    Whole(Option<IpAddr>),
+    /// All of it, and who is spoken for.
+    Whole(Source),
+}
+
+/// Who sends what follows the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A client over TCP.
+    Client(IpAddr),
+    /// A client of which nothing is told that would concern us: it came otherwise, or the proxy does not know.
+    Unknown,
+    /// The proxy itself, for a health check.
+    Proxy,
 }
 
 /// Why a connection does not begin with such a header.
@@ -77,15 +90,15 @@ fn line(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
     Ok(ProxyHeader::Partial(more))
 }
 
-/// The source of a whole line; within, that there is none.
-fn source(text: &str) -> Option<Option<IpAddr>> {
+/// The source that a whole line names.
+fn source(text: &str) -> Option<Source> {
     if text.bytes().any(|byte| byte.is_ascii_control()) {
         return None;
     }
     let mut words = text.split(' ').skip(1);
     let family = words.next()?;
     if family == "UNKNOWN" {
-        return Some(None); // Whatever follows says nothing.
+        return Some(Source::Unknown); // Whatever follows says nothing.
     }
     let address = |text: &str| match family {
         "TCP4" => text.parse::<Ipv4Addr>().ok().map(IpAddr::from),
@@ -95,7 +108,7 @@ fn source(text: &str) -> Option<Option<IpAddr>> {
     let (source, _) = (address(words.next()?)?, address(words.next()?)?);
     port(words.next()?)?;
     port(words.next()?)?;
-    words.next().is_none().then_some(Some(source.to_canonical()))
+    words.next().is_none().then_some(Source::Client(source.to_canonical()))
 }
 
 fn port(text: &str) -> Option<u16> {
@@ -112,36 +125,32 @@ fn binary(rest: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
     if length > MOST_ANNOUNCED {
         return Err(ProxyHeaderError::TooLong);
     }
-    let source = match command {
-        0x20 => None,
-        0x21 => Some(family),
+    let needed = match (command, family) {
+        (LOCAL, _) | (PROXY, 0x00) => 0,
+        (PROXY, 0x11 | 0x12) => 12,
+        (PROXY, 0x21 | 0x22) => 36,
+        (PROXY, 0x31 | 0x32) => 216,
         _ => return Err(ProxyHeaderError::Binary),
-    };
-    let needed = match source {
-        None | Some(0x00) => 0,
-        Some(0x11 | 0x12) => 12,
-        Some(0x21 | 0x22) => 36,
-        Some(0x31 | 0x32) => 216,
-        Some(_) => return Err(ProxyHeaderError::Binary),
     };
     if length < needed {
         return Err(ProxyHeaderError::Binary);
     }
     match length.checked_sub(announced.len()) {
-        Some(0) => Ok(ProxyHeader::Whole(source.and_then(|family| stream_source(family, announced)))),
+        Some(0) if command == LOCAL => Ok(ProxyHeader::Whole(Source::Proxy)),
+        Some(0) => Ok(ProxyHeader::Whole(announced_source(family, announced))),
         Some(more) => Ok(ProxyHeader::Partial(more)),
         None => Err(ProxyHeaderError::Binary),
     }
 }
 
 /// The source of a connection over TCP. Others say nothing that concerns us.
-fn stream_source(family: u8, announced: &[u8]) -> Option<IpAddr> {
+fn announced_source(family: u8, announced: &[u8]) -> Source {
     let address = match family {
         0x11 => announced.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
         0x21 => announced.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
         _ => None,
     };
-    address.map(|address| address.to_canonical())
+    address.map_or(Source::Unknown, |address| Source::Client(address.to_canonical()))
 }
 
 #[cfg(test)]
@@ -157,7 +166,7 @@ mod tests {
     }
 
     /// What somebody finds who reads as it is told, and how many bytes that takes.
-    fn read_from(bytes: &[u8]) -> Result<(Option<IpAddr>, usize), Option<ProxyHeaderError>> {
+    fn read_from(bytes: &[u8]) -> Result<(Source, usize), Option<ProxyHeaderError>> {
         let mut length = LEAST;
         loop {
             match read(bytes.get(..length).ok_or(None)?).map_err(Some)? {
@@ -170,8 +179,11 @@ mod tests {
         }
     }
 
-    fn is_from(bytes: &[u8], expected: Option<&str>) {
-        let expected = expected.map(|address| address.parse().unwrap());
+    fn client(address: &str) -> Source {
+        Source::Client(address.parse().unwrap())
+    }
+
+    fn is_from(bytes: &[u8], expected: Source) {
         let followed = [bytes, b"GET / HTTP/1.1\r\n\r\n"].concat();
         let shown = bytes.escape_ascii();
         assert_eq!(read_from(&followed), Ok((expected, bytes.len())), "{shown}");
@@ -180,17 +192,17 @@ mod tests {
     #[test]
     fn the_line_of_version_1() {
         for (line, source) in [
-            ("PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n", Some("192.0.2.1")),
-            ("PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n", Some("255.255.255.255")),
-            ("PROXY TCP6 2001:db8::1 ::1 1 0\r\n", Some("2001:db8::1")),
-            ("PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n", Some("192.0.2.1")),
-            ("PROXY UNKNOWN\r\n", None),
-            ("PROXY UNKNOWN ffff::1 whatever it says\r\n", None),
+            ("PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n", client("192.0.2.1")),
+            ("PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n", client("255.255.255.255")),
+            ("PROXY TCP6 2001:db8::1 ::1 1 0\r\n", client("2001:db8::1")),
+            ("PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n", client("192.0.2.1")),
+            ("PROXY UNKNOWN\r\n", Source::Unknown),
+            ("PROXY UNKNOWN ffff::1 whatever it says\r\n", Source::Unknown),
         ] {
             is_from(line.as_bytes(), source);
         }
         let longest = format!("PROXY UNKNOWN {}\r\n", "x".repeat(LONGEST_LINE - 16));
-        is_from(longest.as_bytes(), None);
+        is_from(longest.as_bytes(), Source::Unknown);
     }
 
     #[test]
@@ -233,18 +245,18 @@ mod tests {
         let v6: Vec<u8> = Ipv6Addr::LOCALHOST.octets().into_iter().chain([0; 20]).collect();
         // Something told beside the addresses: the name of TLS (0x02), then nonsense.
         let told = [&v4[..12], &[2, 0, 1, b'a'], &[9; 500]].concat();
-        is_from(&v2(0x21, 0x11, &v4[..12]), Some("192.0.2.1"));
-        is_from(&v2(0x21, 0x11, &told), Some("192.0.2.1"));
-        is_from(&v2(0x21, 0x21, &v6), Some("::1"));
-        // Nobody: the proxy itself, of no family, of datagrams, of a unix socket.
-        is_from(&v2(0x20, 0x00, &[]), None);
-        is_from(&v2(0x20, 0x11, &v4[..12]), None);
-        is_from(&v2(0x20, 0xff, &[7; 9]), None);
-        is_from(&v2(0x21, 0x00, &[]), None);
-        is_from(&v2(0x21, 0x00, &[7; 9]), None);
-        is_from(&v2(0x21, 0x12, &v4[..12]), None);
-        is_from(&v2(0x21, 0x31, &v4), None);
-        is_from(&v2(0x20, 0x00, &[0; MOST_ANNOUNCED]), None);
+        is_from(&v2(0x21, 0x11, &v4[..12]), client("192.0.2.1"));
+        is_from(&v2(0x21, 0x11, &told), client("192.0.2.1"));
+        is_from(&v2(0x21, 0x21, &v6), client("::1"));
+        // The proxy itself; and who is of no family, of datagrams, of a unix socket.
+        is_from(&v2(0x20, 0x00, &[]), Source::Proxy);
+        is_from(&v2(0x20, 0x11, &v4[..12]), Source::Proxy);
+        is_from(&v2(0x20, 0xff, &[7; 9]), Source::Proxy);
+        is_from(&v2(0x21, 0x00, &[]), Source::Unknown);
+        is_from(&v2(0x21, 0x00, &[7; 9]), Source::Unknown);
+        is_from(&v2(0x21, 0x12, &v4[..12]), Source::Unknown);
+        is_from(&v2(0x21, 0x31, &v4), Source::Unknown);
+        is_from(&v2(0x20, 0x00, &[0; MOST_ANNOUNCED]), Source::Proxy);
     }
 
     #[test]
@@ -296,7 +308,7 @@ mod tests {
             let binary = v2(0x21, family, &[&octets[..], &octets, &[0; 4], &told].concat());
             for header in [line, binary] {
                 let bytes = [&header[..], rest.as_bytes()].concat();
-                prop_assert_eq!(read_from(&bytes), Ok((Some(source.to_canonical()), header.len())));
+                prop_assert_eq!(read_from(&bytes), Ok((Source::Client(source.to_canonical()), header.len())));
             }
         }
     }

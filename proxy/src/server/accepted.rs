@@ -92,9 +92,12 @@ async fn encrypted(mut stream: TcpStream, tls: Tls, mut connection: Connection, 
         return;
     }
     let limit = connection.app.live().timeouts.header;
-    let shaken = match timeout(limit, shake_hands(stream, &tls, &connection)).await {
-        Ok(shaken) => shaken,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    let shaken = tokio::select! {
+        biased;
+        shaken = timeout(limit, shake_hands(stream, &tls, &connection)) => {
+            shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        }
+        () = connection.last_call() => Ok(None),
     };
     match shaken {
         // What was chosen by ALPN is what is spoken.

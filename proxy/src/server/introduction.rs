@@ -3,7 +3,7 @@
 //! From such a proxy the header is required: were it optional, whoever can make the proxy send bytes of his
 //! choice could be anybody. From others it is never read, and is not HTTP.
 
-use std::{io, net::IpAddr};
+use std::io;
 
 use thiserror::Error;
 use tokio::{
@@ -11,9 +11,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::complaint::Complaint;
 use crate::{
-    admit::proxy_header::{self, LEAST, ProxyHeader, ProxyHeaderError},
+    admit::proxy_header::{self, LEAST, ProxyHeader, ProxyHeaderError, Source},
+    complaint::Complaint,
     headers::Peer,
     http1::Connection,
 };
@@ -27,7 +27,7 @@ pub(super) struct Introductions {
 /// Why a connection is closed before it has begun.
 #[derive(Debug, Error)]
 enum NotIntroduced {
-    /// It has left, or has to make room, before it has said anything.
+    /// It has left, or has to make room or to go, before it has said anything.
     #[error("nothing was said")]
     Silent,
     #[error("{0}")]
@@ -52,13 +52,22 @@ impl Introductions {
         if !sends_one {
             return true;
         }
-        let heard = match timeout(live.timeouts.header, source(stream, connection)).await {
-            Ok(heard) => heard,
-            Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+        let heard = tokio::select! {
+            biased;
+            heard = timeout(live.timeouts.header, source(stream, connection)) => match heard {
+                Ok(heard) => heard,
+                Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+            },
+            () = connection.last_call() => Err(NotIntroduced::Silent),
         };
         match heard {
             Ok(source) => {
-                connection.peer = source.map_or(connection.peer, Peer::Ip);
+                connection.peer = match source {
+                    Source::Client(address) => Peer::Ip(address),
+                    // The trust in the proxy is not for whoever is behind it.
+                    Source::Unknown => Peer::Local,
+                    Source::Proxy => connection.peer,
+                };
                 return true;
             }
             Err(NotIntroduced::Silent) => {}
@@ -82,7 +91,7 @@ impl Introductions {
 async fn source(
     stream: &mut (impl AsyncRead + Unpin),
     connection: &Connection,
-) -> Result<Option<IpAddr>, NotIntroduced> {
+) -> Result<Source, NotIntroduced> {
     let mut header = vec![0; LEAST];
     let begun = tokio::select! {
         biased;

@@ -5,7 +5,6 @@
 //! who holds the others may be an attacker, and a client that is told can go elsewhere.
 
 mod accepted;
-mod complaint;
 mod introduction;
 mod listener;
 mod refusal;
@@ -20,11 +19,10 @@ use tokio::{
 
 pub(crate) use self::listener::bind_unix;
 use self::{
-    complaint::Complaint,
     introduction::Introductions,
     listener::{Accepted, BACKLOG, Listener},
 };
-use crate::{address::Listen, app::App, observe::Observer, places::Places, tls::Tls};
+use crate::{address::Listen, app::App, complaint::Complaint, observe::Observer, places::Places, tls::Tls};
 
 /// The pause after a failed accept: mostly a lack of descriptors, which does not pass at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

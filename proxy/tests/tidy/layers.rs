@@ -68,6 +68,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
         &[
             "admin",
             "cli",
+            "complaint",
             "config",
             "connection",
             "http1",

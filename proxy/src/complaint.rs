@@ -10,7 +10,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// One kind of line.
 #[derive(Debug, Default)]
-pub(super) struct Complaint(Mutex<Said>);
+pub(crate) struct Complaint(Mutex<Said>);
 
 #[derive(Debug, Default)]
 struct Said {
@@ -21,7 +21,7 @@ struct Said {
 
 impl Complaint {
     /// It has happened again. How often it has, if there is to be a line now.
-    pub(super) fn again(&self) -> Option<u64> {
+    pub(crate) fn again(&self) -> Option<u64> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         said.untold += 1;
         if said.last.is_some_and(|last| last.elapsed() < PAUSE) {
