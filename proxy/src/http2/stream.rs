@@ -12,7 +12,11 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
-use http::{HeaderMap, Method, Version, header::CONTENT_TYPE, response::Response};
+use http::{
+    HeaderMap, Method, Version,
+    header::{CONTENT_TYPE, TE},
+    response::Response,
+};
 use http_body::{Body, Frame};
 use thiserror::Error;
 use tokio::{sync::mpsc, time::error::Elapsed};
@@ -28,7 +32,7 @@ use crate::{
     interim::{Interim, Interims},
     limits::Timeouts,
     message::{
-        BoxError, Expectation, Reply, ReplyBody, Request, RequestBody, RequestBodyError, StreamBody,
+        BoxError, Expectation, Fields, Reply, ReplyBody, Request, RequestBody, RequestBodyError, StreamBody,
         StreamedBody,
     },
     reply::{fields, has_no_body},
@@ -62,10 +66,29 @@ pub(super) async fn serve(
     }
 }
 
-/// Calls to some procedures stay open for long, with little to say: as long as a quiet event stream may.
-fn pace(headers: &HeaderMap, timeouts: &Timeouts) -> Pace {
-    let is_call = |value: &http::HeaderValue| value.as_bytes().starts_with(b"application/grpc");
-    match headers.get(CONTENT_TYPE).is_some_and(is_call) {
+/// Whether it calls a procedure of an app that can be called so.
+fn is_call(head: &Head, live: &Live) -> bool {
+    live.upstream.speaks_http2()
+        && head.method == Method::POST
+        && head.headers.get(TE).is_some_and(|value| value == "trailers")
+        && is_of_a_call(&head.headers)
+}
+
+fn is_of_a_call(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Only what the app sends as it has it: no store does.
+fn answers_a_call(reply: &Reply) -> bool {
+    match (&reply.fields, &reply.body) {
+        (Fields::Map(fields), ReplyBody::Stream(_)) => is_of_a_call(fields),
+        _ => false,
+    }
+}
+
+/// Some calls stay open for long, with little to say: as long as a quiet event stream may.
+fn pace(is_call: bool, timeouts: &Timeouts) -> Pace {
+    match is_call {
         true => Pace::leisurely(timeouts.idle.max(timeouts.body)),
         false => Pace::steady(timeouts.body),
     }
@@ -105,17 +128,18 @@ impl Writer<'_> {
         if peer.is_trusted(&live.trusted_proxies) {
             head.target.trust(&head.headers);
         }
-        let pace = pace(&head.headers, &live.timeouts);
+        let call = is_call(&head, live);
         let framing = head.framing;
         let waits = head.connection.expects_continue && framing.has_body();
         let expectation = waits.then(|| Arc::new(Expectation::default()));
         let request = Request { head, peer, expectation: expectation.clone(), interims: Interims::default() };
         if !framing.has_body() {
-            return self.answer(&request, RequestBody::None, live, pace).await;
+            return self.answer(&request, RequestBody::None, live, call).await;
         }
         let (sender, frames) = mpsc::channel(1);
         let left = if let Framing::Length(length) = framing { Some(length) } else { None };
         let streamed = RequestBody::Streamed(StreamedBody { frames, left, expectation });
+        let pace = pace(call, &live.timeouts);
         let pump = async {
             pump(body, sender, live.limits.request_body, limits, pace).await;
             // The story has been told why, or has all of it; its answer ends the exchange.
@@ -123,16 +147,17 @@ impl Writer<'_> {
         };
         tokio::select! {
             biased;
-            () = self.answer(&request, streamed, live, pace) => {}
+            () = self.answer(&request, streamed, live, call) => {}
             () = pump => {}
         }
     }
 
-    async fn answer(mut self, request: &Request, body: RequestBody, live: &Arc<Live>, pace: Pace) {
+    async fn answer(mut self, request: &Request, body: RequestBody, live: &Arc<Live>, call: bool) {
         let account = Account::open(self.connection, Some(request), &self.sent);
         let handling = pin!(handler::handle(&self.connection.app, live, request, body));
         if let Some(reply) = self.await_reply(handling, request).await {
             let head_only = request.head.method == Method::HEAD;
+            let pace = pace(call && answers_a_call(&reply), &live.timeouts);
             self.send(account, reply, head_only, pace).await;
         }
     }

@@ -277,6 +277,12 @@ impl Upstream {
         }
     }
 
+    /// Whether the origin is spoken to in HTTP/2.
+    #[must_use]
+    pub fn speaks_http2(&self) -> bool {
+        matches!(Protocol::of(&self.settings.origin), Protocol::Http2(_))
+    }
+
     /// The origin's own name, for a request that states none.
     #[must_use]
     pub fn host(&self) -> HeaderValue {
