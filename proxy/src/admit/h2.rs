@@ -35,14 +35,14 @@ impl Head {
     pub fn from_h2(parts: &Parts, ends: bool, scheme: Scheme, limits: &HeadLimits) -> Result<Self, Refusal> {
         let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
         check_method(&parts.method, path.as_bytes())?;
-        check_size(parts, path, limits)?;
+        let mut headers = parts.headers.clone();
+        join_cookies(&mut headers);
+        check_size(parts, path, &headers, limits)?;
         check_fields(&parts.headers)?;
         if !path.starts_with('/') && path != "*" {
             return Err(Refusal::bad("the path of a request begins with a slash"));
         }
-        let mut headers = parts.headers.clone();
         state_host(&mut headers, parts, scheme)?;
-        join_cookies(&mut headers);
         let notable = Notable::of(&headers);
         let framing = framing(&headers, ends)?;
         let target = Target::parse(&Bytes::copy_from_slice(path.as_bytes()), &headers, scheme, true)?;
@@ -58,17 +58,17 @@ impl Head {
 }
 
 /// Counted as the lines of HTTP/1 that say the same.
-fn check_size(parts: &Parts, path: &str, limits: &HeadLimits) -> Result<(), Refusal> {
+fn check_size(parts: &Parts, path: &str, headers: &HeaderMap, limits: &HeadLimits) -> Result<(), Refusal> {
     if path.len() > limits.target {
         return Err(TOO_LONG);
     }
-    if parts.headers.len() > limits.fields {
+    if headers.len() > limits.fields {
         return Err(TOO_MANY);
     }
     let host = parts.uri.authority().map_or(0, |authority| "host: \r\n".len() + authority.as_str().len());
     let line =
         |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \r\n".len();
-    let fields: usize = parts.headers.iter().map(line).sum();
+    let fields: usize = headers.iter().map(line).sum();
     let first = parts.method.as_str().len() + path.len() + "  HTTP/1.1\r\n".len();
     let size = first + host + fields + "\r\n".len();
     if size > limits.bytes { Err(TOO_LARGE) } else { Ok(()) }
@@ -204,6 +204,8 @@ mod tests {
         let long = format!("http://a/{}", "a".repeat(64));
         assert_eq!(read(&long, &[], true).err(), Some(414));
         assert_eq!(read("http://a/", &[("x", "1"); 9], true).err(), Some(431));
+        assert!(read("http://a/", &[("cookie", "a=1"); 180], true).is_ok(), "in HTTP/1 that is one field");
+        assert_eq!(read("http://a/", &[("cookie", "a=1"); 240], true).err(), Some(431));
         assert_eq!(read("http://a/", &[("x", &"a".repeat(1000))], true).err(), Some(431));
     }
 }

@@ -171,3 +171,15 @@ async fn what_must_not_be_forwarded_gets_the_same_answers_as_in_http_1() {
     assert_eq!(stated.status(), 413);
     assert_eq!(echo.requests(), []);
 }
+
+/// §8.2.3: browsers send each cookie as a field of its own, and HTTP/1 has one line for all of them.
+#[tokio::test]
+async fn section_8_2_3_crumbs_of_a_cookie_are_one_field() {
+    let echo = Echo::start().await;
+    let sidecar = Sidecar::start(echo.address, "limits: { header_bytes: 2KiB, headers: 5 }");
+    let mut client = Friend::connect(&sidecar).await;
+    let crumbs = |count| [("cookie", "a=1")].repeat(count);
+    assert_eq!(client.ask(request("GET", "/", &crumbs(180))).await.unwrap().status(), 200);
+    assert_eq!(echo.requests()[0].all("cookie"), [["a=1"; 180].join("; ")]);
+    assert_eq!(client.ask(request("GET", "/", &crumbs(500))).await.unwrap().status(), 431, "2.5 KB");
+}
