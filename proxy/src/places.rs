@@ -18,6 +18,8 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::complaint::Complaint;
+
 /// So many are remembered of one search.
 const REMEMBERED: usize = 64;
 
@@ -43,6 +45,8 @@ pub struct Places {
     failed: AtomicU64,
     handshakes: AtomicU64,
     headers: AtomicU64,
+    abuses: AtomicU64,
+    abuse: Complaint,
 }
 
 /// What has become of connections at the door.
@@ -60,6 +64,8 @@ pub struct PlaceStats {
     pub handshakes: u64,
     /// Connections of trusted proxies that did not begin with a PROXY header.
     pub headers: u64,
+    /// Connections of HTTP/2 that were closed for what came on them.
+    pub abuses: u64,
 }
 
 /// What others see of a connection.
@@ -92,6 +98,8 @@ impl Places {
             failed: AtomicU64::new(0),
             handshakes: AtomicU64::new(0),
             headers: AtomicU64::new(0),
+            abuses: AtomicU64::new(0),
+            abuse: Complaint::default(),
         })
     }
 
@@ -134,6 +142,7 @@ impl Places {
             failed: self.failed.load(Ordering::Relaxed),
             handshakes: self.handshakes.load(Ordering::Relaxed),
             headers: self.headers.load(Ordering::Relaxed),
+            abuses: self.abuses.load(Ordering::Relaxed),
         }
     }
 
@@ -219,6 +228,13 @@ impl Place {
     /// It has not begun with the PROXY header that a trusted proxy has to send.
     pub fn lost_without_header(&self) {
         self.places.headers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It is closed for what came on it. How many have been since the log was last told of it, if it is to be
+    /// told now.
+    pub fn lost_to_abuse(&self) -> Option<u64> {
+        self.places.abuses.fetch_add(1, Ordering::Relaxed);
+        self.places.abuse.again()
     }
 
     /// Whether another connection waits for this place.

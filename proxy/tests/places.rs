@@ -162,6 +162,7 @@ async fn with_few_files_fewer_connections_are_held_and_all_are_served() {
         "sidecache_client_connections 64",
         "sidecache_client_connections_lost_total{how=\"closed-idle\"} 336",
         "sidecache_client_connections_lost_total{how=\"refused\"} 0",
+        "sidecache_client_connections_lost_total{how=\"abuse\"} 0",
     ] {
         assert!(page.lines().any(|have| have == line), "{line} not in\n{page}");
     }

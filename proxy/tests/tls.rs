@@ -77,6 +77,22 @@ async fn http_1_1_is_spoken_to_who_does_not_offer_http_2() {
 }
 
 #[tokio::test]
+async fn who_has_not_shaken_hands_holds_up_no_drain() {
+    let papers = Papers::new();
+    let (sidecar, _origin) = rig(&papers, "timeouts: { header: 15s }").await;
+    let _silent = TcpStream::connect(sidecar.addresses[1]).await.unwrap();
+    let mut slow = TcpStream::connect(sidecar.addresses[1]).await.unwrap();
+    slow.write_all(&[22, 3, 1]).await.unwrap();
+    // It has shaken hands, and says nothing in HTTP/2.
+    let stream = papers.connect(sidecar.addresses[1], "a.test", &["h2"]).await;
+    eventually("all are there", || sidecar.places.stats().held == 3).await;
+    let begun = Instant::now();
+    assert!(sidecar.ended().await);
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    drop(stream);
+}
+
+#[tokio::test]
 async fn http_2_is_spoken_to_who_offers_it() {
     let papers = Papers::new();
     papers.issue("a", &["a.test"]);

@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::pace::LEAST;
+
 /// Bytes of a frame before its payload (RFC 9113 §4.1).
 const HEADER: usize = 9;
 /// The bytes of the preface, which is no frame.
 const PREFACE: usize = 24;
 
-/// In such a time a client may take back [`RESETS`] requests, or half of what it makes.
+/// Of the requests that it makes in such a time a client may take back [`RESETS`], or half of them, before the
+/// time is over.
 const WINDOW: Duration = Duration::from_secs(10);
 const RESETS: u64 = 100;
 /// Frames that are neither of a request nor the end of one: at first, for each second, and one for each so many
@@ -33,10 +36,15 @@ pub(super) struct Meter {
     known: usize,
     /// Since when the head of a request has been coming, and which part of it.
     head: Option<(Instant, Part)>,
+    /// The highest number of a stream so far.
+    highest: u32,
     window: Window,
     /// Frames that say nothing of a request.
     idle_frames: u64,
     written: u64,
+    /// When the client had last taken some kilobytes more, and how many bytes it has taken since.
+    taken_at: Instant,
+    taken: usize,
 }
 
 /// Of a head.
@@ -46,10 +54,13 @@ enum Part {
     Last,
 }
 
-/// What came since a moment.
+/// What came since a moment. What was asked for before is not told apart from what nobody has asked for: to take
+/// back at once all that an app does not answer is no flood.
 #[derive(Debug)]
 struct Window {
     since: Instant,
+    /// The streams above this one are of this window.
+    above: u32,
     requests: u64,
     resets: u64,
 }
@@ -80,9 +91,12 @@ impl Meter {
             header: [0; HEADER],
             known: 0,
             head: None,
-            window: Window { since: now, requests: 0, resets: 0 },
+            highest: 0,
+            window: Window { since: now, above: 0, requests: 0, resets: 0 },
             idle_frames: 0,
             written: 0,
+            taken_at: now,
+            taken: 0,
         }
     }
 
@@ -109,26 +123,38 @@ impl Meter {
     }
 
     /// The client's side has taken so many bytes.
-    pub(super) fn wrote(&mut self, bytes: usize) {
+    pub(super) fn wrote(&mut self, bytes: usize, now: Instant) {
         self.written += bytes as u64;
+        self.taken = self.taken.saturating_add(bytes);
+        if self.taken >= LEAST {
+            (self.taken_at, self.taken) = (now, 0);
+        }
+    }
+
+    /// When it had last taken as much as it has to in its time.
+    pub(super) fn taken_at(&self) -> Instant {
+        self.taken_at
     }
 
     /// The header of a frame is complete.
     fn frame(&mut self, now: Instant) {
-        let [high, middle, low, kind, flags, ..] = self.header;
+        let [high, middle, low, kind, flags, stream @ ..] = self.header;
         self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+        let stream = u32::from_be_bytes(stream) & STREAM;
         if now.duration_since(self.window.since) > WINDOW {
-            self.window = Window { since: now, requests: 0, resets: 0 };
+            self.window = Window { since: now, above: self.highest, requests: 0, resets: 0 };
         }
         match kind {
             DATA => {}
             HEADERS | CONTINUATION => {
-                self.window.requests += u64::from(kind == HEADERS);
+                // Trailers are of a request that is known.
+                self.window.requests += u64::from(stream > self.highest);
+                self.highest = self.highest.max(stream);
                 let part = if flags & END_HEADERS == 0 { Part::More } else { Part::Last };
                 let since = self.head.map_or(now, |(since, _)| since);
                 self.head = Some((since, part)).filter(|_| part == Part::More || self.skip > 0);
             }
-            RST_STREAM => self.window.resets += 1,
+            RST_STREAM if stream > self.window.above => self.window.resets += 1,
             _ => self.idle_frames += 1,
         }
     }
@@ -156,6 +182,8 @@ const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 0x4;
+/// The bits of a stream's number (RFC 9113 §4.1).
+const STREAM: u32 = (1 << 31) - 1;
 
 #[cfg(test)]
 mod tests {
@@ -167,6 +195,20 @@ mod tests {
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
+    }
+
+    /// The same of so many requests, from the number of one on.
+    fn of_streams(frames: &[u8], from: u32, count: u32) -> Vec<u8> {
+        let mut all = Vec::new();
+        for stream in (0..count).map(|round| 2 * (from + round) + 1) {
+            let mut rest = frames;
+            while let Some(header) = rest.first_chunk::<HEADER>() {
+                let length = HEADER + usize::from(header[2]);
+                all.extend([&header[..5], &stream.to_be_bytes(), &rest[HEADER..length]].concat());
+                rest = &rest[length..];
+            }
+        }
+        all
     }
 
     fn meter(now: Instant) -> Meter {
@@ -202,19 +244,55 @@ mod tests {
         let start = Instant::now();
         let pair = [frame(HEADERS, 4, b"ab"), frame(RST_STREAM, 0, &[0; 4])].concat();
         let mut busy = meter(start);
-        busy.read(&pair.repeat(100), start);
+        busy.read(&of_streams(&pair, 0, 100), start);
         assert_eq!(busy.flood(start), None, "a page full of pictures that is left");
-        busy.read(&pair, start);
+        busy.read(&of_streams(&pair, 100, 1), start);
         assert_eq!(busy.flood(start), Some(Flood::Resets));
         let mut patient = meter(start);
         for second in 0..100 {
             let now = start + Duration::from_secs(second);
-            patient.read(&pair.repeat(9), now);
+            patient.read(&of_streams(&pair, 9 * u32::try_from(second).unwrap(), 9), now);
             assert_eq!(patient.flood(now), None, "nine a second");
         }
         let mut mostly = meter(start);
-        mostly.read(&[pair.repeat(200), frame(HEADERS, 4, b"ab").repeat(200)].concat(), start);
+        mostly.read(&of_streams(&pair, 0, 200), start);
+        assert_eq!(mostly.flood(start), Some(Flood::Resets));
+        mostly.read(&of_streams(&frame(HEADERS, 4, b"ab"), 200, 200), start);
         assert_eq!(mostly.flood(start), None, "as many are wanted");
+    }
+
+    #[test]
+    fn section_8_1_trailers_are_no_request() {
+        let start = Instant::now();
+        let [head, reset] = [frame(HEADERS, 4, b"ab"), frame(RST_STREAM, 0, &[0; 4])];
+        let mut meter = meter(start);
+        meter.read(&of_streams(&[&head[..], &head, &head, &reset].concat(), 0, 101), start);
+        assert_eq!(meter.flood(start), Some(Flood::Resets));
+    }
+
+    #[test]
+    fn section_10_5_to_take_back_at_once_what_was_asked_for_long_ago_is_no_flood() {
+        let start = Instant::now();
+        let later = start + Duration::from_secs(30);
+        let reset = frame(RST_STREAM, 0, &[0; 4]);
+        let mut meter = meter(start);
+        meter.read(&of_streams(&frame(HEADERS, 4, b"ab"), 0, 128), start);
+        meter.read(&of_streams(&reset, 0, 128), later);
+        assert_eq!(meter.flood(later), None);
+        meter.read(&of_streams(&reset, 0, 128).repeat(31), later);
+        assert_eq!(meter.flood(later), Some(Flood::Frames), "but only once");
+    }
+
+    #[test]
+    fn it_knows_when_a_client_took_some_kilobytes() {
+        let start = Instant::now();
+        let [one, two] = [1, 2].map(|seconds| start + Duration::from_secs(seconds));
+        let mut meter = meter(start);
+        meter.wrote(LEAST - 1, one);
+        assert_eq!(meter.taken_at(), start);
+        meter.wrote(1, two);
+        meter.wrote(1, two + Duration::from_secs(1));
+        assert_eq!(meter.taken_at(), two);
     }
 
     #[test]
@@ -231,7 +309,7 @@ mod tests {
         assert_eq!(flooded.flood(start + Duration::from_secs(1)), Some(Flood::Frames));
         let mut download = meter(start);
         for _ in 0..10_000 {
-            download.wrote(16 * 1024);
+            download.wrote(16 * 1024, start);
             download.read(&frame(WINDOW_UPDATE, 0, &[0; 4]).repeat(2), start);
         }
         assert_eq!(download.flood(start), None);

@@ -57,7 +57,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
 impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
-        self.reading.meter().wrote(written);
+        self.reading.meter().wrote(written, Instant::now());
         Poll::Ready(Ok(written))
     }
 
@@ -67,7 +67,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
-        self.reading.meter().wrote(written);
+        self.reading.meter().wrote(written, Instant::now());
         Poll::Ready(Ok(written))
     }
 

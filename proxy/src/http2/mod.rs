@@ -18,7 +18,6 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -35,26 +34,31 @@ use tokio::{
 
 pub(crate) use self::joined::Joined;
 use self::metered::{Metered, Reading};
-use crate::{connection::Connection, limits::Limits};
+use crate::{
+    connection::{Connection, LAST_CHANCE},
+    limits::Limits,
+};
 
-/// Bytes of a request's body that may be on their way, and of all bodies of a connection.
+/// Bytes of a request's body that may be on their way. A connection has room for as many of each request, so that
+/// bodies that the app does not read hold up no others.
 const WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// The largest window (RFC 9113 §6.9.1).
+const MOST_WINDOW: u32 = (1 << 31) - 1;
 /// Bytes of an answer that wait until the connection takes them.
 const SEND_BUFFER: usize = 32 * 1024;
 /// What a field counts beside its name and value, and all that is in a head but fields, at most (RFC 9113
 /// §6.5.2).
 const FIELD: usize = 32;
 const PSEUDO_FIELDS: usize = 256;
+/// Crumbs of a cookie, which are one field in HTTP/1: so many there is room for, beside what they say.
+const CRUMBS: usize = 256;
+const CRUMB: usize = FIELD + "cookie".len();
 /// Streams that we have reset and whose frames may still come, and those that a client has reset before we knew
 /// of them.
 const RESET_STREAMS: usize = 50;
 const UNSEEN_RESETS: usize = 20;
 /// Streams that we had to reset because of what came on them.
 const FORCED_RESETS: usize = 100;
-/// How long a connection that says goodbye waits for the last requests, and for its last bytes to be taken.
-const LAST_CHANCE: Duration = Duration::from_secs(1);
-
 /// Serves one connection until it ends: one that is in HTTP/2 because the handshake of TLS said so, or because
 /// its first bytes are the preface. `io` is read from there.
 pub async fn serve<T>(io: T, connection: Connection)
@@ -64,21 +68,43 @@ where
     let live = connection.app.live();
     let reading = Reading::new();
     let handshake = builder(&live.limits).handshake(Metered::new(io, reading.clone()));
-    match timeout(live.timeouts.header, handshake).await {
+    let begun = tokio::select! {
+        biased;
+        begun = timeout(live.timeouts.header, handshake) => begun,
+        () = connection.last_call() => return,
+    };
+    match begun {
         Ok(Ok(frames)) => Session::new(frames, reading, connection).run().await,
-        Ok(Err(error)) => tracing::debug!(%error, "a connection did not begin in HTTP/2"),
+        Ok(Err(error)) => lost(&connection, &error),
         Err(_) => tracing::debug!("a connection did not get to the end of its preface"),
     }
 }
 
+/// The library has ended a connection, or the client has.
+fn lost(connection: &Connection, error: &h2::Error) {
+    tracing::debug!(%error, "a connection of HTTP/2 has failed");
+    if error.is_library() {
+        complain(connection, &error.to_string());
+    }
+}
+
+/// What came on a connection is not to be borne.
+fn complain(connection: &Connection, abuse: &str) {
+    if let Some(times) = connection.place.lost_to_abuse() {
+        tracing::warn!(abuse, times, peer = ?connection.peer, "a connection of HTTP/2 is closed");
+    }
+}
+
 fn builder(limits: &Limits) -> Builder {
-    let head = limits.header_bytes.saturating_add(limits.headers.saturating_mul(FIELD)) + PSEUDO_FIELDS;
+    let fields = limits.headers.saturating_mul(FIELD).saturating_add(PSEUDO_FIELDS + CRUMBS * CRUMB);
+    let head = limits.header_bytes.saturating_add(fields);
+    let streams = u32::try_from(limits.streams).unwrap_or(u32::MAX);
     let mut builder = Builder::new();
     builder
-        .max_concurrent_streams(u32::try_from(limits.streams).unwrap_or(u32::MAX))
+        .max_concurrent_streams(streams)
         .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
         .initial_window_size(WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(WINDOW.saturating_mul(streams).min(MOST_WINDOW))
         .max_send_buffer_size(SEND_BUFFER)
         .max_concurrent_reset_streams(RESET_STREAMS)
         .max_pending_accept_reset_streams(UNSEEN_RESETS)
@@ -95,7 +121,7 @@ struct Session<T> {
     connection: Arc<Connection>,
     reading: Reading,
     timer: Pin<Box<Sleep>>,
-    /// When there was last a request, or the goodbye.
+    /// When a request ended last, or the goodbye was said.
     quiet: Instant,
     /// No request is under way, and no answer.
     idle: bool,
@@ -179,7 +205,7 @@ where
         match accepted {
             Poll::Ready(Some(Ok(request))) => Poll::Ready(Event::Request(Box::new(request))),
             Poll::Ready(Some(Err(error))) => {
-                tracing::debug!(%error, "a connection of HTTP/2 has failed");
+                lost(&self.connection, &error);
                 Poll::Ready(Event::Closed)
             }
             Poll::Ready(None) => Poll::Ready(Event::Closed),
@@ -217,13 +243,13 @@ where
 
     fn quiet_deadline(&self) -> Option<Instant> {
         let timeouts = &self.connection.app.live().timeouts;
-        let patience = match (self.frames.has_streams(), self.leaving) {
-            // Answers that the client has not taken yet.
-            (true, _) => timeouts.body,
-            (false, false) => timeouts.idle,
-            (false, true) => LAST_CHANCE,
+        let deadline = match (self.frames.has_streams(), self.leaving) {
+            // Answers that the client has not taken yet: it has the time anew as it takes them.
+            (true, _) => self.quiet.max(self.reading.meter().taken_at()) + timeouts.body,
+            (false, false) => self.quiet + timeouts.idle,
+            (false, true) => self.quiet + LAST_CHANCE,
         };
-        self.requests.is_empty().then(|| self.quiet + patience)
+        self.requests.is_empty().then_some(deadline)
     }
 
     /// Says that no more requests are taken, but for those on their way (RFC 9113 §6.8).
@@ -247,7 +273,7 @@ where
     /// RFC 9113 §7: `ENHANCE_YOUR_CALM`, "the endpoint detected that its peer is exhibiting a behavior that might
     /// be generating excessive load".
     async fn give_up(mut self, abuse: &str) {
-        tracing::debug!(abuse, peer = ?self.connection.peer, "a connection of HTTP/2 is closed");
+        complain(&self.connection, abuse);
         self.requests.abort_all();
         self.frames.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         // It may never take the goodbye.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, error::Elapsed, timeout};
 
 /// Bytes that a client must move in each limit, unless it comes to its end before.
-const LEAST: usize = 4 * 1024;
+pub(super) const LEAST: usize = 4 * 1024;
 
 /// The time that a client has left. Only what it is waited for counts.
 #[derive(Clone, Copy, Debug)]

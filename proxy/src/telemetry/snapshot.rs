@@ -153,13 +153,14 @@ pub fn clients(scrape: &mut Scrape<'_>, stats: PlaceStats) {
     scrape.gauge("sidecache_client_connections", "Connections of clients", stats.held as u64);
     scrape.counters(
         "sidecache_client_connections_lost",
-        "Connections that had no place (limits.connections), that the system did not hand out, or that did not begin in order",
+        "Connections that had no place (limits.connections), that the system did not hand out, that did not begin in order, or that were closed for what came on them",
         [
             ([("how", "closed-idle")], stats.closed),
             ([("how", "refused")], stats.refused),
             ([("how", "not-accepted")], stats.failed),
             ([("how", "handshake")], stats.handshakes),
             ([("how", "proxy-header")], stats.headers),
+            ([("how", "abuse")], stats.abuses),
         ],
     );
 }

@@ -2,12 +2,17 @@
 
 use crate::{
     frames::{
-        COMPRESSION_ERROR, CONTINUATION, Client, DATA, END_HEADERS, ENHANCE_YOUR_CALM, Ended, HEADERS, PING,
-        PREFACE, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame, get,
-        integer,
+        COMPRESSION_ERROR, CONTINUATION, Client, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Ended,
+        HEADERS, PING, PREFACE, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, block,
+        frame, get, integer,
     },
     friend::Friend,
-    support::{echo::Echo, rig::Rig, sidecar::Sidecar, wire::Wire},
+    support::{
+        echo::Echo,
+        rig::Rig,
+        sidecar::{Sidecar, eventually},
+        wire::Wire,
+    },
 };
 
 /// The head of a request that has a body.
@@ -38,6 +43,7 @@ async fn ends(piece: impl FnMut(u32) -> Vec<u8>) {
     let reasons = [ENHANCE_YOUR_CALM, PROTOCOL_ERROR, COMPRESSION_ERROR];
     assert!(said.is_none_or(|said| reasons.contains(&said)), "{said:?}");
     assert_eq!(friend.get("/hit").await.status(), 200);
+    eventually("it is counted", || rig.sidecar.places.stats().abuses == 1).await;
 }
 
 #[tokio::test]
@@ -51,11 +57,24 @@ async fn a_rapid_reset_ends() {
 /// Slower than the library notices: each request is taken up before it is taken back.
 #[tokio::test]
 async fn a_rapid_reset_of_what_has_been_accepted_ends() {
+    taken_back(|stream| get(stream, "/x")).await;
+}
+
+#[tokio::test]
+async fn trailers_are_no_request_that_would_be_wanted() {
+    taken_back(|stream| {
+        let trailers = frame(HEADERS, END_STREAM | END_HEADERS, stream, &block(&[("x-sum", "1")]));
+        [post(stream), trailers].concat()
+    })
+    .await;
+}
+
+async fn taken_back(request: impl Fn(u32) -> Vec<u8>) {
     let rig = Rig::new("").await;
     let mut client = Client::connect(&rig.sidecar).await;
     let mut origins: Vec<Wire> = Vec::new();
     for round in 0..1000 {
-        if !client.send(&get(stream(round), "/x")).await {
+        if !client.send(&request(stream(round))).await {
             break;
         }
         let accepted = tokio::time::timeout(std::time::Duration::from_millis(500), rig.called()).await;
@@ -67,6 +86,7 @@ async fn a_rapid_reset_of_what_has_been_accepted_ends() {
     }
     assert!((100..=102).contains(&origins.len()), "{} requests", origins.len());
     assert!(client.goodbye().await.is_none_or(|code| code == ENHANCE_YOUR_CALM));
+    eventually("it is counted", || rig.sidecar.places.stats().abuses == 1).await;
 }
 
 #[tokio::test]
