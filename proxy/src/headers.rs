@@ -271,7 +271,9 @@ impl Lines {
     pub fn frame(&self) -> bool {
         let framing = [&CONTENT_LENGTH, &TE];
         let mut names = HOP_BY_HOP.iter().chain(framing);
-        names.any(|n| LineIter(&self.0).any(|(name, _)| name.eq_ignore_ascii_case(n.as_str().as_bytes())))
+        !Omission::EntryFields.is_made()
+            && names
+                .any(|n| LineIter(&self.0).any(|(name, _)| name.eq_ignore_ascii_case(n.as_str().as_bytes())))
     }
 
     /// These lines, then those.

@@ -51,7 +51,6 @@ use crate::{
         range::Span,
         statuses::{is_about_another, is_final},
     },
-    sabotage::Omission,
     tags::Tag,
 };
 
@@ -324,10 +323,7 @@ impl Stored {
         if !rest.is_empty() {
             return Err(Corrupt::Head);
         }
-        let sound = |lines: &[u8]| {
-            Lines::checked(head.slice_ref(lines))
-                .filter(|lines| !lines.frame() || Omission::EntryFields.is_made())
-        };
+        let sound = |lines: &[u8]| Lines::checked(head.slice_ref(lines)).filter(|lines| !lines.frame());
         let lines = sound(read.lines).ok_or(Corrupt::Fields)?;
         let hidden = sound(read.hidden).ok_or(Corrupt::Fields)?;
         if read.part.is_some_and(|part| !is_part(part, length)) {
