@@ -131,7 +131,14 @@ async fn converse(bytes: &[u8], setting: Setting, purged: &Arc<Mutex<Vec<PurgeRe
         let _ = client.write_all(bytes).await;
         let mut answer = Vec::new();
         // hyper takes a client that says no more for one that has gone; half a request is never answered.
-        while let Ok(Ok(1..)) = timeout(SETTLED, client.read_buf(&mut answer)).await {}
+        loop {
+            match timeout(SETTLED, client.read_buf(&mut answer)).await {
+                Ok(Ok(1..)) if status(&answer).is_none_or(|status| status < 200) => {}
+                // A purge is told of, however busy the machine is.
+                Err(_) if !purged.lock().expect("it is not poisoned").is_empty() => {}
+                _ => break,
+            }
+        }
         drop(client);
         answer
     };
