@@ -248,7 +248,8 @@ fuzz_target!(|data: &[u8]| {
     assert!(status.is_none_or(|status| STATUSES.contains(&status)), "answered {status:?}");
     assert!(purged <= 1, "{purged} purges by one connection");
     if purged == 1 {
-        assert_eq!(status, Some(200), "a purge that was not told");
+        // On a busy machine the client may have left before.
+        assert!(status.is_none_or(|status| status == 200), "purged, and answered {status:?}");
         // hyper takes line ends and lengths less strictly: then the head alone is judged.
         let (message, _) = strict::lines(&bytes).expect("purged by what is no request");
         let consent = may_purge(&message, setting);
