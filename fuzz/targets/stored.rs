@@ -1,5 +1,6 @@
 //! A stored entry, as it comes from Redis: as it is, and as a head with the right lengths and checksums, with
-//! its body and without.
+//! its body and without. And as one with these lines, which somebody wrote who knows how: none of them frames
+//! an answer.
 #![no_main]
 
 use std::{sync::LazyLock, time::SystemTime};
@@ -21,8 +22,15 @@ static SUMMED: LazyLock<Seal> = LazyLock::new(Seal::default);
 
 /// What every entry of this version begins with.
 static MAGIC: LazyLock<[u8; 4]> = LazyLock::new(|| {
+    let entry = with(Lines::default());
+    let Encoded { entry, .. } = entry.encode(Offset::NONE, Compression::Off, &SUMMED).expect("it is small");
+    *entry.first_chunk().expect("it has a preamble")
+});
+
+/// An entry with these lines.
+fn with(lines: Lines) -> Stored {
     let none = HeaderMap::new();
-    let entry = Stored {
+    Stored {
         part: None,
         key: Bytes::new(),
         variant: VariantKey::new(&none, &KeyPolicy::default(), &[]),
@@ -33,14 +41,34 @@ static MAGIC: LazyLock<[u8; 4]> = LazyLock::new(|| {
         lot: Lot::default(),
         epoch: sidecache::epoch::Epoch::FIRST,
         tags: Box::default(),
-        lines: Lines::default(),
+        lines,
         hidden: Lines::default(),
         facts: ResponseFacts::of(StatusCode::OK, &none),
         body: Bytes::new(),
-    };
-    let Encoded { entry, .. } = entry.encode(Offset::NONE, Compression::Off, &SUMMED).expect("it is small");
-    *entry.first_chunk().expect("it has a preamble")
-});
+    }
+}
+
+/// Fields that say where an answer ends, or what becomes of its connection.
+const FRAMING: [&str; 8] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What was read says nothing of where it ends.
+fn is_harmless(entry: &Stored) {
+    for lines in [&entry.lines, &entry.hidden] {
+        let fields = lines.to_map();
+        for name in FRAMING {
+            assert!(!fields.contains_key(name), "an entry with {name}");
+        }
+    }
+}
 
 /// A body that is apart.
 static LARGE: LazyLock<Bytes> = LazyLock::new(|| vec![b'x'; APART].into());
@@ -55,17 +83,29 @@ fn sealed(head: &[u8], body: &[u8]) -> Vec<u8> {
 
 /// It can be written again, and then means the same.
 fn comes_back(entry: &Stored) {
-    let Ok(Encoded { entry: bytes, body }) = entry.encode(Offset::NONE, Compression::Off, &SUMMED) else { return };
-    let again = match (Stored::decode(&bytes.into(), Offset::NONE, &SUMMED).expect("it was just written"), body) {
-        (Entry::Whole(stored), None) => stored,
-        (Entry::Apart(apart), Some(body)) => apart.with(body, &SUMMED).expect("it is its own"),
-        _ => panic!("the body is elsewhere"),
+    is_harmless(entry);
+    let Ok(Encoded { entry: bytes, body }) = entry.encode(Offset::NONE, Compression::Off, &SUMMED) else {
+        return;
     };
+    let again =
+        match (Stored::decode(&bytes.into(), Offset::NONE, &SUMMED).expect("it was just written"), body) {
+            (Entry::Whole(stored), None) => stored,
+            (Entry::Apart(apart), Some(body)) => apart.with(body, &SUMMED).expect("it is its own"),
+            _ => panic!("the body is elsewhere"),
+        };
     assert_eq!((&again.lines, &again.variant, &again.body), (&entry.lines, &entry.variant, &entry.body));
 }
 
 fuzz_target!(|data: &[u8]| {
     let _ = Stored::decode(&Bytes::copy_from_slice(data), Offset::NONE, &SUMMED);
+    if let Some(lines) = Lines::checked(Bytes::copy_from_slice(data)) {
+        let Ok(Encoded { entry, .. }) = with(lines).encode(Offset::NONE, Compression::Off, &SUMMED) else {
+            return;
+        };
+        if let Ok(Entry::Whole(entry)) = Stored::decode(&entry.into(), Offset::NONE, &SUMMED) {
+            is_harmless(&entry);
+        }
+    }
     let together = [&sealed(data, b"body"), &b"body"[..]].concat();
     if let Ok(entry) = Stored::decode(&together.into(), Offset::NONE, &SUMMED) {
         let Entry::Whole(entry) = entry else { panic!("it has its body") };

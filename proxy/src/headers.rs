@@ -15,7 +15,7 @@ use http::{
 use ipnet::IpNet;
 
 pub use self::rewriting::{has_rewriting, remove_lookalikes, remove_rewriting};
-use crate::{admit::Target, policy::facts::date};
+use crate::{admit::Target, policy::facts::date, sabotage::Omission};
 
 /// The name of every sidecar in `Cache-Status` and `Proxy-Status`.
 pub const PSEUDONYM: &str = "sidecache";
@@ -59,7 +59,8 @@ static HOP_BY_HOP: [HeaderName; 8] = [
 /// RFC 9110 §7.6.1: removes the fields that are for this connection only: the known ones and those
 /// that `Connection` lists. `TE: trailers` stays, because we pass trailers on.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    for name in connection_options(headers) {
+    let listed = if Omission::ListedFields.is_made() { Vec::new() } else { connection_options(headers) };
+    for name in listed {
         if name != TE && name != "age" && !NEVER_HOP_BY_HOP.contains(&name) {
             headers.remove(name);
         }
@@ -270,7 +271,9 @@ impl Lines {
     pub fn frame(&self) -> bool {
         let framing = [&CONTENT_LENGTH, &TE];
         let mut names = HOP_BY_HOP.iter().chain(framing);
-        names.any(|n| LineIter(&self.0).any(|(name, _)| name.eq_ignore_ascii_case(n.as_str().as_bytes())))
+        !Omission::EntryFields.is_made()
+            && names
+                .any(|n| LineIter(&self.0).any(|(name, _)| name.eq_ignore_ascii_case(n.as_str().as_bytes())))
     }
 
     /// These lines, then those.

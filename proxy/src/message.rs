@@ -85,15 +85,40 @@ impl RequestBody {
     }
 }
 
+/// What the connection says of a body: its next frame, that it has come to its end (`None`), or why it does not.
+pub type BodyFrame = Result<Option<Frame<Bytes>>, RequestBodyError>;
+
 /// The receiving end of a body that the connection reads, one frame ahead at most.
 #[derive(Debug)]
 pub struct StreamedBody {
-    /// Frames in order; the sender's end is the body's end.
-    pub frames: mpsc::Receiver<Result<Frame<Bytes>, RequestBodyError>>,
-    /// Bytes still to come, where the length was announced.
+    /// Frames in order, then the end. It is said: a sender that is merely gone has left the body unfinished.
+    pub frames: mpsc::Receiver<BodyFrame>,
+    /// Bytes still to come, where the length was announced or the end has come.
     pub left: Option<u64>,
     /// Told when somebody first asks for the body.
     pub expectation: Option<Arc<Expectation>>,
+}
+
+impl StreamedBody {
+    /// What was `told` by the sender, nothing if that is gone.
+    fn take(&mut self, told: Option<BodyFrame>) -> Option<Result<Frame<Bytes>, RequestBodyError>> {
+        match told {
+            Some(Ok(Some(frame))) => {
+                if frame.is_trailers() {
+                    self.left = Some(0);
+                } else if let Some(left) = &mut self.left {
+                    *left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+                }
+                Some(Ok(frame))
+            }
+            Some(Ok(None)) => {
+                self.left = Some(0);
+                None
+            }
+            Some(Err(error)) => Some(Err(error)),
+            None => (self.left != Some(0)).then_some(Err(RequestBodyError::Closed)),
+        }
+    }
 }
 
 /// Why a request's body did not come to its end. Always the client's doing.
@@ -108,7 +133,7 @@ pub enum RequestBodyError {
     /// Less than 4 KiB came in `timeouts.body`.
     #[error("the request body stopped coming")]
     Timeout,
-    /// The client closed the connection.
+    /// The client closed the connection, or the exchange was over before the body was.
     #[error("the client closed the connection within its request")]
     Closed,
 }
@@ -125,11 +150,8 @@ impl Body for RequestBody {
         if let Some(expectation) = body.expectation.take() {
             expectation.asked.notify_one();
         }
-        let frame = std::task::ready!(body.frames.poll_recv(cx));
-        if let (Some(left), Some(Ok(frame))) = (&mut body.left, &frame) {
-            *left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
-        }
-        Poll::Ready(frame)
+        let told = std::task::ready!(body.frames.poll_recv(cx));
+        Poll::Ready(body.take(told))
     }
 
     fn is_end_stream(&self) -> bool {

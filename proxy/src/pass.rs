@@ -51,7 +51,7 @@ pub async fn pass(
     let reply = match live.upstream.send(outgoing).await {
         Err(error) => Failure::of_fetch(&error).reply(),
         Ok(fetched) => {
-            let posting = posting.filter(|posting| posting.may_be_stored(app, request, &fetched.head));
+            let posting = posting.and_then(|posting| posting.looked_at(app, request, &fetched.head));
             let own = after_write(app, live, request, &fetched.head).await;
             match posting.and_then(|posting| posting.outliving(app, own?)) {
                 Some(posting) => posting.store(app, live, request, forward, fetched).await,
@@ -96,15 +96,19 @@ impl<'r> Posting<'r> {
         })
     }
 
-    /// Unless a purge has come meanwhile that may cover it.
-    fn may_be_stored(&self, app: &App, request: &Request, told: &Parts) -> bool {
+    /// Unless its answer may not be stored, or a purge has come meanwhile that may cover it.
+    fn looked_at(mut self, app: &App, request: &Request, told: &Parts) -> Option<Self> {
         let asked = &request.head;
-        represents_target(&asked.target, &asked.method, told.status, &told.headers, self.cache)
-            && !app.purges.concern(self.key.wide_hash(), self.begun.known)
+        // Before anything is looked at: what comes from here on is later than this.
+        let known = app.purges.known();
+        let may_be = represents_target(&asked.target, &asked.method, told.status, &told.headers, self.cache)
+            && !app.purges.concern(self.key.wide_hash(), self.begun.known);
+        self.begun.known = known;
+        may_be.then_some(self)
     }
 
     /// Its own success makes obsolete what was stored before it, and not what it brings; but that may hide
-    /// another purge, by whomever, that has come meanwhile.
+    /// another purge, by whomever, that has come since it was looked at.
     fn outliving(mut self, app: &App, own: Purged) -> Option<Self> {
         let known = self.begun.known;
         self.begun.known = known.and(own.epoch);

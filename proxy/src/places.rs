@@ -1,7 +1,8 @@
 //! Places for connections: how many are held, and which of them is closed when another comes.
 //!
-//! A connection that waits for a request, be it the first, is idle, and may be asked to go. To say that it is idle, and no
-//! longer, takes a few atomic operations on memory of its own and no lock, since it is said on every hit.
+//! A connection that waits for a request, be it the first, is idle, and may be asked to go. To say that it is
+//! idle, and no longer, takes a few atomic operations on memory of its own and no lock, since it is said on
+//! every hit.
 //! So there is no list of them in order: whoever needs a place looks for those that began to wait first,
 //! and remembers a few for those who come after.
 

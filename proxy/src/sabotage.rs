@@ -1,5 +1,6 @@
-//! What holds the fleet together, left out on purpose: so that the check of its consistency can show
-//! that it would notice. Only builds with the feature `sabotage` can; in all others this is nothing.
+//! What holds the fleet together, or keeps a peer out, left out on purpose: so that the check of
+//! consistency, and the fuzzing, can show that they would notice. Only builds with the feature `sabotage`
+//! can; in all others this is nothing.
 
 /// What can be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,14 +11,24 @@ pub enum Omission {
     Acknowledgement,
     /// A purge leaves the leases of a resource as they are, and what is being fetched with them.
     LeaseBreak,
+    /// A request may have both a `Content-Length` and a `Transfer-Encoding`.
+    OneFraming,
+    /// The sizes of a file may be any.
+    SizeBounds,
+    /// An entry may have fields that frame a message.
+    EntryFields,
+    /// The admin listener takes names that begin as one of its own for its own.
+    AdminHost,
+    /// Fields that `Connection` lists go on to the origin.
+    ListedFields,
 }
 
 /// The environment variable that names it, in a build that can.
 pub const VARIABLE: &str = "SIDECACHE_SABOTAGE";
 
 impl Omission {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::InsertionGuard, Self::Acknowledgement, Self::LeaseBreak];
+    /// Those without which a fleet is not consistent.
+    pub const FLEET: [Self; 3] = [Self::InsertionGuard, Self::Acknowledgement, Self::LeaseBreak];
 
     /// What [`VARIABLE`] calls it.
     #[must_use]
@@ -26,6 +37,11 @@ impl Omission {
             Self::InsertionGuard => "insertion-guard",
             Self::Acknowledgement => "acknowledgement",
             Self::LeaseBreak => "lease-break",
+            Self::OneFraming => "one-framing",
+            Self::SizeBounds => "size-bounds",
+            Self::EntryFields => "entry-fields",
+            Self::AdminHost => "admin-host",
+            Self::ListedFields => "listed-fields",
         }
     }
 

@@ -35,6 +35,8 @@ struct App {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Request<()>>>>,
     connections: Arc<Mutex<usize>>,
+    /// Whether each upload to `/early` came to its end.
+    uploads: Arc<Mutex<Vec<bool>>>,
 }
 
 impl App {
@@ -44,12 +46,14 @@ impl App {
             address: listener.local_addr().unwrap(),
             asked: Arc::default(),
             connections: Arc::default(),
+            uploads: Arc::default(),
         };
         let (asked, connections) = (Arc::clone(&app.asked), Arc::clone(&app.connections));
+        let uploads = Arc::clone(&app.uploads);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 *connections.lock().unwrap() += 1;
-                tokio::spawn(serve(stream, Arc::clone(&asked)));
+                tokio::spawn(serve(stream, Arc::clone(&asked), Arc::clone(&uploads)));
             }
         });
         app
@@ -60,14 +64,34 @@ impl App {
     }
 }
 
-async fn serve(stream: TcpStream, asked: Arc<Mutex<Vec<Request<()>>>>) {
+async fn serve(stream: TcpStream, asked: Arc<Mutex<Vec<Request<()>>>>, uploads: Arc<Mutex<Vec<bool>>>) {
     let mut frames = h2::server::handshake(stream).await.unwrap();
     while let Some(Ok((request, respond))) = frames.accept().await {
         let (parts, body) = request.into_parts();
         let request = Request::from_parts(parts, ());
         asked.lock().unwrap().push(request.clone());
-        tokio::spawn(answer(request, body, respond));
+        match request.uri().path() {
+            "/early" => drop(tokio::spawn(answer_early(body, respond, Arc::clone(&uploads)))),
+            _ => drop(tokio::spawn(answer(request, body, respond))),
+        }
     }
+}
+
+/// Answers first, and reads then.
+async fn answer_early(
+    mut body: RecvStream,
+    mut respond: SendResponse<Bytes>,
+    uploads: Arc<Mutex<Vec<bool>>>,
+) {
+    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+    stream.send_data("early".into(), true).unwrap();
+    let ends = loop {
+        match body.data().await {
+            Some(Ok(_)) => {}
+            end => break end,
+        }
+    };
+    uploads.lock().unwrap().push(ends.is_none());
 }
 
 async fn answer(request: Request<()>, mut body: RecvStream, mut respond: SendResponse<Bytes>) {
@@ -200,4 +224,21 @@ async fn an_app_that_speaks_http_1_alone_is_told_of_as_an_error() {
     };
     let (answer, _) = tokio::join!(sidecar.get("/"), answering);
     assert_eq!(answer.status(), 502);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_not_sent_to_its_end_never_ends_well_formed_at_the_app() {
+    let app = App::start().await;
+    let sidecar = app.sidecar("");
+    let mut old = sidecar.connect().await;
+    old.send("POST /early HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n").await;
+    assert_eq!(old.response().await.text(), "early");
+    eventually("its upload is cut", || *app.uploads.lock().unwrap() == [false]).await;
+    let mut client = Friend::connect(&sidecar).await;
+    let (answer, mut stream) = client.begin(request("POST", "/early", &[])).await;
+    stream.send_data("half".into(), false).unwrap();
+    assert_eq!(whole(soon("an answer", answer).await.unwrap()).await.unwrap().text(), "early");
+    eventually("its upload is cut", || *app.uploads.lock().unwrap() == [false, false]).await;
+    client.post(request("POST", "/early", &[]), b"all").await;
+    eventually("its upload is whole", || *app.uploads.lock().unwrap() == [false, false, true]).await;
 }

@@ -69,6 +69,10 @@ async fn http_1_1_is_spoken_to_who_does_not_offer_http_2() {
             client.send(get(path)).await;
             assert_eq!(client.response().await.text(), format!("GET {path}"));
         }
+        // What was agreed upon is what is spoken.
+        let mut client = Wire::new(papers.connect(sidecar.addresses[1], "a.test", offered).await);
+        client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        assert_eq!(client.response().await.status(), 505);
     }
     let refused = papers.try_connect(sidecar.addresses[1], "a.test", &["spdy/3"]).await;
     assert!(refused.unwrap_err().to_string().contains("NoApplicationProtocol"));

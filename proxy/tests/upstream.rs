@@ -10,6 +10,8 @@
     reason = "a test that meets the unexpected ends there"
 )]
 
+#[path = "upstream/frames.rs"]
+mod frames;
 #[path = "upstream/origin.rs"]
 mod origin;
 
@@ -786,7 +788,7 @@ mod uploads {
             join!(upstream.send(Request::post("/").body(body).unwrap()), script.accept());
         let error = answer.map(|_| ()).unwrap_err();
         assert_eq!((error.proxy_status_error(), error.status().as_u16()), ("http_request_error", 400));
-        let told = std::error::Error::source(&error).and_then(std::error::Error::source).unwrap();
+        let told = std::error::Error::source(&error).unwrap();
         assert_eq!(told.to_string(), "the client left");
         assert!(!peer.rest().await.ends_with(b"0\r\n\r\n"));
     }

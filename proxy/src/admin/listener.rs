@@ -83,7 +83,14 @@ impl Admin {
         loop {
             tokio::select! {
                 accepted = self.accept(&permits) => match accepted {
-                    Ok((permit, accepted)) => drop(connections.spawn(self.converse(permit, accepted, &router))),
+                    Ok((permit, (stream, local))) => {
+                        let guard = Guard { local, token: self.token.clone() };
+                        let router = router.clone();
+                        connections.spawn(async move {
+                            converse(stream, guard, router).await;
+                            drop(permit);
+                        });
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "the admin listener cannot accept");
                         sleep(ACCEPT_PAUSE).await;
@@ -112,31 +119,21 @@ impl Admin {
         };
         Ok((permit, accepted))
     }
+}
 
-    /// One connection, from its request to its end.
-    fn converse(
-        &self,
-        permit: OwnedSemaphorePermit,
-        (stream, local): Accepted,
-        router: &Router,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let guard = Guard { local, token: self.token.clone() };
-        let router = router.clone().layer(Extension(guard));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .keep_alive(false)
-            .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-        async move {
-            // The client has been told what could be told; what else went wrong is its loss alone.
-            match timeout(CONNECTION_TIMEOUT, connection).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "an admin connection broke"),
-                Err(_) => tracing::debug!("an admin connection took too long"),
-            }
-            drop(permit);
-        }
+/// One connection, from its request to its end.
+pub(super) async fn converse(stream: impl Connection, guard: Guard, router: Router) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .keep_alive(false)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.layer(Extension(guard))));
+    // The client has been told what could be told; what else went wrong is its loss alone.
+    match timeout(CONNECTION_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "an admin connection broke"),
+        Err(_) => tracing::debug!("an admin connection took too long"),
     }
 }
 

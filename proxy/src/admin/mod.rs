@@ -16,6 +16,7 @@ pub(crate) mod token;
 use std::{fmt, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use listener::Admin;
 pub use token::{Token, TokenError};
@@ -93,4 +94,14 @@ pub struct AdminState {
     pub rules: Arc<dyn Fn() -> Vec<Arc<str>> + Send + Sync>,
     /// For `/purge`.
     pub purge: Purge,
+}
+
+/// Answers one connection that came to the listener at `local`, as [`Admin::serve`] does: the way in for
+/// the fuzzing, which has no listener.
+#[doc(hidden)]
+pub async fn converse<S>(stream: S, local: Option<SocketAddr>, token: Option<Token>, state: AdminState)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    listener::converse(stream, guard::Guard { local, token }, routes::router(state)).await;
 }

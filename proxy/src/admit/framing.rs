@@ -6,6 +6,7 @@ use http::{
 };
 
 use super::Refusal;
+use crate::sabotage::Omission;
 
 /// How long the body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,14 +29,14 @@ impl Framing {
         let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
         match (codings.next(), lengths.next()) {
             (None, None) => Ok(Self::None),
-            (Some(_), Some(_)) => {
+            (Some(_), Some(_)) if !Omission::OneFraming.is_made() => {
                 Err(Refusal::bad("a request cannot have both Transfer-Encoding and Content-Length"))
             }
-            (Some(_), None) if version < Version::HTTP_11 => {
+            (Some(_), _) if version < Version::HTTP_11 => {
                 Err(Refusal::bad("HTTP/1.0 has no Transfer-Encoding"))
             }
-            (Some(coding), None) if codings.next().is_none() => chunked(coding.as_bytes()),
-            (Some(_), None) => Err(Refusal::bad("a request can have only one Transfer-Encoding field")),
+            (Some(coding), _) if codings.next().is_none() => chunked(coding.as_bytes()),
+            (Some(_), _) => Err(Refusal::bad("a request can have only one Transfer-Encoding field")),
             (None, Some(length)) if lengths.next().is_none() => content_length(length.as_bytes()),
             (None, Some(_)) => Err(Refusal::bad("a request can have only one Content-Length field")),
         }

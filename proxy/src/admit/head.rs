@@ -4,9 +4,10 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
     header::{CONNECTION, EXPECT, UPGRADE},
+    uri::PathAndQuery,
 };
 
-use super::{Framing, Notable, Refusal, Scheme, Target};
+use super::{Framing, Notable, Refusal, Scheme, Target, target::absolute_form};
 use crate::headers::has_token;
 
 /// What a head may measure.
@@ -115,7 +116,11 @@ impl Head {
             true => Framing::of(&headers, version)?,
             false => Framing::None,
         };
-        let target = Target::parse(&target, &headers, scheme, version == Version::HTTP_11)?;
+        let asks_the_server = asks_the_server(&method, &target);
+        let mut target = Target::parse(&target, &headers, scheme, version == Version::HTTP_11)?;
+        if asks_the_server {
+            target.path_and_query = PathAndQuery::from_static("*");
+        }
         let connection = ConnectionOptions::of(&headers, notable, version)?;
         Ok(Self { method, target, version, headers, notable, framing, connection })
     }
@@ -185,6 +190,13 @@ fn without_space(value: &[u8]) -> &[u8] {
 /// As for the fields of a head.
 pub fn read_trailers(section: &Bytes, limits: &HeadLimits) -> Result<HeaderMap, Refusal> {
     read_fields(section, 0, limits.fields).map(|(trailers, _)| trailers)
+}
+
+/// RFC 9112 §3.2.4: an `OPTIONS` for a host without a path or a query is about the server, and is forwarded
+/// with `*`.
+fn asks_the_server(method: &Method, raw: &Bytes) -> bool {
+    let names_a_host_alone = || absolute_form(raw).is_ok_and(|(_, rest)| rest.is_empty());
+    method == Method::OPTIONS && !raw.starts_with(b"/") && names_a_host_alone()
 }
 
 /// A gateway has no use for `CONNECT`, and `TRACE` would show what trusted proxies added.
@@ -274,6 +286,19 @@ mod tests {
             hides_fields: false,
         };
         assert_eq!(head.connection, plain);
+    }
+
+    #[test]
+    fn section_3_2_4_options_for_a_host_alone_is_about_the_server() {
+        let asked = |line: &str| {
+            let head = read(&format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n")).unwrap();
+            head.target.path_and_query().to_string()
+        };
+        assert_eq!(asked("OPTIONS http://a"), "*");
+        assert_eq!(asked("OPTIONS http://a/"), "/");
+        assert_eq!(asked("OPTIONS http://a?q"), "/?q");
+        assert_eq!(asked("OPTIONS /://a"), "/://a");
+        assert_eq!(asked("GET http://a"), "/");
     }
 
     #[test]

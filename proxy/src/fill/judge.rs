@@ -149,6 +149,6 @@ fn provable_length(ends: Framing, most: u64) -> Result<Option<u64>, Detail> {
         Framing::Length(length) if length > most => Err(Detail::TooLarge),
         Framing::Length(length) => Ok(Some(length)),
         Framing::Empty => Ok(Some(0)),
-        Framing::Chunked => Ok(None),
+        Framing::Chunked | Framing::Frames => Ok(None),
     }
 }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     admit::{Framing, Head, HeadLimits, Refusal, Scan, Scheme, scan},
-    message::{Expectation, RequestBody, RequestBodyError, StreamedBody},
+    message::{BodyFrame, Expectation, RequestBody, RequestBodyError, StreamedBody},
 };
 
 /// Bytes of one read. The buffer of an idle connection is no larger.
@@ -110,7 +110,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
     pub(super) async fn pump(
         &mut self,
         framing: Framing,
-        frames: mpsc::Sender<Result<Frame<Bytes>, RequestBodyError>>,
+        frames: mpsc::Sender<BodyFrame>,
         limits: &BodyLimits,
         watchdog: &mut Watchdog,
         whole: &AtomicBool,
@@ -123,7 +123,10 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
             // The time until somebody wants the frame is not the client's.
             let frame = match patience.wait(self.frame(&mut decoder, limits)).await {
                 Ok(Ok(Some(frame))) => frame,
-                Ok(Ok(None)) => return whole.store(true, Ordering::Relaxed),
+                Ok(Ok(None)) => {
+                    whole.store(true, Ordering::Relaxed);
+                    return slot.send(Ok(None));
+                }
                 Ok(Err(error)) => return slot.send(Err(error)),
                 Err(Elapsed) => return slot.send(Err(RequestBodyError::Timeout)),
             };
@@ -134,7 +137,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
             };
             left = rest;
             whole.store(decoder.has_ended(), Ordering::Relaxed);
-            slot.send(Ok(frame));
+            slot.send(Ok(Some(frame)));
         }
     }
 
@@ -199,7 +202,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
 pub(super) fn body_channel(
     framing: Framing,
     expectation: Option<Arc<Expectation>>,
-) -> (RequestBody, mpsc::Sender<Result<Frame<Bytes>, RequestBodyError>>) {
+) -> (RequestBody, mpsc::Sender<BodyFrame>) {
     let (sender, frames) = mpsc::channel(1);
     let left = match framing {
         Framing::None => Some(0),
@@ -276,8 +279,8 @@ mod tests {
         let pumping = inbound.pump(Framing::Length(LENGTH), sender, &limits, &mut watchdog, &whole);
         let taking = async {
             let mut came = 0;
-            while let Some(frame) = frames.recv().await {
-                came += frame?.data_ref().map_or(0, |data| data.len() as u64);
+            while let Some(frame) = frames.recv().await.transpose()?.flatten() {
+                came += frame.data_ref().map_or(0, |data| data.len() as u64);
                 sleep(pause).await;
             }
             Ok(came)

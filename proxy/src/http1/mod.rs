@@ -36,7 +36,7 @@ use self::{
 };
 pub use crate::connection::Connection;
 use crate::{
-    admit::{self, Head, HeadLimits, Notable, Refusal},
+    admit::{self, Head, HeadLimits, Notable, Refusal, Scheme},
     app::Live,
     connection::Account,
     error::Failure,
@@ -104,7 +104,7 @@ where
         }
     }
     if !client.connection.place.is_asked_for() {
-        client.outbound.finish().await;
+        client.finish().await;
     }
 }
 
@@ -155,9 +155,15 @@ where
                 let reason = "the request head stopped coming";
                 self.refuse(Refusal::with(StatusCode::REQUEST_TIMEOUT, reason), live).await
             }
-            Err(NoHead::Preface(_)) if self.outbound.is_untouched() => After::Http2,
+            Err(NoHead::Preface(_)) if self.may_be_http2() => After::Http2,
             Err(NoHead::Refused(refusal) | NoHead::Preface(refusal)) => self.refuse(refusal, live).await,
         }
+    }
+
+    /// Whether the preface of HTTP/2 is one here: as the first of a connection, and not over TLS, where the
+    /// version was agreed upon before (RFC 9113 §3.2).
+    fn may_be_http2(&self) -> bool {
+        self.outbound.is_untouched() && self.connection.scheme == Scheme::Http
     }
 
     /// Answers what must not be forwarded; nothing after it on this connection can be trusted.
@@ -208,9 +214,14 @@ where
         unless_gone(answer, pump).await
     }
 
+    /// Says that nothing more will come. Over TLS that is a message, which a client that reads nothing holds up.
+    async fn finish(&mut self) {
+        let _ = timeout(LINGER_TIME, self.outbound.finish()).await;
+    }
+
     /// Says that nothing more will come, and lets the client finish its sentence (RFC 9112 §9.6).
     async fn close(mut self) {
-        self.outbound.finish().await;
+        self.finish().await;
         // Whatever the client still sends is of no interest, nor whether it was all.
         let _ = timeout(LINGER_TIME, self.inbound.drain(LINGER_BYTES)).await;
     }

@@ -32,14 +32,14 @@ use crate::{
     interim::{Interim, Interims},
     limits::Timeouts,
     message::{
-        BoxError, Expectation, Fields, Reply, ReplyBody, Request, RequestBody, RequestBodyError, StreamBody,
-        StreamedBody,
+        BodyFrame, BoxError, Expectation, Fields, Reply, ReplyBody, Request, RequestBody, RequestBodyError,
+        StreamBody, StreamedBody,
     },
     reply::{fields, has_no_body},
 };
 
 /// Frames of a request's body, on their way to the story.
-type BodySender = mpsc::Sender<Result<Frame<Bytes>, RequestBodyError>>;
+type BodySender = mpsc::Sender<BodyFrame>;
 
 /// Answers one request. Dropped, it resets the stream.
 pub(super) async fn serve(
@@ -312,7 +312,7 @@ async fn pump(
         let Ok(slot) = frames.reserve().await else { return };
         let frame = match pace.wait(next_frame(&mut body, &limits)).await {
             Ok(Ok(Some(frame))) => frame,
-            Ok(Ok(None)) => return,
+            Ok(Ok(None)) => return slot.send(Ok(None)),
             Ok(Err(error)) => return slot.send(Err(error)),
             Err(_) => return slot.send(Err(RequestBodyError::Timeout)),
         };
@@ -323,7 +323,7 @@ async fn pump(
         };
         left = rest;
         let is_last = frame.is_trailers();
-        slot.send(Ok(frame));
+        slot.send(Ok(Some(frame)));
         if is_last {
             return;
         }

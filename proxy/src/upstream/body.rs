@@ -80,9 +80,10 @@ impl UpstreamBody {
         Poll::Ready(Some(Err(error)))
     }
 
-    /// The frames stopped: at the end the framing told of, or short of it.
+    /// The frames stopped: at the end the framing told of, or short of it. A reset that names no error, after
+    /// which nothing more comes either, is no end (RFC 9113 §8.1).
     fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, FetchError>>> {
-        if matches!(self.ends, Framing::Length(_)) && !self.incoming.is_end_stream() {
+        if matches!(self.ends, Framing::Length(_) | Framing::Frames) && !self.incoming.is_end_stream() {
             let cut = io::Error::from(io::ErrorKind::UnexpectedEof);
             return self.fail(FetchError::Incomplete(cut.into()));
         }

@@ -1,7 +1,8 @@
 //! One connection to the origin, and one exchange on it at a time.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{error::Error, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
+use h2::Reason;
 use http::{HeaderMap, Request, Response, StatusCode, header::HeaderName};
 use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -13,6 +14,7 @@ use super::{
     pool::Permit,
     sender::{Protocol, Sender, Tasks},
     socket::{Activity, Socket, Stream},
+    upload::Upload,
 };
 
 /// How long a request body may stand still once the answer to it is complete. The origin has said all it
@@ -24,6 +26,8 @@ pub(super) struct Connection {
     sender: Sender,
     driver: Driver,
     activity: Arc<Activity>,
+    /// The body of the request under way or the last one, if it had one.
+    upload: Option<Arc<Upload>>,
     peer: Option<SocketAddr>,
     kept_for: Option<Duration>,
 }
@@ -36,12 +40,12 @@ impl Connection {
         permit: Permit,
         protocol: Protocol,
     ) -> Result<Self, FetchError> {
-        let activity = Arc::new(Activity::new());
+        let activity = Arc::new(Activity::of(protocol));
         let socket = Socket::new(stream, Arc::clone(&activity), permit);
         let tasks = Tasks::default();
         let sender = Sender::start(socket, protocol, &tasks).await?;
         let driver = Driver(Some(tasks));
-        Ok(Self { sender, driver, activity, peer, kept_for: None })
+        Ok(Self { sender, driver, activity, upload: None, peer, kept_for: None })
     }
 
     /// Sends `request` and waits for the head of the answer, at most `first_byte` from the moment the last
@@ -52,6 +56,7 @@ impl Connection {
         first_byte: Duration,
     ) -> Result<Response<Incoming>, Failure> {
         self.activity.begin();
+        self.upload = request.body_mut().watch(&self.activity);
         self.watch_informational(&mut request);
         let mut answer = pin!(self.sender.try_send(request));
         let mut deadline = self.activity.last_write() + first_byte;
@@ -106,10 +111,23 @@ impl Connection {
     }
 
     fn judge_sent(&self, error: hyper::Error) -> Failure {
+        if let Some(error) = self.upload.as_ref().and_then(|upload| upload.failure()) {
+            return Failure::Final(FetchError::RequestBody(error));
+        }
+        let said = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+        let is_declined = said.is_some_and(is_declined);
+        // Over HTTP/2 there come bytes that are no answer.
+        let is_unanswered = said.map_or(!self.activity.is_answering(), h2::Error::is_io);
         match FetchError::from_exchange(error) {
-            error @ FetchError::Terminated(_) if !self.activity.is_answering() => Failure::Unanswered(error),
+            error @ FetchError::Terminated(_) if is_declined => Failure::Declined(error),
+            error @ FetchError::Terminated(_) if is_unanswered => Failure::Unanswered(error),
             error => Failure::Final(error),
         }
+    }
+
+    /// Whether what it speaks can say that a request was not begun with.
+    pub(super) fn tells_what_it_declines(&self) -> bool {
+        matches!(self.sender, Sender::Http2(..))
     }
 
     /// When the connection was made.
@@ -135,14 +153,14 @@ impl Connection {
     /// Whether it is open and the last exchange on it is over, the request sent to its end and the answer
     /// read to its end with nothing behind it.
     pub(super) fn is_ready(&self) -> bool {
-        self.sender.is_ready()
+        self.sender.is_ready() && self.upload.as_ref().is_none_or(|upload| upload.is_over())
     }
 
     /// Waits until [`is_ready`](Self::is_ready) holds; `None` if it never will.
     pub(super) async fn settled(mut self) -> Option<Self> {
         let mut since = Instant::now();
         loop {
-            if let Ok(ready) = timeout(LINGER, self.sender.ready()).await {
+            if let Ok(ready) = timeout(LINGER, self.ready()).await {
                 return ready.is_ok().then_some(self);
             }
             let moved = self.last_write();
@@ -151,6 +169,13 @@ impl Connection {
             }
             since = moved;
         }
+    }
+
+    async fn ready(&mut self) -> hyper::Result<()> {
+        if let Some(upload) = &self.upload {
+            upload.over().await;
+        }
+        self.sender.ready().await
     }
 
     /// Lets the connection live on as the tunnel it became.
@@ -165,6 +190,8 @@ pub(super) enum Failure {
     Unsent(Box<Request<Outgoing>>, FetchError),
     /// The connection ended without a byte of an answer; the origin may or may not have seen the request.
     Unanswered(FetchError),
+    /// The origin says that it has not begun with the request.
+    Declined(FetchError),
     /// Anything else.
     Final(FetchError),
 }
@@ -172,9 +199,16 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn into_error(self) -> FetchError {
         match self {
-            Self::Unsent(_, error) | Self::Unanswered(error) | Self::Final(error) => error,
+            Self::Unsent(_, error) | Self::Unanswered(error) | Self::Declined(error) | Self::Final(error) => {
+                error
+            }
         }
     }
+}
+
+/// A stream that is refused, or lies behind the last that a goodbye names, has not been looked at (RFC 9113 §8.7).
+fn is_declined(said: &h2::Error) -> bool {
+    said.is_remote() && (said.is_go_away() || said.reason() == Some(Reason::REFUSED_STREAM))
 }
 
 /// The tasks that move the bytes; dropped, they end and close the socket.

@@ -92,10 +92,10 @@ pub enum FetchError {
     /// The body ended before its end.
     #[error("the origin's answer is incomplete")]
     Incomplete(#[source] BoxError),
-    /// The request's own body failed: the client's fault, or a limit of ours. The source's source is the
-    /// error the body gave.
+    /// The request's own body failed: the client's fault, or a limit of ours. The source is the error the body
+    /// gave.
     #[error("the request's body failed")]
-    RequestBody(#[source] hyper::Error),
+    RequestBody(#[source] BoxError),
 }
 
 impl FetchError {
@@ -182,7 +182,7 @@ impl FetchError {
     /// What an exchange that ended without an answer means.
     pub(super) fn from_exchange(error: hyper::Error) -> Self {
         if error.is_user() {
-            Self::RequestBody(error)
+            Self::RequestBody(error.into())
         } else if error.is_parse_too_large() {
             Self::HeadTooLarge(error)
         } else if error.is_parse() {

@@ -16,8 +16,10 @@ pub enum Framing {
     Empty,
     /// So many bytes.
     Length(u64),
-    /// The last chunk ends it, or the last frame of HTTP/2.
+    /// The last chunk ends it.
     Chunked,
+    /// The frame of HTTP/2 that says so ends it.
+    Frames,
     /// The close of the connection ends it, so a clean end cannot be told from a cut: never store it.
     Close,
 }
@@ -52,8 +54,8 @@ impl Framing {
         }
         Ok(match length {
             Some(length) => Self::Length(length),
-            // RFC 9113 §8.1: a stream that is cut is reset.
-            None if chunked || head.version == Version::HTTP_2 => Self::Chunked,
+            None if chunked => Self::Chunked,
+            None if head.version == Version::HTTP_2 => Self::Frames,
             None => Self::Close,
         })
     }

@@ -16,6 +16,8 @@ mod sender;
 mod settings;
 mod socket;
 mod tls;
+mod trailers;
+mod upload;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -173,7 +175,8 @@ impl Upstream {
     ///
     /// A request that an idle connection turns out to be too dead for goes out once more, on a new connection:
     /// whatever it is if no byte of it was sent, and a GET, HEAD, OPTIONS or TRACE without body if it was
-    /// sent and no byte came back (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
+    /// sent and no byte came back (RFC 9110 §9.2.2, RFC 9112 §9.3.1). So does the latter if the origin says that
+    /// it has not begun with it (RFC 9113 §8.7).
     ///
     /// # Errors
     /// [`FetchError`], also later from the body.
@@ -198,16 +201,19 @@ impl Upstream {
             conditional: CONDITIONS.iter().any(|name| request.headers().contains_key(name)),
         };
         let (mut connection, mut timing) = self.connection(want).await.map_err(Ended::Failed)?;
-        let copy = (timing.reused && outgoing::may_repeat(&request)).then(|| without_body(&request));
+        let may_end_unseen = timing.reused || connection.tells_what_it_declines();
+        let copy = (may_end_unseen && outgoing::may_repeat(&request)).then(|| without_body(&request));
         let start = Instant::now();
         let answer = connection.exchange(request, self.settings.first_byte).await;
         timing.first_byte = start.elapsed();
         match answer {
             Ok(answer) => self.fetched(&asked, connection, answer, timing).map_err(Ended::Failed),
             Err(Failure::Unsent(request, error)) if timing.reused => Err(Ended::Stale(request, error)),
-            Err(failure @ Failure::Unanswered(_)) => Err(match copy {
-                Some(copy) => Ended::Stale(Box::new(copy), failure.into_error()),
-                None => Ended::Failed(failure.into_error()),
+            Err(failure @ (Failure::Unanswered(_) | Failure::Declined(_))) => Err(match copy {
+                Some(copy) if timing.reused || matches!(failure, Failure::Declined(_)) => {
+                    Ended::Stale(Box::new(copy), failure.into_error())
+                }
+                _ => Ended::Failed(failure.into_error()),
             }),
             Err(failure) => Err(Ended::Failed(failure.into_error())),
         }

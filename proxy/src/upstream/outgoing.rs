@@ -2,7 +2,8 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -14,19 +15,57 @@ use http::{
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 
-use super::error::BoxError;
+use super::{
+    error::BoxError,
+    socket::Activity,
+    trailers::Announced,
+    upload::{Failed, Upload},
+};
 use crate::admit::Scheme;
 
 /// A request body of any kind, so that one pool serves all of them. None costs no allocation.
 #[derive(Default)]
-pub(super) struct Outgoing(Option<UnsyncBoxBody<Bytes, BoxError>>);
+pub(super) struct Outgoing {
+    body: Option<UnsyncBoxBody<Bytes, BoxError>>,
+    trailers: Announced,
+    /// Who wants to know how far it is, once it is on its way.
+    upload: Option<Arc<Upload>>,
+}
 
 impl Outgoing {
     fn new<B>(body: B) -> Self
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        Self((!body.is_end_stream()).then(|| body.map_err(Into::into).boxed_unsync()))
+        let body = (!body.is_end_stream()).then(|| body.map_err(Into::into).boxed_unsync());
+        Self { body, trailers: Announced::default(), upload: None }
+    }
+
+    /// Lets the one who waits for the answer see how far it is, if there is anything to see. What was seen of
+    /// it before, on a connection that did not take it, ends.
+    pub(super) fn watch(&mut self, activity: &Arc<Activity>) -> Option<Arc<Upload>> {
+        self.upload = self.body.is_some().then(|| Arc::new(Upload::new(Arc::clone(activity))));
+        self.upload.clone()
+    }
+
+    /// What of it may pass: all but trailers that must not.
+    fn pass(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        match frame.into_trailers() {
+            Ok(trailers) => self.trailers.pass(&trailers).map(Frame::trailers),
+            Err(frame) => Some(frame),
+        }
+    }
+
+    fn tell(&self, tell: impl FnOnce(&Upload)) {
+        if let Some(upload) = &self.upload {
+            tell(upload);
+        }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.tell(Upload::ended);
     }
 }
 
@@ -38,18 +77,28 @@ impl Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.0 {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = match ready!(Pin::new(body).poll_frame(cx)) {
+            Some(Ok(frame)) => self.pass(frame),
+            Some(Err(error)) => {
+                self.tell(|upload| upload.failed(error));
+                return Poll::Ready(Some(Err(Failed.into())));
+            }
+            None => None,
+        };
+        self.tell(Upload::moved);
+        if frame.is_none() || self.is_end_stream() {
+            self.tell(Upload::ended);
         }
+        Poll::Ready(frame.map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(Body::is_end_stream)
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
@@ -59,6 +108,7 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let mut request = request.map(Outgoing::new);
+    request.body_mut().trailers = Announced::of(request.headers());
     *request.version_mut() = Version::HTTP_11;
     let length = request.body().size_hint().exact();
     let means_a_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);

@@ -16,7 +16,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{INFORMATIONAL, pool::Permit};
+use super::{INFORMATIONAL, pool::Permit, sender::Protocol};
 
 /// A connected stream: TCP, TLS or unix.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -52,7 +52,7 @@ impl Socket {
 
     fn written(&mut self, result: io::Result<usize>) -> Poll<io::Result<usize>> {
         if result.is_ok() {
-            self.activity.wrote();
+            self.activity.wrote_bytes();
         }
         self.hold_back(result)
     }
@@ -123,6 +123,8 @@ impl AsyncWrite for Socket {
 #[derive(Debug)]
 pub(super) struct Activity {
     born: Instant,
+    /// Whether all bytes that are sent are those of a request. Over HTTP/2 some are about the connection.
+    bytes_are_the_requests: bool,
     /// Microseconds from `born` to the last write: an atomic holds no `Instant`.
     written: AtomicU64,
     answering: AtomicBool,
@@ -130,9 +132,10 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    pub(super) fn new() -> Self {
+    pub(super) fn of(protocol: Protocol) -> Self {
         Self {
             born: Instant::now(),
+            bytes_are_the_requests: protocol == Protocol::Http1,
             written: AtomicU64::new(0),
             answering: AtomicBool::new(false),
             informational: AtomicUsize::new(0),
@@ -149,6 +152,19 @@ impl Activity {
         self.wrote();
         self.answering.store(false, Relaxed);
         self.informational.store(0, Relaxed);
+    }
+
+    fn wrote_bytes(&self) {
+        if self.bytes_are_the_requests {
+            self.wrote();
+        }
+    }
+
+    /// The library took a piece of the request's body.
+    pub(super) fn took_frame(&self) {
+        if !self.bytes_are_the_requests {
+            self.wrote();
+        }
     }
 
     fn wrote(&self) {

@@ -28,6 +28,7 @@ on_both_stores![
     what_has_not_answered_yet_is_covered,
     a_renewal_under_way_is_covered,
     what_a_post_is_about_to_bring_is_covered,
+    what_a_post_brings_is_stored_though_others_are_purged_meanwhile,
     what_a_rule_stored_before_an_edit_goes_with_its_url,
     a_rule_has_what_was_stored_by_its_name,
     writes_purge_what_the_file_names,
@@ -453,6 +454,28 @@ async fn what_a_post_is_about_to_bring_is_covered(on: On) {
         let fresh = story.get("/a").await;
         assert_eq!((fresh.fine(), fresh.body.as_str()), ("fwd=uri-miss; stored", "new page"), "{named}");
     }
+}
+
+async fn what_a_post_brings_is_stored_though_others_are_purged_meanwhile(on: On) {
+    let gate = Gate::shut();
+    let behind = gate.clone();
+    let script = move |asked: &Asked| match asked.method.as_str() {
+        "POST" => {
+            let fields = "Content-Location: /a\r\nCache-Control: max-age=10\r\n";
+            [vec![Step::Wait(behind.clone())], ok(fields, "page")].concat()
+        }
+        _ => ok("", "other page"),
+    };
+    let story = Story::start(on, Origin::start(script).await, &pages("10s")).await;
+    let mut slow = story.browser().await;
+    slow.send("POST /a HTTP/1.1\r\nhost: shop\r\ncontent-length: 0\r\n\r\n").await;
+    story.asked(1).await;
+    story.purge(shop(&["/b"])).await;
+    gate.open();
+    assert_eq!(slow.answer("POST").await.fine(), "fwd=method; stored");
+    story.settled().await;
+    let hit = story.get("/a").await;
+    assert_eq!((hit.is_hit(), hit.body.as_str()), (true, "page"));
 }
 
 async fn what_a_rule_stored_before_an_edit_goes_with_its_url(on: On) {

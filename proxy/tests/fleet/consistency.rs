@@ -149,7 +149,7 @@ const ROUNDS: usize = 30;
 async fn without_a_guard_the_promise_is_broken() {
     use sidecache::sabotage::{Omission, VARIABLE};
 
-    for omission in Omission::ALL {
+    for omission in Omission::FLEET {
         let mut broken = 0;
         for round in 1..=ROUNDS {
             let history = run(&SHORT, vec![(VARIABLE, omission.name())], BYPASS, Random::seed()).await;

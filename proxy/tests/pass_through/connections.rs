@@ -143,3 +143,15 @@ async fn a_drain_answers_what_runs_and_says_that_it_was_the_last() {
     client.is_closed().await;
     assert!(rig.sidecar.ended().await);
 }
+
+#[tokio::test]
+async fn an_upload_that_is_not_sent_to_its_end_never_ends_well_formed_at_the_origin() {
+    let rig = Rig::new("").await;
+    let upload = request("POST / HTTP/1.1", &["Transfer-Encoding: chunked"], "5\r\nhello\r\n");
+    let (mut client, mut origin, _) = rig.send(&upload).await;
+    assert_eq!(origin.chunk().await, b"hello");
+    origin.send(OK).await;
+    assert_eq!(client.response().await.text(), "ok");
+    client.is_closed().await;
+    assert_eq!(origin.rest().await, b"", "no last chunk, and no other request behind it");
+}

@@ -34,12 +34,13 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "policy",
             "purge",
             "routes",
+            "sabotage",
             "status",
             "stored",
             "tags",
         ],
     ),
-    (Layer::Seam, &["clock", "interim", "message", "observe", "reply", "sabotage", "store"]),
+    (Layer::Seam, &["clock", "interim", "message", "observe", "reply", "store"]),
     (
         Layer::Adapter,
         &[
