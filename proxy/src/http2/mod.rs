@@ -5,7 +5,7 @@
 //!
 //! One task moves the frames of a connection, and each request on it is a task, which ends with the connection at
 //! the latest. All that waits, piles up or repeats itself has a limit: the library's on what is kept in memory,
-//! and [`meter`]'s on what is done in vain.
+//! and `meter`'s on what is done in vain.
 
 mod joined;
 mod meter;
