@@ -293,7 +293,7 @@ async fn after_a_flush_there_are_hits_again_and_purges_are_obeyed() {
 async fn who_died_without_a_word_is_waited_for_once() {
     let mut fleet = Fleet::start(MEMBERS + 1, tagged().await, &pages("60s")).await;
     fleet.warm("/a").await;
-    fleet.die();
+    fleet.die().await;
     let report = fleet.purge(0, tags(&["t"])).await;
     assert_eq!((&report.reached, report.members), (&Reached::Fleet, MEMBERS));
     assert!(report.waited >= BOUND && report.waited < 5 * BOUND, "{report:?}");

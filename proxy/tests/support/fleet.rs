@@ -70,8 +70,13 @@ impl Fleet {
     }
 
     /// The last one is gone without a word.
-    pub fn die(&mut self) {
-        self.members.pop().expect("a member").server.abort();
+    pub async fn die(&mut self) {
+        let Member { server, app, .. } = self.members.pop().expect("a member");
+        server.abort();
+        // It is gone when nobody has it any more, and would acknowledge a purge until then.
+        let gone = Arc::downgrade(&app);
+        drop(app);
+        eventually("it is gone", async || gone.strong_count() == 0).await;
     }
 
     /// How many there are.
