@@ -72,6 +72,7 @@ impl App {
     /// The state at the start.
     #[must_use]
     pub fn new(live: Live, store: Tiers, clock: Clock) -> Self {
+        store.expect(live.rules.tags());
         Self {
             live: ArcSwap::from_pointee(live),
             flights: Flights::new(Arc::clone(store.purges())),
@@ -99,6 +100,7 @@ impl App {
 
     /// Puts an edited file in force, at once and as a whole.
     pub fn swap(&self, live: Live) {
+        self.store.expect(live.rules.tags());
         // Under one lock with what a purge reads: it finds the rules of before here or there.
         let mut earlier = self.earlier.write().unwrap_or_else(PoisonError::into_inner);
         let before = self.live.swap(Arc::new(live));

@@ -285,6 +285,23 @@ async fn with_a_record(server: &RedisServer) -> (Fleet, ResourceKey, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_first_that_is_fetched_is_stored_whatever_else_is_purged_meanwhile() {
+    let server = RedisServer::start();
+    let (store, key) = (store(&server).await, resource("/a"));
+    let tags = [Tag::rule("/a"), Tag::named(b"t")];
+    store.expect(tags.into_iter());
+    let names = [record(Tag::everything()), record(tags[0]), record(tags[1])];
+    let there = |name: &String| server.command(&["EXISTS", name]) == Value::Int(1);
+    eventually("what tells of their purges is there", async || names.iter().all(there)).await;
+    let mut fetched = entry(&key, &HeaderMap::new(), &[], "kept");
+    let new = Arc::get_mut(&mut fetched).unwrap();
+    (new.epoch, new.tags) = (store.purges().epoch(), tags.into());
+    purge(&store, Mode::Hard, &[&resource("/other")], &[]).await;
+    commit(&store, &key, fetched, KEEP).await.unwrap();
+    assert_eq!(finds(&store, &key).await, "kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_is_used_is_not_idle() {
     let server = RedisServer::start();
     let (tiers, key, name) = with_a_record(&server).await;

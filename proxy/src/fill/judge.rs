@@ -73,7 +73,7 @@ impl Fill {
             return Err(Detail::OddRequest);
         }
         let length = provable_length(answer.ends, self.rule.max_body)?;
-        let named = tags_of(&headers, self.tags_of_rule(), self.key.origin())?;
+        let named = tags_of(&headers, self.rule.named_tags(), self.key.origin())?;
         let tags = [&*named, &[self.rule_tag]].concat().into();
         headers.remove(CONTENT_LENGTH); // Stated anew with each answer, as is the age.
         headers.remove(AGE);
@@ -118,11 +118,7 @@ impl Fill {
 
     /// The tags that whatever comes will have.
     pub(super) fn own_tags(&self) -> Box<[Tag]> {
-        self.tags_of_rule().chain([self.rule_tag]).collect()
-    }
-
-    fn tags_of_rule(&self) -> impl Iterator<Item = Tag> {
-        self.rule.tags.iter().map(|name| Tag::named(name.as_bytes()))
+        self.rule.named_tags().chain([self.rule_tag]).collect()
     }
 
     /// The nominated fields that the origin was sent. Credentials that the rule keeps from it select

@@ -6,7 +6,7 @@ use http::{HeaderName, StatusCode};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{media::MediaRange, targeted::DEFAULT_TARGETS};
-use crate::key::KeyPolicy;
+use crate::{key::KeyPolicy, tags::Tag};
 
 /// The `cache:` map of a rule.
 ///
@@ -122,6 +122,11 @@ pub enum ClientControl {
 }
 
 impl CacheRule {
+    /// The tags of `tags:`.
+    pub fn named_tags(&self) -> impl Iterator<Item = Tag> {
+        self.tags.iter().map(|name| Tag::named(name.as_bytes()))
+    }
+
     /// The default size above which a body is not stored.
     pub const DEFAULT_MAX_BODY: u64 = 1024 * 1024;
 

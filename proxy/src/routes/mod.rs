@@ -20,7 +20,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 
 use self::index::Index;
-use crate::admit::Target;
+use crate::{admit::Target, tags::Tag};
 
 /// The rules of a file, in its order, compiled for look-up.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +68,11 @@ impl Rules {
     /// All rules, in the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Rule> {
         self.rules.iter()
+    }
+
+    /// The tags that they give to what is stored, each as often as it is given.
+    pub fn tags(&self) -> impl Iterator<Item = Tag> {
+        self.iter().flat_map(Rule::tags)
     }
 
     /// Their names, in order.

@@ -48,6 +48,12 @@ impl Rule {
         Tag::rule(&self.name)
     }
 
+    /// The tags of whatever is stored under it.
+    pub fn tags(&self) -> impl Iterator<Item = Tag> {
+        let named = self.cache.iter().flat_map(|rule| rule.named_tags());
+        named.chain(self.cache.is_some().then(|| self.tag()))
+    }
+
     pub(super) fn narrowing_matches(&self, method: &Method, target: &Target, headers: &HeaderMap) -> bool {
         self.method_matches(method) && self.host_matches(target) && self.headers_match(headers)
     }

@@ -24,6 +24,7 @@ use crate::{
     key::{ResourceKey, VariantKey},
     purges::Purges,
     stored::Stored,
+    tags::Tag,
 };
 
 /// The stores of this process.
@@ -41,6 +42,13 @@ impl Tiers {
         match self {
             Self::Memory(_) => true,
             Self::Redis(fleet) => fleet.takes_writes(key),
+        }
+    }
+
+    /// What is stored from now on will carry these tags, whatever else.
+    pub fn expect(&self, tags: impl Iterator<Item = Tag>) {
+        if let Self::Redis(fleet) = self {
+            fleet.redis().expect(tags);
         }
     }
 

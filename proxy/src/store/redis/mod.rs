@@ -108,6 +108,7 @@ use crate::{
     key::{ResourceKey, VariantKey},
     purges::{Purges, Standing},
     stored::Stored,
+    tags::Tag,
 };
 
 /// A store in Redis. Clones share it; with the last of them its connections go.
@@ -245,6 +246,11 @@ impl RedisStore {
     /// [`StoreError`], after `within` at the latest.
     pub async fn last_purge(&self, within: Duration) -> Result<Epoch, StoreError> {
         self.0.journal.last(within).await
+    }
+
+    /// What is stored from now on will carry these tags, whatever else: what tells of their purges is there before.
+    pub fn expect(&self, tags: impl Iterator<Item = Tag>) {
+        self.0.records.expect(tags);
     }
 
     /// Counts what one request has waited for Redis in all.

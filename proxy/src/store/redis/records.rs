@@ -5,6 +5,7 @@
 //! this process hears of every purge.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{
         Arc,
@@ -19,11 +20,11 @@ use quick_cache::{
     sync::{Cache, DefaultLifecycle},
 };
 use redis::{Value, cmd};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     Inner,
-    cluster::Spot,
+    cluster::{Links, Spot},
     epochs::epochs,
     journal::{UNUSED_RECORD, eval},
     layout,
@@ -45,7 +46,11 @@ const FEW: usize = 256;
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Records that were read lately.
-pub(super) struct Records(Cache<Tag, Arc<Record>, UnitWeighter, RandomState>);
+pub(super) struct Records {
+    read: Cache<Tag, Arc<Record>, UnitWeighter, RandomState>,
+    /// The tags of whatever is stored.
+    expected: watch::Sender<BTreeSet<Tag>>,
+}
 
 #[derive(Debug)]
 struct Record {
@@ -72,11 +77,24 @@ type Reading = (Tag, Option<Session>, Option<(Mark, Duration)>);
 impl Records {
     pub(super) fn new() -> Self {
         let (hasher, cycle) = (RandomState::default(), DefaultLifecycle::default());
-        Self(Cache::with(REMEMBERED, REMEMBERED as u64, UnitWeighter, hasher, cycle))
+        Self {
+            read: Cache::with(REMEMBERED, REMEMBERED as u64, UnitWeighter, hasher, cycle),
+            expected: watch::Sender::new([Tag::everything()].into()),
+        }
+    }
+
+    /// What is stored from now on carries these tags.
+    pub(super) fn expect(&self, tags: impl Iterator<Item = Tag>) {
+        self.expected.send_replace(tags.chain([Tag::everything()]).collect());
+    }
+
+    /// Told when other tags are expected.
+    pub(super) fn expected(&self) -> watch::Receiver<BTreeSet<Tag>> {
+        self.expected.subscribe()
     }
 
     fn get(&self, tag: Tag, session: Option<Session>) -> Option<Arc<Record>> {
-        let record = self.0.get(&tag).filter(|record| Some(record.session) == session)?;
+        let record = self.read.get(&tag).filter(|record| Some(record.session) == session)?;
         // Many share it: as a rule nobody need write.
         if !record.used.load(Ordering::Relaxed) {
             record.used.store(true, Ordering::Relaxed);
@@ -87,29 +105,32 @@ impl Records {
     fn remember(&self, tag: Tag, mark: Mark, session: Option<Session>, lasts: Duration) {
         let until = Instant::now() + lasts.min(LONGEST);
         if let Some(session) = session {
-            self.0.insert(tag, Arc::new(Record { mark, session, until, used: AtomicBool::new(false) }));
+            self.read.insert(tag, Arc::new(Record { mark, session, until, used: AtomicBool::new(false) }));
         }
     }
 
-    /// Those that Redis is to see used: all, while they are few, else those that were.
+    /// Those that Redis is to see used: all, while they are few, else those that were; and what is expected.
     pub(super) fn to_touch(&self) -> Vec<Use> {
-        let all = self.0.len() <= FEW;
+        let (all, expected) = (self.read.len() <= FEW, self.expected.borrow().clone());
         let used = |(tag, record): (Tag, Arc<Record>)| Use {
             tag,
             lately: record.used.swap(false, Ordering::Relaxed),
         };
-        self.0.iter().map(used).filter(|record| all || record.lately).collect()
+        let due = |record: &Use| !expected.contains(&record.tag) && (all || record.lately);
+        let others: Vec<_> = self.read.iter().map(used).filter(due).collect();
+        let always = expected.into_iter().map(|tag| Use { tag, lately: true });
+        always.chain(others).collect()
     }
 
     /// It is gone.
     pub(super) fn forget(&self, tag: Tag) {
-        self.0.remove(&tag);
+        self.read.remove(&tag);
     }
 }
 
 impl fmt::Debug for Records {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Records").field(&self.0.len()).finish()
+        f.debug_tuple("Records").field(&self.read.len()).finish()
     }
 }
 
@@ -174,7 +195,7 @@ impl Inner {
         if tags.is_empty() {
             return Ok(true);
         }
-        let missing = self.renew(&tags, keep, None, within).await?;
+        let missing = self.renew(&self.writes, &tags, keep, None, within).await?;
         if missing.is_empty() {
             return Ok(true);
         }
@@ -189,16 +210,17 @@ impl Inner {
         keep: Duration,
         within: Duration,
     ) -> Result<Epoch, StoreError> {
-        let seen = self.purges.epoch();
-        let now = epochs(&self.writes, &self.settings.prefix, seen, "last", within).await?.taken;
+        let (links, seen) = (self.journal.links(), self.purges.epoch());
+        let now = epochs(links, &self.settings.prefix, seen, "last", within).await?.taken;
         self.purges.catch_up(now);
-        self.renew(missing, keep, Some(now), within).await?;
+        self.renew(links, missing, keep, Some(now), within).await?;
         Ok(now)
     }
 
     /// Has these records last; those that are missing are made anew, as of that epoch, or given back.
     async fn renew(
         &self,
+        links: &Links,
         tags: &[(Tag, Option<Session>)],
         keep: Duration,
         anew: Option<Epoch>,
@@ -215,7 +237,7 @@ impl Inner {
             (Spot::Of(tag.bits()), script)
         };
         let commands: Vec<_> = tags.iter().map(script).collect();
-        let answers = self.writes.run_each::<(Vec<u8>, u64)>(&commands, within).await;
+        let answers = links.run_each::<(Vec<u8>, u64)>(&commands, within).await;
         let mut missing = Vec::new();
         for ((tag, session), answer) in tags.iter().zip(answers) {
             let (bytes, left) = answer?;
