@@ -132,17 +132,13 @@ impl Drop for Expected<'_> {
 mod tests {
     use std::time::SystemTime;
 
-    use http::{
-        HeaderMap, StatusCode,
-        header::{ACCEPT, HOST},
-    };
+    use http::{HeaderMap, StatusCode, header::ACCEPT};
 
     use super::*;
     use crate::{
-        admit::{Scheme, Target},
         epoch::Mode,
         headers::Lines,
-        key::{KeyPolicy, QueryPolicy, VariantKey},
+        key::{KeyPolicy, VariantKey},
         policy::{
             facts::ResponseFacts,
             freshness::{ExchangeTimes, Lot},
@@ -150,12 +146,6 @@ mod tests {
         },
         spool::{Spool, SpoolWriter},
     };
-
-    fn key(path: &'static str) -> ResourceKey {
-        let host = [(HOST, "a".parse().unwrap())].into_iter().collect();
-        let target = Target::parse(&Bytes::from_static(path.as_bytes()), &host, Scheme::Http, true);
-        ResourceKey::new(&target.unwrap(), &QueryPolicy::All)
-    }
 
     fn begun(purges: &Purges) -> Begun {
         purges.begin(SystemTime::UNIX_EPOCH)
@@ -188,7 +178,8 @@ mod tests {
     /// The bodies that who accepts that finds.
     fn found(arrivals: &Arrivals, path: &'static str, accepts: &str, purges: &Purges) -> Vec<Bytes> {
         let (headers, keyed) = (accepting(accepts), KeyPolicy::default());
-        let of = arrivals.of(&key(path), &Selector { headers: &headers, keyed: &keyed }, purges);
+        let of =
+            arrivals.of(&ResourceKey::of_path(path), &Selector { headers: &headers, keyed: &keyed }, purges);
         of.iter().map(|entry| entry.body.clone()).collect()
     }
 
@@ -199,7 +190,8 @@ mod tests {
             let shared = shared(length, None);
             let writer = SpoolWriter::new(&shared.body);
             let purges = Purges::default();
-            let expected = arrivals.expect(&key("/a"), 0, begun(&purges), Arc::clone(&shared));
+            let expected =
+                arrivals.expect(&ResourceKey::of_path("/a"), 0, begun(&purges), Arc::clone(&shared));
             let found = |path, accepts| found(&arrivals, path, accepts, &purges);
             writer.push(Bytes::from_static(b"x"));
             assert!(found("/a", "a").is_empty() && expected.entry().is_none());
@@ -210,7 +202,11 @@ mod tests {
             assert_eq!(found("/a", "a"), ["xy"]);
             assert!(found("/a", "b").is_empty(), "another variant");
             assert!(found("/b", "a").is_empty(), "another resource");
-            purges.purge_resource(key("/a").wide_hash(), Mode::Hard, purges.next(SystemTime::UNIX_EPOCH));
+            purges.purge_resource(
+                ResourceKey::of_path("/a").wide_hash(),
+                Mode::Hard,
+                purges.next(SystemTime::UNIX_EPOCH),
+            );
             assert!(found("/a", "a").is_empty(), "obsolete");
             drop(expected);
             assert!(arrivals.lock().is_empty());
@@ -222,7 +218,12 @@ mod tests {
         let arrivals = Arrivals::default();
         let comes = |body: &'static str| {
             let shared = shared(None, None);
-            let expected = arrivals.expect(&key("/a"), 0, begun(&Purges::default()), Arc::clone(&shared));
+            let expected = arrivals.expect(
+                &ResourceKey::of_path("/a"),
+                0,
+                begun(&Purges::default()),
+                Arc::clone(&shared),
+            );
             let writer = SpoolWriter::new(&shared.body);
             writer.push(body.into());
             writer.finish(HeaderMap::new());
@@ -239,7 +240,8 @@ mod tests {
         let arrivals = Arrivals::default();
         let range = ContentRange { span: Span { start: 0, end: 1 }, complete: 9 };
         let shared = shared(Some(2), Some(range));
-        let expected = arrivals.expect(&key("/a"), 0, begun(&Purges::default()), Arc::clone(&shared));
+        let expected =
+            arrivals.expect(&ResourceKey::of_path("/a"), 0, begun(&Purges::default()), Arc::clone(&shared));
         let writer = SpoolWriter::new(&shared.body);
         writer.push(Bytes::from_static(b"xy"));
         writer.finish(HeaderMap::new());

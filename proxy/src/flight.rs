@@ -323,34 +323,18 @@ impl Ticket {
 mod tests {
     use std::time::SystemTime;
 
-    use bytes::Bytes;
-    use http::{HeaderMap, header::HOST};
-
     use super::*;
-    use crate::{
-        admit::{Scheme, Target},
-        epoch::Mode,
-        key::QueryPolicy,
-        tags::Tag,
-    };
-
-    fn key(path: &'static str) -> ResourceKey {
-        let mut headers = HeaderMap::new();
-        headers.insert(HOST, "a".parse().unwrap());
-        let target =
-            Target::parse(&Bytes::from_static(path.as_bytes()), &headers, Scheme::Http, true).unwrap();
-        ResourceKey::new(&target, &QueryPolicy::All)
-    }
+    use crate::{epoch::Mode, tags::Tag};
 
     fn lead(flights: &Flights, path: &'static str) -> (Arc<Flight>, Ticket) {
-        match flights.join(&key(path), &VariantKey::only(), 0, None) {
+        match flights.join(&ResourceKey::of_path(path), &VariantKey::only(), 0, None) {
             Role::Leader(flight, ticket) => (flight, ticket),
             Role::Follower(_) | Role::Late => panic!("does not lead on {path}"),
         }
     }
 
     fn follows(flights: &Flights, path: &'static str) -> bool {
-        matches!(flights.join(&key(path), &VariantKey::only(), 0, None), Role::Follower(_))
+        matches!(flights.join(&ResourceKey::of_path(path), &VariantKey::only(), 0, None), Role::Follower(_))
     }
 
     #[tokio::test]
@@ -374,7 +358,7 @@ mod tests {
         let flights = Flights::new(Arc::clone(&purges));
         let now = SystemTime::UNIX_EPOCH;
         let _obsolete = (lead(&flights, "/a"), lead(&flights, "/b"));
-        purges.purge_resource(key("/a").wide_hash(), Mode::Hard, purges.next(now));
+        purges.purge_resource(ResourceKey::of_path("/a").wide_hash(), Mode::Hard, purges.next(now));
         assert!(follows(&flights, "/b"));
         let _newer = lead(&flights, "/a");
         assert!(follows(&flights, "/a"));
@@ -385,19 +369,19 @@ mod tests {
     #[test]
     fn who_looked_before_a_landing_looks_again() {
         let flights = Flights::new(Arc::default());
-        let seen = flights.landings(&key("/a"));
+        let seen = flights.landings(&ResourceKey::of_path("/a"));
         let (flight, _ticket) = lead(&flights, "/a");
-        flights.land(&flight, &key("/a"));
-        let join = |seen| flights.join(&key("/a"), &VariantKey::only(), 0, Some(seen));
+        flights.land(&flight, &ResourceKey::of_path("/a"));
+        let join = |seen| flights.join(&ResourceKey::of_path("/a"), &VariantKey::only(), 0, Some(seen));
         assert!(matches!(join(seen), Role::Late));
-        assert!(matches!(join(flights.landings(&key("/a"))), Role::Leader(..)));
+        assert!(matches!(join(flights.landings(&ResourceKey::of_path("/a"))), Role::Leader(..)));
     }
 
     #[test]
     fn rules_that_store_otherwise_do_not_share_a_flight() {
         let flights = Flights::new(Arc::default());
         let _one = lead(&flights, "/a");
-        let other = flights.join(&key("/a"), &VariantKey::only(), 1, None);
+        let other = flights.join(&ResourceKey::of_path("/a"), &VariantKey::only(), 1, None);
         assert!(matches!(other, Role::Leader(..)));
     }
 
@@ -405,7 +389,9 @@ mod tests {
     async fn a_flight_is_unwanted_only_when_the_last_one_has_gone() {
         let flights = Flights::new(Arc::default());
         let (flight, leader) = lead(&flights, "/a");
-        let Role::Follower(follower) = flights.join(&key("/a"), &VariantKey::only(), 0, None) else {
+        let Role::Follower(follower) =
+            flights.join(&ResourceKey::of_path("/a"), &VariantKey::only(), 0, None)
+        else {
             panic!()
         };
         drop(leader);

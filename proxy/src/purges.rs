@@ -6,7 +6,7 @@ use std::{
     hash::Hash,
     pin::pin,
     sync::{
-        PoisonError, RwLock,
+        Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::SystemTime,
@@ -37,6 +37,7 @@ pub struct Purges {
     news: Notify,
     /// Times in which purges may not have been heard of.
     gaps: AtomicU64,
+    turn: Mutex<()>,
 }
 
 /// What was known of purges at a moment.
@@ -122,6 +123,7 @@ impl Default for Purges {
             changes: AtomicU64::new(0),
             news: Notify::new(),
             gaps: AtomicU64::new(0),
+            turn: Mutex::default(),
         }
     }
 }
@@ -202,25 +204,26 @@ impl Purges {
 
     /// A new epoch for a purge made `now`.
     pub fn next(&self, now: SystemTime) -> Epoch {
-        self.next_and_last(now).0
-    }
-
-    /// The same, and the one before it.
-    pub fn next_and_last(&self, now: SystemTime) -> (Epoch, Epoch) {
         loop {
             let next = self.epoch().next(now);
-            let last = self.last.raise(next);
             // Unless somebody else has just taken it.
-            if last < next {
-                return (next, last);
+            if self.last.raise(next) < next {
+                return next;
             }
         }
     }
 
-    /// A purge by this process.
-    pub fn apply(&self, purge: &Purge, epoch: Epoch) {
+    /// A purge made `now`, where nobody purges anything in another way: its epoch, and that of the latest one before
+    /// it that may have concerned the same resources.
+    pub fn apply(&self, purge: &Purge, now: SystemTime) -> (Epoch, Epoch) {
+        // One after the other: what was before this one has been applied.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_resources = purge.resources.iter().map(|key| self.resource(key.wide_hash()));
+        let before = of_resources.fold(self.last_of_tags.get(), Epoch::max);
+        let epoch = self.next(now);
         purge.resources.iter().for_each(|key| self.purge_resource(key.wide_hash(), purge.mode, epoch));
         purge.tags.iter().for_each(|tag| self.purge_tag(*tag, purge.mode, epoch));
+        (epoch, before)
     }
 
     /// A resource is purged.
@@ -375,6 +378,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::key::ResourceKey;
 
     fn tag(name: usize) -> Tag {
         Tag::named(name.to_string().as_bytes())
@@ -401,6 +405,23 @@ mod tests {
         // One that is heard of late takes nothing back.
         purges.purge_tag(tag(1), Mode::Hard, hard);
         assert_eq!(purges.judge(&[tag(1)], hard), Standing::Stale(soft));
+    }
+
+    #[test]
+    fn a_purge_tells_of_the_one_before_it_that_concerned_the_same() {
+        let purges = Purges::default();
+        let purge = |paths: &[&str], tags: &[Tag]| {
+            let resources = paths.iter().map(|path| ResourceKey::of_path(path)).collect();
+            purges.apply(&Purge { resources, tags: tags.to_vec(), mode: Mode::Hard }, now())
+        };
+        let (first, none) = purge(&["/a"], &[]);
+        assert_eq!(none, Epoch::FIRST);
+        purge(&["/b"], &[]);
+        let (second, before) = purge(&["/a", "/c"], &[]);
+        assert_eq!(before, first);
+        let (third, before) = purge(&["/b", "/c"], &[tag(1)]);
+        assert_eq!(before, second);
+        assert_eq!(purge(&["/d"], &[]).1, third, "it may carry the tag");
     }
 
     #[test]

@@ -236,3 +236,12 @@ fn write_origin(target: &Target, bytes: &mut KeyBytes) {
 fn length_bytes(length: usize) -> [u8; 4] {
     u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes()
 }
+
+#[cfg(test)]
+impl ResourceKey {
+    /// Of a path of some host, with all of its query.
+    pub(crate) fn of_path(path: &str) -> Self {
+        let (raw, headers) = (bytes::Bytes::copy_from_slice(path.as_bytes()), http::HeaderMap::new());
+        Self::new(&Target::parse(&raw, &headers, Scheme::Http, false).unwrap(), &QueryPolicy::All)
+    }
+}

@@ -325,8 +325,7 @@ impl Store for MemoryStore {
     }
 
     async fn purge(&self, purge: &Purge, _: Wait, now: SystemTime) -> Result<Purged, StoreError> {
-        let (epoch, before) = self.purges.next_and_last(now);
-        self.purges.apply(purge, epoch);
+        let (epoch, before) = self.purges.apply(purge, now);
         purge.resources.iter().for_each(|key| self.purge_now(key, purge.mode, epoch));
         Ok(Purged { epoch, before, applied: 1 })
     }
@@ -347,18 +346,10 @@ mod tests {
 
     use super::{resource::SLOT, *};
     use crate::{
-        admit::{Scheme, Target},
         headers::Lines,
-        key::{KeyPolicy, QueryPolicy, VariantKey},
+        key::{KeyPolicy, VariantKey},
         policy::{facts::ResponseFacts, freshness::Lot},
     };
-
-    fn key(path: &str) -> ResourceKey {
-        let target =
-            Target::parse(&Bytes::copy_from_slice(path.as_bytes()), &HeaderMap::new(), Scheme::Http, false)
-                .unwrap();
-        ResourceKey::new(&target, &QueryPolicy::All)
-    }
 
     fn entry(key: &ResourceKey, body: usize) -> Arc<Stored> {
         let headers = HeaderMap::new();
@@ -390,7 +381,7 @@ mod tests {
         let budget = 8 << 20;
         let store = MemoryStore::new(budget, Arc::default());
         for n in 0..200_000 {
-            let key = key(&format!("/flood?n={n}"));
+            let key = ResourceKey::of_path(&format!("/flood?n={n}"));
             store.commit_now(&key, entry(&key, 512)).unwrap();
         }
         let held: usize = store
@@ -418,7 +409,7 @@ mod tests {
     #[test]
     fn the_index_keeps_in_step_under_a_crowd() {
         let store = MemoryStore::new(1 << 20, Arc::default());
-        let keys: Vec<_> = (0..64).map(|n| key(&format!("/{n}"))).collect();
+        let keys: Vec<_> = (0..64).map(|n| ResourceKey::of_path(&format!("/{n}"))).collect();
         std::thread::scope(|scope| {
             for thread in 0..4usize {
                 let (store, keys) = (&store, &keys);
@@ -444,7 +435,7 @@ mod tests {
     #[test]
     fn what_came_too_early_or_may_no_more_is_not_there() {
         let store = MemoryStore::new(1 << 20, Arc::default());
-        let (key, seconds) = (key("/"), Duration::from_secs);
+        let (key, seconds) = (ResourceKey::of_path("/"), Duration::from_secs);
         let insert = |since, may: bool| store.insert(&key, entry(&key, 9), seconds(since), || may).unwrap();
         let found = |since| {
             let selector = Selector { headers: &HeaderMap::new(), keyed: &KeyPolicy::default() };
@@ -460,7 +451,7 @@ mod tests {
     fn an_eighth_of_the_budget_fits_and_more_is_refused() {
         let budget = 1 << 20;
         let store = MemoryStore::new(budget, Arc::default());
-        let key = key("/large");
+        let key = ResourceKey::of_path("/large");
         let new = Variant::new(entry(&key, 0), Duration::ZERO);
         let fixed = Resource::with(&key, None, (0, new), budget).unwrap().weight;
         let room = usize::try_from(budget / LARGEST - fixed).unwrap();
@@ -479,7 +470,7 @@ mod tests {
         let store = MemoryStore::new(budget, Arc::default());
         for size in (0..100_000).step_by(1000) {
             for n in 0..32 {
-                let key = key(&format!("/grows/{n}"));
+                let key = ResourceKey::of_path(&format!("/grows/{n}"));
                 store.commit_now(&key, entry(&key, size)).unwrap();
                 assert!(store.stats().bytes <= budget, "{:?}", store.stats());
             }
@@ -489,7 +480,7 @@ mod tests {
     #[test]
     fn no_budget_stores_nothing() {
         let store = MemoryStore::new(0, Arc::default());
-        let key = key("/");
+        let key = ResourceKey::of_path("/");
         assert!(matches!(store.commit_now(&key, entry(&key, 0)), Err(StoreError::TooLarge)));
         assert_eq!(store.stats(), MemoryStats { entries: 0, bytes: 0, evictions: 0 });
     }

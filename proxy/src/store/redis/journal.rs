@@ -7,6 +7,7 @@
 //! what is remembered too the oldest give way to that.
 
 mod act;
+mod chain;
 mod noted;
 mod recent;
 
@@ -20,6 +21,7 @@ use tokio::{task::AbortHandle, time::Instant};
 pub(super) use self::act::{Act, UNUSED_RECORD, eval};
 use self::{
     act::Sending,
+    chain::Chain,
     noted::{Entry, Noted},
     recent::Taken,
 };
@@ -49,6 +51,7 @@ struct Shared {
     links: Links,
     prefix: String,
     noted: Noted,
+    chain: Chain,
 }
 
 impl Drop for Journal {
@@ -62,12 +65,13 @@ impl Journal {
     pub(super) fn start(nodes: &Arc<Nodes>, purges: Arc<Purges>) -> Self {
         let links = Links::new(nodes, Role::Purges);
         let prefix = nodes.settings().prefix.clone();
-        let shared = Arc::new(Shared { links, prefix, noted: Noted::new(purges) });
+        let shared = Arc::new(Shared { links, prefix, noted: Noted::new(purges), chain: Chain::default() });
         let retries = tokio::spawn(Arc::clone(&shared).retry()).abort_handle();
         Self { shared, retries }
     }
 
-    /// Has Redis do this, within `limit`, and gives the epoch that it took, and the one before. However it ends, look-ups
+    /// Has Redis do this, within `limit`, and gives the epoch that it took, and the latest one before that may concern
+    /// the same. However it ends, look-ups
     /// find no more what was there before.
     pub(super) async fn enter(
         &self,
@@ -146,6 +150,7 @@ impl Shared {
     async fn send(&self, entries: &[Entry], wait: Wait, limit: Duration) -> Result<Epochs, StoreError> {
         let (begun, connections) = (Instant::now(), self.connections());
         let epochs = epochs(&self.links, &self.prefix, self.noted.purges.epoch(), "next", limit).await?;
+        self.chain.add(entries, epochs);
         let taken = epochs.taken;
         let sending = Sending::First(wait);
         let command =
@@ -154,7 +159,8 @@ impl Shared {
         let answers = self.links.run_each::<()>(&commands, limit.saturating_sub(begun.elapsed())).await;
         let done = entries.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
         self.noted.acknowledged(done.map(|(entry, _)| entry), taken, connections != self.connections());
-        answers.into_iter().collect::<Result<(), _>>().map(|()| epochs)
+        let before = self.chain.before(entries, epochs);
+        answers.into_iter().collect::<Result<(), _>>().map(|()| Epochs { taken, before })
     }
 
     /// The same for what Redis had acknowledged.

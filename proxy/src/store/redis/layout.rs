@@ -243,24 +243,14 @@ impl Nominated {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use http::{
-        HeaderMap,
-        header::{ACCEPT, ACCEPT_ENCODING},
-    };
+
+    use http::header::{ACCEPT, ACCEPT_ENCODING};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        admit::{Scheme, Target},
-        key::QueryPolicy,
-    };
 
     fn place(path: &str) -> Place {
-        let target =
-            Target::parse(&Bytes::copy_from_slice(path.as_bytes()), &HeaderMap::new(), Scheme::Http, false)
-                .unwrap();
-        Place::of("sidecache", &ResourceKey::new(&target, &QueryPolicy::All))
+        Place::of("sidecache", &ResourceKey::of_path(path))
     }
 
     #[test]
