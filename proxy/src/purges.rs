@@ -28,6 +28,8 @@ use crate::{
 /// remembered by themselves too, for a Redis that has lost them.
 pub struct Purges {
     last: Moment,
+    /// The latest one that is known from the store that all share, and not only on its way there.
+    told: Moment,
     last_of_tags: Moment,
     resources: Box<[Moment]>,
     tags: RwLock<TagMarks>,
@@ -116,6 +118,7 @@ impl Default for Purges {
     fn default() -> Self {
         Self {
             last: Moment::default(),
+            told: Moment::default(),
             last_of_tags: Moment::default(),
             resources: (0..PLACES).map(|_| Moment::default()).collect(),
             tags: RwLock::default(),
@@ -182,9 +185,26 @@ impl Purges {
         self.last.get()
     }
 
+    /// The latest epoch of which the store that all share has told.
+    #[must_use]
+    pub fn told(&self) -> Epoch {
+        self.told.get()
+    }
+
+    /// The store that all share has told of this epoch.
+    pub fn note_told(&self, epoch: Epoch) {
+        self.told.raise(epoch);
+    }
+
+    /// This process has taken this epoch for a purge that acts here already: who is told of it has missed nothing.
+    pub fn take(&self, epoch: Epoch) {
+        self.last.raise(epoch);
+    }
+
     /// The last epoch is known to be this one. Purges up to it that were not heard of may concern all
     /// that is being fetched.
     pub fn catch_up(&self, epoch: Epoch) {
+        self.note_told(epoch);
         if epoch > self.epoch() {
             self.miss();
             self.last.raise(epoch);
@@ -456,6 +476,11 @@ mod tests {
         let since = purges.known();
         purges.catch_up(theirs);
         assert!(since.epoch() == theirs && !purges.concern(7, since));
+        // Nor is anything missed of what is its own.
+        let ours = theirs.next(now());
+        purges.take(ours);
+        purges.catch_up(ours);
+        assert!(purges.epoch() == ours && !purges.concern(7, since));
         purges.miss();
         assert!(purges.concern(7, since) && !purges.concern(7, purges.known()));
     }

@@ -219,6 +219,18 @@ async fn an_epoch_that_redis_has_lost_is_not_taken_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_takes_an_epoch_for_a_purge_that_is_on_its_way() {
+    let server = RedisServer::start();
+    let store = store(&server).await;
+    purge(&store, Mode::Hard, &[&resource("/a")], &[]).await;
+    let last = last_epoch(&server);
+    store.purges().next(std::time::SystemTime::UNIX_EPOCH);
+    assert!(store.purges().epoch().number() > last);
+    assert_eq!(store.last_purge(PATIENCE).await.unwrap().number(), last);
+    assert_eq!(last_epoch(&server), last);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_of_another_type_is_replaced() {
     let server = RedisServer::start();
     let ours = store(&server).await;

@@ -9,7 +9,7 @@ use super::{
     journal::eval,
     layout,
 };
-use crate::{epoch::Epoch, store::StoreError};
+use crate::{epoch::Epoch, purges::Purges, store::StoreError};
 
 /// For how long it is kept, in milliseconds: a year.
 const KEPT: u64 = 365 * 24 * 60 * 60 * 1000;
@@ -23,33 +23,49 @@ pub(super) struct Epochs {
     pub(super) before: Epoch,
 }
 
-/// Asks for the last epoch, or (`"next"`) for a new one. The last one is not before `seen`, which has been: Redis may
-/// have lost it, and its clock may be behind that of the server before it.
-pub(super) fn question(prefix: &str, seen: Epoch, which: &str) -> Cmd {
+/// Which one is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Which {
+    /// The last one that was taken.
+    Last,
+    /// A new one.
+    Next,
+}
+
+/// Asks for an epoch. It is not before those that have been: Redis may have lost them, and its clock may be behind that
+/// of the server before it. A new one is not before those either that are only on their way to Redis; they are no
+/// reason to take a new one where the last one is asked for.
+pub(super) fn question(prefix: &str, purges: &Purges, which: Which) -> Cmd {
+    let (seen, which) = match which {
+        Which::Last => (purges.told(), "last"),
+        Which::Next => (purges.epoch(), "next"),
+    };
     let mut script = eval(include_str!("epoch.lua"), &[&layout::epoch(prefix)]);
     script.arg(seen.number()).arg(which).arg(KEPT);
     script
 }
 
 /// What is answered to that.
-pub(super) fn read(answer: Value, seen: Epoch) -> RedisResult<Epochs> {
+pub(super) fn read(answer: Value, purges: &Purges) -> RedisResult<Epochs> {
     let (taken, before) = from_redis_value(answer)?;
     // What cannot be believed is not, and purges nothing beyond what it should.
-    let epoch = |number| Epoch::from_number(number).unwrap_or(seen);
-    Ok(Epochs { taken: epoch(taken), before: epoch(before) })
+    let epoch = |number| Epoch::from_number(number).unwrap_or_else(|| purges.epoch());
+    let epochs = Epochs { taken: epoch(taken), before: epoch(before) };
+    purges.note_told(epochs.taken);
+    Ok(epochs)
 }
 
 /// The last epoch, or a new one.
 pub(super) async fn epochs(
     links: &Links,
     prefix: &str,
-    seen: Epoch,
-    which: &str,
+    purges: &Purges,
+    which: Which,
     limit: Duration,
 ) -> Result<Epochs, StoreError> {
-    let (name, question) = (layout::epoch(prefix), question(prefix, seen, which));
+    let (name, question) = (layout::epoch(prefix), question(prefix, purges, which));
     let ask = async |mut connection: MultiplexedConnection| {
-        read(question.query_async::<Value>(&mut connection).await?, seen)
+        read(question.query_async::<Value>(&mut connection).await?, purges)
     };
     links.run(Spot::Named(&name), limit, ask).await
 }

@@ -27,7 +27,7 @@ use self::{
 };
 use super::{
     cluster::{Links, Nodes, Spot},
-    epochs::{Epochs, epochs},
+    epochs::{Epochs, Which, epochs},
     link::{Beats, Role},
 };
 use crate::{
@@ -141,7 +141,7 @@ impl Shared {
 
     /// What is fetched from now on is later than all purges that Redis knows of.
     async fn learn_epoch(&self, within: Duration) -> Result<Epoch, StoreError> {
-        let last = epochs(&self.links, &self.prefix, self.noted.purges.epoch(), "last", within).await?.taken;
+        let last = epochs(&self.links, &self.prefix, &self.noted.purges, Which::Last, within).await?.taken;
         self.noted.purges.catch_up(last);
         Ok(last)
     }
@@ -149,7 +149,8 @@ impl Shared {
     /// What one node has is not held up by another one that has not.
     async fn send(&self, entries: &[Entry], wait: Wait, limit: Duration) -> Result<Epochs, StoreError> {
         let (begun, connections) = (Instant::now(), self.connections());
-        let epochs = epochs(&self.links, &self.prefix, self.noted.purges.epoch(), "next", limit).await?;
+        let epochs = epochs(&self.links, &self.prefix, &self.noted.purges, Which::Next, limit).await?;
+        self.noted.purges.take(epochs.taken);
         self.chain.add(entries, epochs);
         let taken = epochs.taken;
         let sending = Sending::First(wait);

@@ -138,6 +138,7 @@ impl Heard for RedisStore {
 
     fn announced(&self, told: Announcement) {
         let inner = &self.0;
+        inner.purges.note_told(told.epoch);
         match told.kind {
             Kind::Resource => inner.purges.purge_resource(told.what, told.mode, told.epoch),
             Kind::Tag => inner.purges.purge_tag(Tag::from_bits(told.what), told.mode, told.epoch),

@@ -25,7 +25,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     Inner,
     cluster::{Links, Spot},
-    epochs::epochs,
+    epochs::{Which, epochs},
     journal::{UNUSED_RECORD, eval},
     layout,
     trust::Session,
@@ -210,8 +210,8 @@ impl Inner {
         keep: Duration,
         within: Duration,
     ) -> Result<Epoch, StoreError> {
-        let (links, seen) = (self.journal.links(), self.purges.epoch());
-        let now = epochs(links, &self.settings.prefix, seen, "last", within).await?.taken;
+        let links = self.journal.links();
+        let now = epochs(links, &self.settings.prefix, &self.purges, Which::Last, within).await?.taken;
         self.purges.catch_up(now);
         self.renew(links, missing, keep, Some(now), within).await?;
         Ok(now)

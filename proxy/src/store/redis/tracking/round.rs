@@ -22,7 +22,7 @@ use super::{
 use crate::store::redis::{
     BOUND,
     cluster::{Node, Spot, Table, View, read_slots},
-    epochs,
+    epochs::{self, Which},
     layout::{self, NOMINATED},
     link::{Elsewhere, Refusal},
     membership::Renewal,
@@ -96,11 +96,11 @@ impl State {
             keepers.iter().find(|keeper| keeper.is_of(node))
         };
         let Some(home) = of(&members) else { return false };
-        let seen = self.store.purges.epoch();
+        let purges = &self.store.purges;
         let epoch = async {
             // One that cannot be read does not make the membership void.
-            let answer = ask(of(&last)?, &epochs::question(prefix, seen, "last")).await.ok()?;
-            Some(epochs::read(answer, seen).ok()?.taken)
+            let answer = ask(of(&last)?, &epochs::question(prefix, purges, Which::Last)).await.ok()?;
+            Some(epochs::read(answer, purges).ok()?.taken)
         };
         let (renewed, epoch) = tokio::join!(ask(home, &write), epoch);
         if let Ok(roll) = &renewed {
