@@ -7,7 +7,13 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use crate::{address::UpstreamUrl, config, purge::PurgeUrl, telemetry::log::Format, wrap::probe::Address};
+use crate::{
+    address::{Protocol, UpstreamUrl},
+    config,
+    purge::PurgeUrl,
+    telemetry::log::Format,
+    wrap::probe::Address,
+};
 
 /// The file read when none is named.
 pub const DEFAULT_CONFIG: &str = "config.yaml";
@@ -226,8 +232,10 @@ fn admin(text: &str) -> Result<Address, String> {
     let has_scheme = text.contains("://") || text.starts_with("unix:");
     let url = if has_scheme { text.to_owned() } else { format!("http://{text}") };
     match UpstreamUrl::parse(&url) {
-        Ok(UpstreamUrl::H2c { .. }) => Err("the admin listener speaks HTTP/1: write http://…".into()),
-        Ok(UpstreamUrl::Https { .. } | UpstreamUrl::H2 { .. }) => {
+        Ok(UpstreamUrl::Tcp { protocol: Protocol::H2c, .. }) => {
+            Err("the admin listener speaks HTTP/1: write http://…".into())
+        }
+        Ok(UpstreamUrl::Tcp { protocol: Protocol::Https | Protocol::H2, .. }) => {
             Err("the admin listener speaks no TLS: write http://…, and reach another machine by a tunnel"
                 .into())
         }

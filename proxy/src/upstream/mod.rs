@@ -36,6 +36,7 @@ use tokio::{
 
 use crate::{
     address::UpstreamUrl,
+    admit::Scheme,
     interim::{Interim, InterimSink},
 };
 
@@ -153,12 +154,15 @@ impl Upstream {
         let settings = settings.bounded();
         let route = match &settings.origin {
             UpstreamUrl::Unix(path) => Route::Unix(path.clone()),
-            UpstreamUrl::Http { host, port } | UpstreamUrl::H2c { host, port } => {
-                Route::Tcp(Resolver::new(host, *port, lookup))
-            }
-            UpstreamUrl::Https { host, port } | UpstreamUrl::H2 { host, port } => {
-                let tls = Tls::new(host, settings.roots.clone(), Protocol::of(&settings.origin).alpn())?;
-                Route::Tls(Resolver::new(host, *port, lookup), tls)
+            UpstreamUrl::Tcp { protocol, host, port } => {
+                let resolver = Resolver::new(host, *port, lookup);
+                match protocol.scheme() {
+                    Scheme::Http => Route::Tcp(resolver),
+                    Scheme::Https => {
+                        let alpn = Protocol::of(&settings.origin).alpn();
+                        Route::Tls(resolver, Tls::new(host, settings.roots.clone(), alpn)?)
+                    }
+                }
             }
         };
         let resolver = route.resolver().cloned();
