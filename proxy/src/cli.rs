@@ -259,7 +259,9 @@ fn filter(text: &str) -> Result<String, String> {
         Some(part) => {
             let near = config::nearest(part, LEVELS).unwrap_or("info");
             let levels = LEVELS.join(", ");
-            Err(format!("`{part}` is no level ({levels}): write {near}, or {part}={near} for a target"))
+            Err(format!(
+                "`{part}` is no level ({levels}): write {near}, or {part}={near} for a target, in --log or SIDECACHE_LOG"
+            ))
         }
     }
 }

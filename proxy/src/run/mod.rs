@@ -115,7 +115,9 @@ pub enum RunError {
 /// What to do where the system does not let us listen.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => ": something else has it (`ss -ltnp` says what), or write another port",
+        io::ErrorKind::AddrInUse => {
+            ": another program has it (`ss -ltnp`), or another listener here ([::] is 0.0.0.0 too): end it, or write another port"
+        }
         io::ErrorKind::AddrNotAvailable => ": no interface here has this address; 0.0.0.0 and [::] are all",
         io::ErrorKind::PermissionDenied => {
             ": a port below 1024 takes CAP_NET_BIND_SERVICE, a socket file a folder that this user may write to"
