@@ -139,6 +139,21 @@ impl Listen {
         }
     }
 
+    /// Whether the system lets only one of the two be there: they are one socket file, or one port of
+    /// addresses of which one is the other or stands for all of its kind.
+    #[must_use]
+    pub fn collides(&self, other: &Self) -> bool {
+        match (self.socket_address(), other.socket_address()) {
+            (Some(one), Some(other)) => {
+                let (ours, theirs) = (one.ip(), other.ip());
+                let either = ours.is_unspecified() || theirs.is_unspecified();
+                let meet = ours == theirs || (either && ours.is_ipv4() == theirs.is_ipv4());
+                one.port() != 0 && one.port() == other.port() && meet
+            }
+            _ => self == other,
+        }
+    }
+
     /// Whether only this machine can reach it.
     #[must_use]
     pub fn is_local(&self) -> bool {
@@ -244,7 +259,7 @@ impl UpstreamUrl {
         }
         AddressError::new(
             "not the URL of an app",
-            "write http://host:port, https://host:port, h2c://host:port, h2://host:port or unix:/path",
+            "write http://app:8000, https://app:443, h2c://app:50051, h2://app:443 or unix:/path",
         )
     }
 }

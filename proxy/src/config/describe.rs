@@ -115,6 +115,7 @@ fn in_front(store: &StoreConfig) -> String {
 fn in_an_outage(store: &StoreConfig) -> String {
     let away = "while Redis is away";
     match store.on_outage {
+        OnOutage::Serve if store.memory.is_none() => format!("{away}, nothing is cached"),
         OnOutage::Serve => format!("{away}, memory goes on"),
         OnOutage::Bypass => format!("{away}, nothing is cached"),
         OnOutage::Shed => {
