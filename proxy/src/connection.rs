@@ -2,16 +2,22 @@
 //! account that each of them gives.
 
 mod account;
+mod upload;
+mod watchdog;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::sleep};
 
-pub(crate) use self::account::Account;
+pub(crate) use self::{
+    account::Account,
+    upload::{Frames, Upload},
+    watchdog::{Elapsed, LEAST, Pace, Patience, Watchdog},
+};
 use crate::{admit::Scheme, app::App, headers::Peer, observe::Observer, places::Place};
 
-/// How long a connection on which no request has come may still bring one when the drain begins: it may be on
-/// its way.
+/// How long a connection on which no request is under way may still bring one when the drain begins: it may be on
+/// its way, and is answered, and told that it was the last.
 pub(crate) const LAST_CHANCE: Duration = Duration::from_secs(1);
 
 /// What is the same for all requests of a connection.

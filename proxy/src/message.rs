@@ -55,6 +55,7 @@ impl Request {
         let Some(expectation) = &self.expectation else { return };
         expectation.asked.notified().await;
         let _ = timeout(CONTINUE_AFTER, expectation.granted.notified()).await;
+        expectation.told.notify_one();
     }
 }
 
@@ -65,6 +66,19 @@ pub struct Expectation {
     pub asked: Notify,
     /// Told when the origin wants the body.
     pub granted: Arc<Notify>,
+    /// Told when the client is told to go on.
+    pub told: Notify,
+}
+
+impl Expectation {
+    /// What comes of `first` before the client is told to go on: not every client waits for that.
+    pub async fn early<F: Future>(&self, first: F) -> Option<F::Output> {
+        tokio::select! {
+            biased;
+            came = first => Some(came),
+            () = self.told.notified() => None,
+        }
+    }
 }
 
 /// The body of a request.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::pace::LEAST;
+use crate::connection::LEAST;
 
 /// Bytes of a frame before its payload (RFC 9113 §4.1).
 const HEADER: usize = 9;

@@ -10,7 +10,6 @@
 mod joined;
 mod meter;
 mod metered;
-mod pace;
 mod stream;
 
 use std::{
@@ -59,6 +58,7 @@ const RESET_STREAMS: usize = 50;
 const UNSEEN_RESETS: usize = 20;
 /// Streams that we had to reset because of what came on them.
 const FORCED_RESETS: usize = 100;
+
 /// Serves one connection until it ends: one that is in HTTP/2 because the handshake of TLS said so, or because
 /// its first bytes are the preface. `io` is read from there.
 pub async fn serve<T>(io: T, connection: Connection)

@@ -108,6 +108,28 @@ async fn is_answered_408(fields: &[(&str, &str)]) {
     assert_eq!(seen[0].status, 408);
 }
 
+/// A client that was told to wait is not waited for.
+#[tokio::test]
+async fn section_10_1_1_the_time_of_who_waits_to_be_told_is_not_the_clients() {
+    let rig = Rig::new("limits: { upstream_connections: 1 }\ntimeouts: { body: 300ms }").await;
+    let mut client = Friend::connect(&rig.sidecar).await;
+    let first = client.start(request("GET", "/", &[])).await;
+    let mut origin = rig.called().await;
+    origin.head().await;
+    let (answer, mut body) = client.begin(request("POST", "/", &[("expect", "100-continue")])).await;
+    let mut answer = std::pin::pin!(answer);
+    let waited = tokio::time::timeout(std::time::Duration::from_millis(700), answer.as_mut()).await;
+    assert!(waited.is_err(), "it waits for the only connection: {waited:?}");
+    origin.send(OK).await;
+    assert_eq!(whole(soon("an answer", first).await.unwrap()).await.unwrap().text(), "ok");
+    assert_eq!(origin.head().await.asked(), "POST /");
+    origin.send("HTTP/1.1 100 Continue\r\n\r\n").await;
+    body.send_data("hello".into(), true).unwrap();
+    assert_eq!(origin.chunk().await, b"hello");
+    origin.send(OK).await;
+    assert_eq!(soon("an answer", answer).await.unwrap().status(), 200);
+}
+
 #[tokio::test]
 async fn a_drain_lets_requests_finish_and_takes_no_more() {
     let mut rig = Rig::new("").await;
