@@ -46,6 +46,9 @@ pub(super) async fn serve(
     let head_only = parts.method == Method::HEAD;
     drop(parts);
     let writer = Writer { connection: &connection, respond, sent: Arc::default() };
+    let Some(_under_way) = connection.place.request() else {
+        return writer.refuse(&Failure::crowded(), head_only, &live.timeouts).await;
+    };
     match head {
         Ok(head) if head.framing.is_longer_than(live.limits.request_body) => {
             writer.refuse(&RequestBodyError::TooLarge.into(), head_only, &live.timeouts).await;
