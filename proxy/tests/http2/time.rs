@@ -4,7 +4,7 @@ use std::future::poll_fn;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, UnixStream},
+    net::UnixStream,
 };
 
 use crate::{
@@ -15,7 +15,6 @@ use crate::{
     friend::{Friend, request, whole},
     support::{
         rig::{OK, Rig},
-        sidecar::Sidecar,
         wire::{Wire, soon},
     },
 };
@@ -153,16 +152,11 @@ async fn who_takes_its_answers_slowly_gets_all_of_them() {
     const LENGTH: usize = 30 * 1024;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
-    let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let upstream = origin.local_addr().unwrap();
     let rest = "timeouts: { body: 400ms }\nroutes: [{ match: /hit, cache: 60s }]";
-    let _sidecar = Sidecar::from_file(&format!(
-        "listen: 'unix:{}'\nupstream: http://{upstream}\n{rest}",
-        path.display()
-    ));
+    let rig = Rig::new(&format!("listen: 'unix:{}'\n{rest}", path.display())).await;
     let mut first = Wire::unix(&path).await;
     first.send("GET /hit HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    let mut called = Wire::new(soon("the call", origin.accept()).await.unwrap().0);
+    let mut called = rig.called().await;
     called.head().await;
     called.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n{}", "x".repeat(LENGTH))).await;
     assert_eq!(first.response().await.status(), 200);
