@@ -7,7 +7,10 @@ use http_body::Frame;
 use tokio::sync::mpsc;
 
 use super::watchdog::{Elapsed, Patience};
-use crate::message::{BodyFrame, Expectation, RequestBodyError};
+use crate::{
+    admit::Framing,
+    message::{BodyFrame, Request, RequestBody, RequestBodyError, StreamedBody, Word},
+};
 
 /// A body as the connection has it.
 pub(crate) trait Frames {
@@ -18,12 +21,23 @@ pub(crate) trait Frames {
     fn has_ended(&self) -> bool;
 }
 
+/// The body of a request as the story sees it, and the sender that feeds it.
+pub(crate) fn body_channel(request: &Request) -> (RequestBody, mpsc::Sender<BodyFrame>) {
+    let (sender, frames) = mpsc::channel(1);
+    let left = match request.head.framing {
+        Framing::None => Some(0),
+        Framing::Length(length) => Some(length),
+        Framing::Chunked => None,
+    };
+    (RequestBody::Streamed(StreamedBody { frames, left, expectation: request.expectation.clone() }), sender)
+}
+
 /// Where it goes, and within which limits.
 pub(crate) struct Upload<'u> {
     /// To the story.
     pub(crate) sender: mpsc::Sender<BodyFrame>,
     /// What the client may wait for before it sends anything.
-    pub(crate) expectation: Option<&'u Expectation>,
+    pub(crate) word: Option<Word>,
     /// Bytes.
     pub(crate) most: Option<u64>,
     /// How long the client is waited for.
@@ -35,9 +49,13 @@ pub(crate) struct Upload<'u> {
 impl Upload<'_> {
     /// Passes the body on, one frame ahead of whoever reads it.
     pub(crate) async fn run(mut self, mut body: impl Frames) {
-        // The time of a client that waits for a word of ours is not its own.
-        let mut early = match self.expectation {
-            Some(expectation) => expectation.early(body.next()).await,
+        let mut early = match &self.word {
+            // Until then the time is not the client's; who does not wait needs no word.
+            Some(word) => tokio::select! {
+                biased;
+                first = body.next() => Some(first),
+                () = word.say() => None,
+            },
             None => None,
         };
         let mut left = self.most.unwrap_or(u64::MAX);

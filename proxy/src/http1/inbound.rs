@@ -1,13 +1,12 @@
 //! What comes from the client: heads, bodies, and the sign that it has gone.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body::Frame;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    sync::mpsc,
     time::Instant,
 };
 
@@ -15,7 +14,7 @@ use super::chunked::{ChunkDecoder, Decoded};
 use crate::{
     admit::{Framing, Head, HeadLimits, Refusal, Scan, Scheme, scan},
     connection::{Elapsed, Frames, Watchdog},
-    message::{BodyFrame, Expectation, RequestBody, RequestBodyError, StreamedBody},
+    message::RequestBodyError,
 };
 
 /// Bytes of one read. The buffer of an idle connection is no larger.
@@ -170,20 +169,6 @@ impl<R: AsyncRead + Unpin> Frames for InboundBody<'_, R> {
     }
 }
 
-/// The body of a request as the story sees it, and the sender that feeds it.
-pub(super) fn body_channel(
-    framing: Framing,
-    expectation: Option<Arc<Expectation>>,
-) -> (RequestBody, mpsc::Sender<BodyFrame>) {
-    let (sender, frames) = mpsc::channel(1);
-    let left = match framing {
-        Framing::None => Some(0),
-        Framing::Length(length) => Some(length),
-        Framing::Chunked => None,
-    };
-    (RequestBody::Streamed(StreamedBody { frames, left, expectation }), sender)
-}
-
 /// Finds the end of a body.
 enum Decoder {
     Length(u64),
@@ -225,6 +210,7 @@ mod tests {
 
     use tokio::{
         io::{AsyncWriteExt, duplex},
+        sync::mpsc,
         time::sleep,
     };
 
@@ -251,7 +237,7 @@ mod tests {
         let whole = AtomicBool::new(false);
         let (mut inbound, mut watchdog) = (Inbound::new(ours), Watchdog::default());
         let patience = watchdog.patience(Pace::steady(Duration::from_secs(30)));
-        let upload = Upload { sender, expectation: None, most: None, patience, whole: &whole };
+        let upload = Upload { sender, word: None, most: None, patience, whole: &whole };
         let pumping = upload.run(inbound.body(Framing::Length(LENGTH), limits));
         let taking = async {
             let mut came = 0;

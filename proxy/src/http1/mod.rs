@@ -29,20 +29,19 @@ use tokio::{io::AsyncRead, time::timeout};
 
 pub use self::outbound::Socket;
 use self::{
-    inbound::{Inbound, NoHead, PREFACE, body_channel},
+    inbound::{Inbound, NoHead, PREFACE},
     outbound::{Outbound, ReplyFraming, SendError},
 };
 pub use crate::connection::Connection;
 use crate::{
     admit::{self, Head, HeadLimits, Notable, Scheme},
     app::Live,
-    connection::{Account, LAST_CHANCE, Pace, Upload, Watchdog},
+    connection::{Account, LAST_CHANCE, Pace, Upload, Watchdog, body_channel},
     error::Failure,
     handler,
     headers::has_token,
     http2::{self, Joined},
-    interim::{Interim, Interims},
-    message::{Expectation, Reply, Request, RequestBody, RequestBodyError},
+    message::{Reply, Request, RequestBody, RequestBodyError},
 };
 
 /// Bytes that are read and dropped after an answer that came before the request's end.
@@ -169,16 +168,10 @@ where
     }
 
     /// Lets the story answer, while the body is read and the client watched.
-    async fn exchange(&mut self, mut head: Head, live: &Arc<Live>, limits: HeadLimits) -> After {
-        if self.connection.peer.is_trusted(&live.trusted_proxies) {
-            head.target.trust(&head.headers);
-        }
+    async fn exchange(&mut self, head: Head, live: &Arc<Live>, limits: HeadLimits) -> After {
         let Self { inbound, outbound, reads, writes, connection } = self;
         let framing = head.framing;
-        let waits = head.connection.expects_continue && framing.has_body();
-        let expectation = waits.then(|| Arc::new(Expectation::default()));
-        let interims = Interims::default();
-        let request = Request { head, peer: connection.peer, expectation: expectation.clone(), interims };
+        let request = connection.request(head, live);
         let read_to_end =
             AtomicBool::new(matches!(framing, admit::Framing::None | admit::Framing::Length(0)));
         let mut writer = Writer { outbound, watchdog: writes, connection };
@@ -186,11 +179,11 @@ where
             let answer = pin!(writer.answer(&request, RequestBody::None, live, &read_to_end));
             return unless_gone(answer, inbound.gone(limits.bytes)).await;
         }
-        let (body, frames) = body_channel(framing, expectation);
+        let (body, sender) = body_channel(&request);
         let answer = pin!(writer.answer(&request, body, live, &read_to_end));
         let upload = Upload {
-            sender: frames,
-            expectation: request.expectation.as_deref(),
+            sender,
+            word: request.word(),
             most: live.limits.request_body,
             patience: reads.patience(Pace::steady(live.timeouts.body)),
             whole: &read_to_end,
@@ -287,25 +280,18 @@ impl<'c, W: Socket> Writer<'c, W> {
         self.send(account, reply, framing).await
     }
 
-    /// Waits for the answer, and tells the client meanwhile what comes before it: what the origin says,
-    /// and the word to send the body, if the client waits for that.
+    /// Waits for the answer, and tells the client meanwhile what comes before it.
     async fn await_reply(
         &mut self,
         mut handling: Pin<&mut impl Future<Output = Reply>>,
         request: &Request,
         pace: Pace,
     ) -> Result<Reply, SendError> {
-        let mut word = pin!(request.word());
-        let mut waits_for_word = request.expectation.is_some();
         let reply = loop {
             let interim = tokio::select! {
                 biased;
                 reply = &mut handling => break reply,
                 interim = request.interims.next() => interim,
-                () = &mut word, if waits_for_word => {
-                    waits_for_word = false;
-                    Interim::go_on()
-                }
             };
             self.outbound.send_interim(&interim, &mut self.watchdog.patience(pace)).await?;
         };

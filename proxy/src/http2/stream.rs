@@ -15,21 +15,17 @@ use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{Method, Version, header::TE, response::Response};
 use http_body::{Body, Frame};
 use thiserror::Error;
-use tokio::sync::mpsc;
 
 use crate::{
-    admit::{Framing, Head, HeadLimits},
+    admit::{Head, HeadLimits},
     app::Live,
-    connection::{Account, Connection, Elapsed, Frames, Pace, Patience, Upload, Watchdog},
+    connection::{Account, Connection, Elapsed, Frames, Pace, Patience, Upload, Watchdog, body_channel},
     error::Failure,
     handler,
     headers::{is_grpc, remove_hop_by_hop},
-    interim::{Interim, Interims},
+    interim::Interim,
     limits::Timeouts,
-    message::{
-        BoxError, Expectation, Fields, Reply, ReplyBody, Request, RequestBody, RequestBodyError, StreamBody,
-        StreamedBody,
-    },
+    message::{BoxError, Fields, Reply, ReplyBody, Request, RequestBody, RequestBodyError, StreamBody},
     reply::{fields, has_no_body},
 };
 
@@ -42,9 +38,8 @@ pub(super) async fn serve(
     let live = connection.app.live();
     let limits = HeadLimits::of(&live.limits);
     let (parts, body) = request.into_parts();
-    let head = Head::from_h2(&parts, body.is_end_stream(), connection.scheme, &limits);
     let head_only = parts.method == Method::HEAD;
-    drop(parts);
+    let head = Head::from_h2(parts, body.is_end_stream(), connection.scheme, &limits);
     let writer = Writer { connection: &connection, respond, sent: Arc::default() };
     let Some(_under_way) = connection.place.request() else {
         return writer.refuse(&Failure::crowded(), head_only, &live.timeouts).await;
@@ -111,26 +106,17 @@ impl Writer<'_> {
     }
 
     /// Lets the story answer, while the body is read and the client watched.
-    async fn exchange(self, mut head: Head, body: RecvStream, live: &Arc<Live>, limits: HeadLimits) {
-        let peer = self.connection.peer;
-        if peer.is_trusted(&live.trusted_proxies) {
-            head.target.trust(&head.headers);
-        }
+    async fn exchange(self, head: Head, body: RecvStream, live: &Arc<Live>, limits: HeadLimits) {
         let call = is_call(&head, live);
-        let framing = head.framing;
-        let waits = head.connection.expects_continue && framing.has_body();
-        let expectation = waits.then(|| Arc::new(Expectation::default()));
-        let request = Request { head, peer, expectation: expectation.clone(), interims: Interims::default() };
-        if !framing.has_body() {
+        let request = self.connection.request(head, live);
+        if !request.head.framing.has_body() {
             return self.answer(&request, RequestBody::None, live, call).await;
         }
-        let (sender, frames) = mpsc::channel(1);
-        let left = if let Framing::Length(length) = framing { Some(length) } else { None };
-        let streamed = RequestBody::Streamed(StreamedBody { frames, left, expectation });
+        let (streamed, sender) = body_channel(&request);
         let (mut watchdog, whole) = (Watchdog::default(), AtomicBool::new(false));
         let upload = Upload {
             sender,
-            expectation: request.expectation.as_deref(),
+            word: request.word(),
             most: live.limits.request_body,
             patience: watchdog.patience(pace(call, &live.timeouts)),
             whole: &whole,
@@ -164,18 +150,12 @@ impl Writer<'_> {
         mut handling: Pin<&mut impl Future<Output = Reply>>,
         request: &Request,
     ) -> Option<Reply> {
-        let mut word = pin!(request.word());
-        let mut waits_for_word = request.expectation.is_some();
         let reply = loop {
             let interim = tokio::select! {
                 biased;
                 reply = &mut handling => break reply,
                 _ = poll_fn(|cx| self.respond.poll_reset(cx)) => return None,
                 interim = request.interims.next() => interim,
-                () = &mut word, if waits_for_word => {
-                    waits_for_word = false;
-                    Interim::go_on()
-                }
             };
             self.send_interim(&interim);
         };
