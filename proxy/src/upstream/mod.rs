@@ -24,7 +24,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Version,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, UPGRADE},
+    header::{CONTENT_LENGTH, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, UPGRADE},
     response,
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
@@ -37,6 +37,7 @@ use tokio::{
 use crate::{
     address::UpstreamUrl,
     admit::Scheme,
+    headers::{is_grpc, media_type},
     interim::{Interim, InterimSink},
 };
 
@@ -278,9 +279,7 @@ impl Upstream {
     /// An event stream, and a call whose answers come one by one, may be quiet for as long as an idle client
     /// connection.
     fn silence_limit(&self, head: &response::Parts) -> Duration {
-        let media_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-        let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        if essence.eq_ignore_ascii_case(b"text/event-stream") || essence.starts_with(b"application/grpc") {
+        if media_type(&head.headers).eq_ignore_ascii_case(b"text/event-stream") || is_grpc(&head.headers) {
             self.settings.idle.max(self.settings.between_bytes)
         } else {
             self.settings.between_bytes
