@@ -11,17 +11,19 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{connection::Connection, error::FetchError, framing::Framing, pool::Pool};
+use super::{connection::Connection, error::FetchError, framing::Framing, pool::Pool, trailers::Passing};
 
 /// The body of an answer. It holds the connection: read to its end it gives that back for the next request,
 /// dropped earlier it closes it.
 pub struct UpstreamBody {
     incoming: Incoming,
     ends: Framing,
+    trailers: Passing,
     silence: Silence,
     /// Until the body ended, well or badly.
     held: Option<Held>,
@@ -55,9 +57,16 @@ impl Held {
 }
 
 impl UpstreamBody {
-    /// The body `incoming`, which fails when it is silent for `limit`.
-    pub(super) fn new(incoming: Incoming, ends: Framing, limit: Duration, held: Held) -> Self {
-        let mut body = Self { incoming, ends, silence: Silence::new(limit), held: Some(held) };
+    /// The body `incoming` of an answer with these `fields`, which fails when it is silent for `limit`.
+    pub(super) fn new(
+        incoming: Incoming,
+        fields: &HeaderMap,
+        ends: Framing,
+        limit: Duration,
+        held: Held,
+    ) -> Self {
+        let (trailers, silence) = (Passing::of_answer(fields), Silence::new(limit));
+        let mut body = Self { incoming, ends, trailers, silence, held: Some(held) };
         if body.incoming.is_end_stream() {
             body.finish();
         }
@@ -66,7 +75,8 @@ impl UpstreamBody {
 
     /// The empty body of an answer whose connection went elsewhere.
     pub(super) fn without_connection(incoming: Incoming) -> Self {
-        Self { incoming, ends: Framing::Empty, silence: Silence::new(Duration::ZERO), held: None }
+        let (trailers, silence) = (Passing::default(), Silence::new(Duration::ZERO));
+        Self { incoming, ends: Framing::Empty, trailers, silence, held: None }
     }
 
     fn finish(&mut self) {
@@ -119,7 +129,7 @@ impl Body for UpstreamBody {
                 if frame.is_trailers() || this.incoming.is_end_stream() {
                     this.finish();
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(this.trailers.pass(frame).map(Ok))
             }
             Poll::Ready(Some(Err(error))) => this.fail(FetchError::Incomplete(error.into())),
             Poll::Ready(None) => this.end(),

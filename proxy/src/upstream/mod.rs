@@ -267,7 +267,7 @@ impl Upstream {
             && head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
         let reusable = ends.proves_end() && head.version >= Version::HTTP_11 && !belies;
         let held = Held { connection, pool: Arc::clone(&self.pool), reusable };
-        let body = UpstreamBody::new(incoming, ends, self.silence_limit(&head), held);
+        let body = UpstreamBody::new(incoming, &head.headers, ends, self.silence_limit(&head), held);
         Ok(Fetched { head, body, upgraded: None, ends, timing })
     }
 

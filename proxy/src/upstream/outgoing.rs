@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use super::{
     error::BoxError,
     socket::Activity,
-    trailers::Announced,
+    trailers::Passing,
     upload::{Failed, Upload},
 };
 use crate::admit::Scheme;
@@ -27,7 +27,7 @@ use crate::admit::Scheme;
 #[derive(Default)]
 pub(super) struct Outgoing {
     body: Option<UnsyncBoxBody<Bytes, BoxError>>,
-    trailers: Announced,
+    trailers: Passing,
     /// Who wants to know how far it is, once it is on its way.
     upload: Option<Arc<Upload>>,
 }
@@ -38,7 +38,7 @@ impl Outgoing {
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let body = (!body.is_end_stream()).then(|| body.map_err(Into::into).boxed_unsync());
-        Self { body, trailers: Announced::default(), upload: None }
+        Self { body, trailers: Passing::default(), upload: None }
     }
 
     /// Lets the one who waits for the answer see how far it is, if there is anything to see. What was seen of
@@ -46,14 +46,6 @@ impl Outgoing {
     pub(super) fn watch(&mut self, activity: &Arc<Activity>) -> Option<Arc<Upload>> {
         self.upload = self.body.is_some().then(|| Arc::new(Upload::new(Arc::clone(activity))));
         self.upload.clone()
-    }
-
-    /// What of it may pass: all but trailers that must not.
-    fn pass(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
-        match frame.into_trailers() {
-            Ok(trailers) => self.trailers.pass(&trailers).map(Frame::trailers),
-            Err(frame) => Some(frame),
-        }
     }
 
     fn tell(&self, tell: impl FnOnce(&Upload)) {
@@ -79,7 +71,7 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = match ready!(Pin::new(body).poll_frame(cx)) {
-            Some(Ok(frame)) => self.pass(frame),
+            Some(Ok(frame)) => self.trailers.pass(frame),
             Some(Err(error)) => {
                 self.tell(|upload| upload.failed(error));
                 return Poll::Ready(Some(Err(Failed.into())));
@@ -108,7 +100,7 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let mut request = request.map(Outgoing::new);
-    request.body_mut().trailers = Announced::of(request.headers());
+    request.body_mut().trailers = Passing::of_request(request.headers());
     *request.version_mut() = Version::HTTP_11;
     let length = request.body().size_hint().exact();
     let means_a_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
