@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Version,
-    header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, Parts, Uri},
 };
 use http_body::{Body, Frame, SizeHint};
@@ -127,7 +127,7 @@ fn frame(headers: &mut HeaderMap, length: Option<u64>, means_a_body: bool) {
 /// The same for HTTP/2, which has the host in the target, frames that say where a body ends, and nothing that is
 /// about a connection (RFC 9113 §8.2.2, §8.3.1). Nor is anything upgraded.
 pub(super) fn for_http2(request: &mut Request<Outgoing>, scheme: Scheme) {
-    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, EXPECT] {
+    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
         request.headers_mut().remove(name);
     }
     *request.version_mut() = Version::HTTP_2;
@@ -146,10 +146,9 @@ fn absolute(target: &Uri, host: &HeaderValue, scheme: Scheme) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Whether asking twice changes nothing at the origin (RFC 9110 §9.2.1) and there is no body to send again.
-pub(super) fn may_repeat(request: &Request<Outgoing>) -> bool {
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
-    safe && request.body().is_end_stream()
+/// Whether asking twice changes nothing at the origin (RFC 9110 §9.2.1).
+pub(super) fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
 /// The same request, with no body (the default one) in the place of its own.
@@ -225,18 +224,5 @@ mod tests {
         assert_eq!(framed(Method::GET, &[("content-length", "35")], Given::Nothing), none);
         let coded = [("transfer-encoding", "gzip")];
         assert_eq!(framed(Method::POST, &coded, Given::Text("hello")), (Some("5".to_owned()), false));
-    }
-
-    #[test]
-    fn only_safe_requests_without_a_body_are_repeated() {
-        let ask = |method, body: &'static str| {
-            prepare(Request::builder().method(method).body(Full::from(body)).unwrap())
-        };
-        assert!(may_repeat(&ask(Method::GET, "")));
-        assert!(may_repeat(&ask(Method::HEAD, "")));
-        assert!(!may_repeat(&ask(Method::GET, "x")));
-        for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
-            assert!(!may_repeat(&ask(method, "")));
-        }
     }
 }
