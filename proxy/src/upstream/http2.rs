@@ -127,7 +127,7 @@ async fn send(body: &mut Outgoing, stream: &mut SendStream<Bytes>) -> Result<(),
         match frame.into_data() {
             Ok(data) => {
                 let is_last = body.is_end_stream();
-                put(stream, data, is_last).await?;
+                put(body, stream, data, is_last).await?;
                 if is_last {
                     return Ok(());
                 }
@@ -154,7 +154,12 @@ async fn next_frame(
 }
 
 /// As the origin makes room for it.
-async fn put(stream: &mut SendStream<Bytes>, mut data: Bytes, is_last: bool) -> Result<(), h2::Error> {
+async fn put(
+    body: &mut Outgoing,
+    stream: &mut SendStream<Bytes>,
+    mut data: Bytes,
+    is_last: bool,
+) -> Result<(), h2::Error> {
     while !data.is_empty() {
         stream.reserve_capacity(data.len());
         match poll_fn(|cx| stream.poll_capacity(cx)).await {
@@ -163,6 +168,7 @@ async fn put(stream: &mut SendStream<Bytes>, mut data: Bytes, is_last: bool) -> 
                 let piece = data.split_to(room?.min(data.len()));
                 if !piece.is_empty() {
                     stream.send_data(piece, is_last && data.is_empty())?;
+                    body.moved();
                 }
             }
         }

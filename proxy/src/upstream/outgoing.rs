@@ -48,6 +48,11 @@ impl Outgoing {
         self.upload.clone()
     }
 
+    /// A piece of it is on its way.
+    pub(super) fn moved(&self) {
+        self.tell(Upload::moved);
+    }
+
     fn tell(&self, tell: impl FnOnce(&Upload)) {
         if let Some(upload) = &self.upload {
             tell(upload);
@@ -55,6 +60,7 @@ impl Outgoing {
     }
 }
 
+/// Whoever sends it keeps it until all of it is sent.
 impl Drop for Outgoing {
     fn drop(&mut self) {
         self.tell(Upload::ended);
@@ -70,19 +76,14 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let frame = match ready!(Pin::new(body).poll_frame(cx)) {
-            Some(Ok(frame)) => self.trailers.pass(frame),
+        Poll::Ready(match ready!(Pin::new(body).poll_frame(cx)) {
+            Some(Ok(frame)) => self.trailers.pass(frame).map(Ok),
             Some(Err(error)) => {
                 self.tell(|upload| upload.failed(error));
-                return Poll::Ready(Some(Err(Failed.into())));
+                Some(Err(Failed.into()))
             }
             None => None,
-        };
-        self.tell(Upload::moved);
-        if frame.is_none() || self.is_end_stream() {
-            self.tell(Upload::ended);
-        }
-        Poll::Ready(frame.map(Ok))
+        })
     }
 
     fn is_end_stream(&self) -> bool {

@@ -150,6 +150,24 @@ async fn a_connection_is_not_pooled_while_an_upload_goes_on() {
 }
 
 #[tokio::test]
+async fn a_connection_is_not_pooled_while_what_was_uploaded_waits_for_room() {
+    let script = Script::start().await;
+    let upstream = upstream(&script, |_| {});
+    let large: &'static [u8] = &[b'x'; MIB];
+    let upload =
+        Request::post("/").header("host", "a").body(http_body_util::Full::new(Bytes::from_static(large)));
+    let answering = async {
+        let mut frames = Frames::accept(&script).await;
+        let request = frames.answer().await;
+        (frames, request)
+    };
+    let (answer, (_frames, _request)) = join!(ask(&upstream, upload.unwrap()), answering);
+    assert_eq!(answer.unwrap(), "200 ok");
+    assert_eq!(upstream.stats().idle, 0);
+    until(&upstream, |stats| stats.open == 0).await;
+}
+
+#[tokio::test]
 async fn an_upload_that_nobody_goes_on_with_closes_the_connection() {
     let Early { upstream, uploading: _uploading, mut request, .. } = Early::answered().await;
     assert!(soon(request.body_mut().data()).await.unwrap().is_err(), "it looks complete");
