@@ -76,7 +76,8 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
+/// The names that `Connection` lists.
+pub fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
     let lines = headers.get_all(CONNECTION).iter();
     let tokens = lines.flat_map(|line| line.as_bytes().split(|&b| b == b','));
     tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok()).collect()

@@ -5,11 +5,20 @@
 
 mod support;
 
-use std::time::Duration;
+#[path = "http2/friend.rs"]
+#[allow(dead_code, reason = "the other tests use more of it")]
+mod friend;
+
+use std::{future::poll_fn, time::Duration};
+
+use bytes::Bytes;
+use friend::{Friend, whole};
+use http::{Response, StatusCode};
+use tokio::net::{TcpListener, TcpStream};
 
 use support::{
     rig::{OK, Rig, message, request},
-    sidecar::eventually,
+    sidecar::{Sidecar, eventually},
     wire::{Message, Wire},
 };
 
@@ -314,4 +323,67 @@ async fn an_upgrade_may_have_them_too() {
     let switched = client.head().await;
     assert_eq!((switched.status(), switched.field("upgrade")), (101, Some("echo")));
     assert_eq!(client.bytes(5).await, b"hello");
+}
+
+/// An app in HTTP/2: a hint, word to go on if that is waited for, and the answer.
+async fn serve(stream: TcpStream) {
+    let mut frames = h2::server::handshake(stream).await.unwrap();
+    while let Some(Ok((request, mut respond))) = frames.accept().await {
+        tokio::spawn(async move {
+            let link = ("link", "</a.css>; rel=preload");
+            let interim =
+                |status| Response::builder().status(status).header(link.0, link.1).body(()).unwrap();
+            respond.send_informational(interim(StatusCode::EARLY_HINTS)).unwrap();
+            let expects = request.headers().contains_key("expect");
+            if expects {
+                respond.send_informational(interim(StatusCode::CONTINUE)).unwrap();
+            }
+            let mut body = request.into_body();
+            while let Some(data) = body.data().await {
+                body.flow_control().release_capacity(data.unwrap().len()).unwrap();
+            }
+            let head = Response::builder().header("x-expects", u16::from(expects)).body(()).unwrap();
+            respond.send_response(head, false).unwrap().send_data(Bytes::from("ok"), true).unwrap();
+        });
+    }
+}
+
+async fn app_in_http_2(rest: &str) -> Sidecar {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sidecar = Sidecar::from_file(&format!("upstream: h2c://{}\n{rest}", listener.local_addr().unwrap()));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream));
+        }
+    });
+    sidecar
+}
+
+#[tokio::test]
+async fn section_15_2_those_of_an_app_in_http_2_reach_clients_of_either_version() {
+    for rest in ["", CACHED] {
+        let sidecar = app_in_http_2(rest).await;
+        let mut old = sidecar.connect().await;
+        old.send(get("/1")).await;
+        assert_hinted(&mut old).await;
+        assert_eq!(old.response().await.text(), "ok");
+        let mut client = Friend::connect(&sidecar).await;
+        let mut answer = client.start(friend::request("GET", "/2", &[])).await;
+        let hint = poll_fn(|cx| answer.poll_informational(cx)).await.unwrap().unwrap();
+        assert_eq!(hint.status(), StatusCode::EARLY_HINTS);
+        assert_eq!(hint.headers()["link"], "</a.css>; rel=preload");
+        assert_eq!(whole(answer.await.unwrap()).await.unwrap().text(), "ok");
+    }
+}
+
+#[tokio::test]
+async fn section_10_1_1_an_app_in_http_2_is_told_of_the_expectation_and_says_when_to_go_on() {
+    let sidecar = app_in_http_2("").await;
+    let mut client = sidecar.connect().await;
+    client.send(request("POST / HTTP/1.1", &["Expect: 100-continue", "Content-Length: 2"], "")).await;
+    assert_hinted(&mut client).await;
+    assert_eq!(client.head().await.status(), 100);
+    client.send("hi").await;
+    let answer = client.response().await;
+    assert_eq!((answer.text().as_str(), answer.field("x-expects")), ("ok", Some("1")));
 }

@@ -11,17 +11,22 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{connection::Connection, error::FetchError, framing::Framing, pool::Pool};
+use super::{
+    connection::Connection, error::FetchError, framing::Framing, pool::Pool, sender::Incoming,
+    trailers::Passing,
+};
 
 /// The body of an answer. It holds the connection: read to its end it gives that back for the next request,
 /// dropped earlier it closes it.
 pub struct UpstreamBody {
     incoming: Incoming,
-    ends: Framing,
+    /// Bytes still to come, where that is known.
+    left: Option<u64>,
+    trailers: Passing,
     silence: Silence,
     /// Until the body ended, well or badly.
     held: Option<Held>,
@@ -55,9 +60,20 @@ impl Held {
 }
 
 impl UpstreamBody {
-    /// The body `incoming`, which fails when it is silent for `limit`.
-    pub(super) fn new(incoming: Incoming, ends: Framing, limit: Duration, held: Held) -> Self {
-        let mut body = Self { incoming, ends, silence: Silence::new(limit), held: Some(held) };
+    /// The body `incoming` of an answer with these `fields`, which fails when it is silent for `limit`.
+    pub(super) fn new(
+        incoming: Incoming,
+        fields: &HeaderMap,
+        ends: Framing,
+        limit: Duration,
+        held: Held,
+    ) -> Self {
+        let (trailers, silence) = (Passing::of_answer(fields), Silence::new(limit));
+        let left = match ends {
+            Framing::Length(length) => Some(length),
+            _ => incoming.is_end_stream().then_some(0),
+        };
+        let mut body = Self { incoming, left, trailers, silence, held: Some(held) };
         if body.incoming.is_end_stream() {
             body.finish();
         }
@@ -66,7 +82,8 @@ impl UpstreamBody {
 
     /// The empty body of an answer whose connection went elsewhere.
     pub(super) fn without_connection(incoming: Incoming) -> Self {
-        Self { incoming, ends: Framing::Empty, silence: Silence::new(Duration::ZERO), held: None }
+        let (trailers, silence) = (Passing::default(), Silence::new(Duration::ZERO));
+        Self { incoming, left: Some(0), trailers, silence, held: None }
     }
 
     fn finish(&mut self) {
@@ -80,10 +97,9 @@ impl UpstreamBody {
         Poll::Ready(Some(Err(error)))
     }
 
-    /// The frames stopped: at the end the framing told of, or short of it. A reset that names no error, after
-    /// which nothing more comes either, is no end (RFC 9113 §8.1).
+    /// The frames stopped: at the end that was announced, or short of it.
     fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, FetchError>>> {
-        if matches!(self.ends, Framing::Length(_) | Framing::Frames) && !self.incoming.is_end_stream() {
+        if self.left.is_some_and(|left| left > 0) {
             let cut = io::Error::from(io::ErrorKind::UnexpectedEof);
             return self.fail(FetchError::Incomplete(cut.into()));
         }
@@ -112,16 +128,18 @@ impl Body for UpstreamBody {
         if this.held.is_none() {
             return Poll::Ready(None);
         }
-        match Pin::new(&mut this.incoming).poll_frame(cx) {
+        match this.incoming.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.silence.broken();
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.left = this.left.map(|left| left.saturating_sub(length));
                 // Whoever knows the length does not ask for a frame after the last.
                 if frame.is_trailers() || this.incoming.is_end_stream() {
                     this.finish();
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(this.trailers.pass(frame).map(Ok))
             }
-            Poll::Ready(Some(Err(error))) => this.fail(FetchError::Incomplete(error.into())),
+            Poll::Ready(Some(Err(error))) => this.fail(FetchError::Incomplete(error)),
             Poll::Ready(None) => this.end(),
             Poll::Pending => this.wait(cx),
         }
@@ -132,7 +150,7 @@ impl Body for UpstreamBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -140,7 +158,7 @@ impl fmt::Debug for UpstreamBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ended = self.held.is_none();
         f.debug_struct("UpstreamBody")
-            .field("ends", &self.ends)
+            .field("left", &self.left)
             .field("ended", &ended)
             .finish_non_exhaustive()
     }

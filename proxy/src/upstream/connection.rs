@@ -1,10 +1,9 @@
 //! One connection to the origin, and one exchange on it at a time.
 
-use std::{error::Error, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::ControlFlow, pin::pin, sync::Arc, time::Duration};
 
 use h2::Reason;
 use http::{HeaderMap, Request, Response, StatusCode, header::HeaderName};
-use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
@@ -12,7 +11,7 @@ use super::{
     error::FetchError,
     outgoing::Outgoing,
     pool::Permit,
-    sender::{Protocol, Sender, Tasks},
+    sender::{Fault, Incoming, NoAnswer, Protocol, Sender, Tasks},
     socket::{Activity, Socket, Stream},
     upload::Upload,
 };
@@ -57,8 +56,8 @@ impl Connection {
     ) -> Result<Response<Incoming>, Failure> {
         self.activity.begin();
         self.upload = request.body_mut().watch(&self.activity);
-        self.watch_informational(&mut request);
-        let mut answer = pin!(self.sender.try_send(request));
+        let told = Told::of(&request, &self.activity);
+        let mut answer = pin!(self.sender.exchange(request, told));
         let mut deadline = self.activity.last_write() + first_byte;
         loop {
             if let Ok(answer) = timeout_at(deadline, answer.as_mut()).await {
@@ -71,28 +70,7 @@ impl Connection {
         }
     }
 
-    /// Counts the 1xx answers (RFC 9110 §15.2), which hyper skips without limit, and passes on that the
-    /// body is wanted, and what else the client may know before its answer.
-    fn watch_informational(&self, request: &mut Request<Outgoing>) {
-        let activity = Arc::clone(&self.activity);
-        let waiting = request.extensions().get::<OnContinue>().cloned();
-        let taking = request.extensions().get::<OnInterim>().cloned();
-        hyper::ext::on_informational(request, move |answer| {
-            activity.informational();
-            if answer.status() == StatusCode::CONTINUE {
-                if let Some(OnContinue(client)) = &waiting {
-                    client.notify_one();
-                }
-            } else if let Some(client) = taking.as_ref().filter(|_| !activity.too_many_informational()) {
-                client.pass_on(answer.status(), answer.headers());
-            }
-        });
-    }
-
-    fn judge(
-        &mut self,
-        answer: Result<Response<Incoming>, TrySendError<Request<Outgoing>>>,
-    ) -> Result<Response<Incoming>, Failure> {
+    fn judge(&mut self, answer: Result<Response<Incoming>, NoAnswer>) -> Result<Response<Incoming>, Failure> {
         if self.activity.too_many_informational() {
             return Err(Failure::Final(FetchError::TooManyInformational));
         }
@@ -101,24 +79,23 @@ impl Connection {
                 self.kept_for = keep_alive_timeout(answer.headers());
                 Ok(answer)
             }
-            Err(mut failed) => Err(match failed.take_message() {
-                Some(request) => {
-                    Failure::Unsent(Box::new(request), FetchError::from_exchange(failed.into_error()))
-                }
-                None => self.judge_sent(failed.into_error()),
-            }),
+            Err(NoAnswer { unsent: Some(request), fault }) => {
+                Err(Failure::Unsent(request, FetchError::from_exchange(fault)))
+            }
+            Err(NoAnswer { unsent: None, fault }) => Err(self.judge_sent(fault)),
         }
     }
 
-    fn judge_sent(&self, error: hyper::Error) -> Failure {
+    fn judge_sent(&self, fault: Fault) -> Failure {
         if let Some(error) = self.upload.as_ref().and_then(|upload| upload.failure()) {
             return Failure::Final(FetchError::RequestBody(error));
         }
-        let said = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-        let is_declined = said.is_some_and(is_declined);
-        // Over HTTP/2 there come bytes that are no answer.
-        let is_unanswered = said.map_or(!self.activity.is_answering(), h2::Error::is_io);
-        match FetchError::from_exchange(error) {
+        let (is_declined, is_unanswered) = match &fault {
+            Fault::Http1(_) => (false, !self.activity.is_answering()),
+            // There come bytes that are no answer.
+            Fault::Http2(error) => (is_declined(error), error.is_io()),
+        };
+        match FetchError::from_exchange(fault) {
             error @ FetchError::Terminated(_) if is_declined => Failure::Declined(error),
             error @ FetchError::Terminated(_) if is_unanswered => Failure::Unanswered(error),
             error => Failure::Final(error),
@@ -161,7 +138,7 @@ impl Connection {
         let mut since = Instant::now();
         loop {
             if let Ok(ready) = timeout(LINGER, self.ready()).await {
-                return ready.is_ok().then_some(self);
+                return ready.then_some(self);
             }
             let moved = self.last_write();
             if moved <= since {
@@ -171,7 +148,7 @@ impl Connection {
         }
     }
 
-    async fn ready(&mut self) -> hyper::Result<()> {
+    async fn ready(&mut self) -> bool {
         if let Some(upload) = &self.upload {
             upload.over().await;
         }
@@ -181,6 +158,38 @@ impl Connection {
     /// Lets the connection live on as the tunnel it became.
     pub(super) fn into_tunnel(mut self) {
         self.driver.0 = None;
+    }
+}
+
+/// Hears what the origin says before its answer (RFC 9110 §15.2).
+pub(super) struct Told {
+    activity: Arc<Activity>,
+    waiting: Option<OnContinue>,
+    taking: Option<OnInterim>,
+}
+
+impl Told {
+    fn of(request: &Request<Outgoing>, activity: &Arc<Activity>) -> Self {
+        let extensions = request.extensions();
+        let (waiting, taking) = (extensions.get().cloned(), extensions.get().cloned());
+        Self { activity: Arc::clone(activity), waiting, taking }
+    }
+
+    /// Counts an interim response, which the libraries take without limit, and passes on that the body is wanted,
+    /// and what else the client may know before its answer. Breaks off when there are too many.
+    pub(super) fn informational(&self, status: StatusCode, headers: &HeaderMap) -> ControlFlow<()> {
+        self.activity.informational();
+        if self.activity.too_many_informational() {
+            return ControlFlow::Break(());
+        }
+        match (status, &self.waiting, &self.taking) {
+            (StatusCode::CONTINUE, Some(OnContinue(client)), _) => client.notify_one(),
+            // HTTP/2 has no such thing (RFC 9113 §8.6).
+            (StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS, ..) => {}
+            (_, _, Some(client)) => client.pass_on(status, headers),
+            (_, _, None) => {}
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use http::StatusCode;
 
-use super::framing::FramingError;
+use super::{framing::FramingError, sender::Fault};
 
 /// Any error, boxed: what a request body may fail with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -60,17 +60,17 @@ pub enum FetchError {
     Tls(#[source] io::Error),
     /// The connection was closed or reset before the head of an answer was complete.
     #[error("the origin closed the connection before it answered")]
-    Terminated(#[source] hyper::Error),
+    Terminated(#[source] BoxError),
     /// The request was sent and no answer came.
     #[error("the origin did not answer within {0:?}")]
     FirstByte(Duration),
     /// The head of the answer is larger than [`HEAD_BYTES`](super::HEAD_BYTES) or has more than 100
-    /// fields.
+    /// fields, over HTTP/1.
     #[error("the head of the origin's answer is too large")]
-    HeadTooLarge(#[source] hyper::Error),
-    /// The answer is not HTTP/1.
+    HeadTooLarge(#[source] BoxError),
+    /// The answer is malformed. Over HTTP/2 its head may also be too large, which the library does not tell apart.
     #[error("the origin's answer cannot be parsed")]
-    Unparsable(#[source] hyper::Error),
+    Unparsable(#[source] BoxError),
     /// The answer does not say in one way where it ends.
     #[error("the framing of the origin's answer is not valid")]
     Framing(#[from] FramingError),
@@ -180,15 +180,14 @@ impl FetchError {
     }
 
     /// What an exchange that ended without an answer means.
-    pub(super) fn from_exchange(error: hyper::Error) -> Self {
-        if error.is_user() {
-            Self::RequestBody(error.into())
-        } else if error.is_parse_too_large() {
-            Self::HeadTooLarge(error)
-        } else if error.is_parse() {
-            Self::Unparsable(error)
-        } else {
-            Self::Terminated(error)
+    pub(super) fn from_exchange(fault: Fault) -> Self {
+        match fault {
+            Fault::Http1(error) if error.is_user() => Self::RequestBody(error.into()),
+            Fault::Http1(error) if error.is_parse_too_large() => Self::HeadTooLarge(error.into()),
+            Fault::Http1(error) if error.is_parse() => Self::Unparsable(error.into()),
+            Fault::Http1(error) => Self::Terminated(error.into()),
+            Fault::Http2(error) if error.is_library() => Self::Unparsable(error.into()),
+            Fault::Http2(error) => Self::Terminated(error.into()),
         }
     }
 }

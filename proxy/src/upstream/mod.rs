@@ -9,6 +9,7 @@ mod connect;
 mod connection;
 mod error;
 mod framing;
+mod http2;
 mod outgoing;
 mod pool;
 mod resolve;
@@ -27,7 +28,8 @@ use http::{
     header::{CONTENT_LENGTH, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, UPGRADE},
     response,
 };
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use http_body::Body;
+use hyper::upgrade::OnUpgrade;
 use tokio::{
     sync::Notify,
     task::JoinHandle,
@@ -48,7 +50,7 @@ use self::{
     outgoing::Outgoing,
     pool::{Grant, Pool, Want},
     resolve::Resolver,
-    sender::Protocol,
+    sender::{Incoming, Protocol},
     tls::Tls,
 };
 pub use self::{
@@ -180,14 +182,14 @@ impl Upstream {
     ///
     /// A request that an idle connection turns out to be too dead for goes out once more, on a new connection:
     /// whatever it is if no byte of it was sent, and a GET, HEAD, OPTIONS or TRACE without body if it was
-    /// sent and no byte came back (RFC 9110 §9.2.2, RFC 9112 §9.3.1). So does the latter if the origin says that
-    /// it has not begun with it (RFC 9113 §8.7).
+    /// sent and no byte came back (RFC 9110 §9.2.2, RFC 9112 §9.3.1). So does one of any method, if it has no
+    /// body, of which the origin says that it has not begun with it (RFC 9113 §8.7).
     ///
     /// # Errors
     /// [`FetchError`], also later from the body.
     pub async fn send<B>(&self, request: Request<B>) -> Result<Fetched, FetchError>
     where
-        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         match self.attempt(outgoing::prepare(request), Want::Any).await {
             Ok(fetched) => Ok(fetched),
@@ -206,21 +208,26 @@ impl Upstream {
             conditional: CONDITIONS.iter().any(|name| request.headers().contains_key(name)),
         };
         let (mut connection, mut timing) = self.connection(want).await.map_err(Ended::Failed)?;
-        let may_end_unseen = timing.reused || connection.tells_what_it_declines();
-        let copy = (may_end_unseen && outgoing::may_repeat(&request)).then(|| without_body(&request));
+        let may_end_unseen = timing.reused && outgoing::is_safe(request.method());
+        let may_go_again = may_end_unseen || connection.tells_what_it_declines();
+        let copy = (may_go_again && request.body().is_end_stream()).then(|| without_body(&request));
         let start = Instant::now();
         let answer = connection.exchange(request, self.settings.first_byte).await;
         timing.first_byte = start.elapsed();
         match answer {
             Ok(answer) => self.fetched(&asked, connection, answer, timing).map_err(Ended::Failed),
             Err(Failure::Unsent(request, error)) if timing.reused => Err(Ended::Stale(request, error)),
-            Err(failure @ (Failure::Unanswered(_) | Failure::Declined(_))) => Err(match copy {
-                Some(copy) if timing.reused || matches!(failure, Failure::Declined(_)) => {
-                    Ended::Stale(Box::new(copy), failure.into_error())
-                }
-                _ => Ended::Failed(failure.into_error()),
-            }),
-            Err(failure) => Err(Ended::Failed(failure.into_error())),
+            Err(failure) => {
+                let goes_again = match failure {
+                    Failure::Declined(_) => true,
+                    Failure::Unanswered(_) => may_end_unseen,
+                    Failure::Unsent(..) | Failure::Final(_) => false,
+                };
+                Err(match copy.filter(|_| goes_again) {
+                    Some(copy) => Ended::Stale(Box::new(copy), failure.into_error()),
+                    None => Ended::Failed(failure.into_error()),
+                })
+            }
         }
     }
 
@@ -272,7 +279,7 @@ impl Upstream {
             && head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
         let reusable = ends.proves_end() && head.version >= Version::HTTP_11 && !belies;
         let held = Held { connection, pool: Arc::clone(&self.pool), reusable };
-        let body = UpstreamBody::new(incoming, ends, self.silence_limit(&head), held);
+        let body = UpstreamBody::new(incoming, &head.headers, ends, self.silence_limit(&head), held);
         Ok(Fetched { head, body, upgraded: None, ends, timing })
     }
 

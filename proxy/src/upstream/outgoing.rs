@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Version,
-    header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, Parts, Uri},
 };
 use http_body::{Body, Frame, SizeHint};
@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use super::{
     error::BoxError,
     socket::Activity,
-    trailers::Announced,
+    trailers::Passing,
     upload::{Failed, Upload},
 };
 use crate::admit::Scheme;
@@ -27,7 +27,7 @@ use crate::admit::Scheme;
 #[derive(Default)]
 pub(super) struct Outgoing {
     body: Option<UnsyncBoxBody<Bytes, BoxError>>,
-    trailers: Announced,
+    trailers: Passing,
     /// Who wants to know how far it is, once it is on its way.
     upload: Option<Arc<Upload>>,
 }
@@ -38,7 +38,7 @@ impl Outgoing {
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let body = (!body.is_end_stream()).then(|| body.map_err(Into::into).boxed_unsync());
-        Self { body, trailers: Announced::default(), upload: None }
+        Self { body, trailers: Passing::default(), upload: None }
     }
 
     /// Lets the one who waits for the answer see how far it is, if there is anything to see. What was seen of
@@ -48,12 +48,9 @@ impl Outgoing {
         self.upload.clone()
     }
 
-    /// What of it may pass: all but trailers that must not.
-    fn pass(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
-        match frame.into_trailers() {
-            Ok(trailers) => self.trailers.pass(&trailers).map(Frame::trailers),
-            Err(frame) => Some(frame),
-        }
+    /// A piece of it is on its way.
+    pub(super) fn moved(&self) {
+        self.tell(Upload::moved);
     }
 
     fn tell(&self, tell: impl FnOnce(&Upload)) {
@@ -63,6 +60,7 @@ impl Outgoing {
     }
 }
 
+/// Whoever sends it keeps it until all of it is sent.
 impl Drop for Outgoing {
     fn drop(&mut self) {
         self.tell(Upload::ended);
@@ -78,19 +76,14 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let frame = match ready!(Pin::new(body).poll_frame(cx)) {
-            Some(Ok(frame)) => self.pass(frame),
+        Poll::Ready(match ready!(Pin::new(body).poll_frame(cx)) {
+            Some(Ok(frame)) => self.trailers.pass(frame).map(Ok),
             Some(Err(error)) => {
                 self.tell(|upload| upload.failed(error));
-                return Poll::Ready(Some(Err(Failed.into())));
+                Some(Err(Failed.into()))
             }
             None => None,
-        };
-        self.tell(Upload::moved);
-        if frame.is_none() || self.is_end_stream() {
-            self.tell(Upload::ended);
-        }
-        Poll::Ready(frame.map(Ok))
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -108,7 +101,7 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let mut request = request.map(Outgoing::new);
-    request.body_mut().trailers = Announced::of(request.headers());
+    request.body_mut().trailers = Passing::of_request(request.headers());
     *request.version_mut() = Version::HTTP_11;
     let length = request.body().size_hint().exact();
     let means_a_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
@@ -135,7 +128,7 @@ fn frame(headers: &mut HeaderMap, length: Option<u64>, means_a_body: bool) {
 /// The same for HTTP/2, which has the host in the target, frames that say where a body ends, and nothing that is
 /// about a connection (RFC 9113 §8.2.2, §8.3.1). Nor is anything upgraded.
 pub(super) fn for_http2(request: &mut Request<Outgoing>, scheme: Scheme) {
-    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, EXPECT] {
+    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
         request.headers_mut().remove(name);
     }
     *request.version_mut() = Version::HTTP_2;
@@ -154,10 +147,9 @@ fn absolute(target: &Uri, host: &HeaderValue, scheme: Scheme) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Whether asking twice changes nothing at the origin (RFC 9110 §9.2.1) and there is no body to send again.
-pub(super) fn may_repeat(request: &Request<Outgoing>) -> bool {
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
-    safe && request.body().is_end_stream()
+/// Whether asking twice changes nothing at the origin (RFC 9110 §9.2.1).
+pub(super) fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
 /// The same request, with no body (the default one) in the place of its own.
@@ -233,18 +225,5 @@ mod tests {
         assert_eq!(framed(Method::GET, &[("content-length", "35")], Given::Nothing), none);
         let coded = [("transfer-encoding", "gzip")];
         assert_eq!(framed(Method::POST, &coded, Given::Text("hello")), (Some("5".to_owned()), false));
-    }
-
-    #[test]
-    fn only_safe_requests_without_a_body_are_repeated() {
-        let ask = |method, body: &'static str| {
-            prepare(Request::builder().method(method).body(Full::from(body)).unwrap())
-        };
-        assert!(may_repeat(&ask(Method::GET, "")));
-        assert!(may_repeat(&ask(Method::HEAD, "")));
-        assert!(!may_repeat(&ask(Method::GET, "x")));
-        for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
-            assert!(!may_repeat(&ask(method, "")));
-        }
     }
 }

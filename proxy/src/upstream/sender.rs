@@ -1,22 +1,28 @@
 //! The version of HTTP that a connection to the origin speaks, and the tasks that move its bytes.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use futures_util::future::Either;
-use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1, http2},
-    rt::Executor,
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
 };
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::Either};
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 
-use super::{HEAD_BYTES, OnContinue, error::FetchError, outgoing, outgoing::Outgoing, socket::Socket};
+use super::{
+    HEAD_BYTES,
+    connection::Told,
+    error::{BoxError, FetchError},
+    http2::{Received, Requests},
+    outgoing::Outgoing,
+    socket::Socket,
+};
 use crate::{address::UpstreamUrl, admit::Scheme};
-
-/// Bytes of an answer that may be on their way over HTTP/2. There is one answer at a time.
-const WINDOW: u32 = 256 * 1024;
 
 /// What is spoken to an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,50 +53,66 @@ impl Protocol {
 /// Takes requests for a connection.
 pub(super) enum Sender {
     Http1(http1::SendRequest<Outgoing>),
-    Http2(http2::SendRequest<Outgoing>, Scheme),
+    Http2(Requests),
+}
+
+/// Why there is no answer.
+pub(super) struct NoAnswer {
+    /// The request, if nothing of it was sent.
+    pub(super) unsent: Option<Box<Request<Outgoing>>>,
+    pub(super) fault: Fault,
+}
+
+/// What a library says of it.
+pub(super) enum Fault {
+    Http1(hyper::Error),
+    Http2(h2::Error),
 }
 
 impl Sender {
     /// Begins to speak over `socket`; the bytes are moved by `tasks`.
     pub(super) async fn start(socket: Socket, protocol: Protocol, tasks: &Tasks) -> Result<Self, FetchError> {
-        let socket = TokioIo::new(socket);
         match protocol {
             Protocol::Http1 => {
                 let mut builder = http1::Builder::new();
-                let started = builder.max_buf_size(HEAD_BYTES).handshake(socket).await;
-                let (sender, connection) = started.map_err(FetchError::Terminated)?;
-                tasks.execute(async move { report(connection.with_upgrades().await) });
+                let started = builder.max_buf_size(HEAD_BYTES).handshake(TokioIo::new(socket)).await;
+                let (sender, connection) = started.map_err(|error| FetchError::Terminated(error.into()))?;
+                tasks.spawn(async move {
+                    if let Err(error) = connection.with_upgrades().await {
+                        tracing::debug!(%error, "connection to the origin ended");
+                    }
+                });
                 Ok(Self::Http1(sender))
             }
             Protocol::Http2(scheme) => {
-                let mut builder = http2::Builder::new(tasks.clone());
-                builder
-                    .initial_stream_window_size(WINDOW)
-                    .initial_connection_window_size(WINDOW)
-                    .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX));
-                let started = builder.handshake(socket).await;
-                let (sender, connection) = started.map_err(FetchError::Terminated)?;
-                tasks.execute(async move { report(connection.await) });
-                Ok(Self::Http2(sender, scheme))
+                let started = Requests::start(socket, scheme, tasks).await;
+                Ok(Self::Http2(started.map_err(|error| FetchError::Terminated(error.into()))?))
             }
         }
     }
 
-    /// Sends a request, if the connection still takes one.
-    pub(super) fn try_send(
+    /// Sends a request, if the connection still takes one, and waits for the head of the answer; `told` hears
+    /// what comes before that.
+    pub(super) fn exchange(
         &mut self,
         mut request: Request<Outgoing>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>> + use<> {
+        told: Told,
+    ) -> impl Future<Output = Result<Response<Incoming>, NoAnswer>> + use<> {
         match self {
-            Self::Http1(sender) => Either::Left(sender.try_send_request(request)),
-            Self::Http2(sender, scheme) => {
-                if let Some(OnContinue(client)) = request.extensions().get() {
-                    // Nobody would tell: the library keeps the origin's word for itself.
-                    client.notify_one();
-                }
-                outgoing::for_http2(&mut request, *scheme);
-                Either::Right(sender.try_send_request(request))
+            Self::Http1(sender) => {
+                hyper::ext::on_informational(&mut request, move |interim| {
+                    // The socket looks whether they are too many.
+                    let _ = told.informational(interim.status(), interim.headers());
+                });
+                Either::Left(sender.try_send_request(request).map(|answer| match answer {
+                    Ok(answer) => Ok(answer.map(Incoming::Http1)),
+                    Err(mut failed) => Err(NoAnswer {
+                        unsent: failed.take_message().map(Box::new),
+                        fault: Fault::Http1(failed.into_error()),
+                    }),
+                }))
             }
+            Self::Http2(requests) => Either::Right(requests.exchange(request, told)),
         }
     }
 
@@ -98,22 +120,42 @@ impl Sender {
     pub(super) fn is_ready(&self) -> bool {
         match self {
             Self::Http1(sender) => sender.is_ready() && !sender.is_closed(),
-            Self::Http2(sender, _) => sender.is_ready() && !sender.is_closed(),
+            Self::Http2(requests) => requests.is_ready(),
         }
     }
 
-    /// Waits until it does.
-    pub(super) async fn ready(&mut self) -> hyper::Result<()> {
+    /// Waits until it does, or never will. Whether it does.
+    pub(super) async fn ready(&mut self) -> bool {
         match self {
-            Self::Http1(sender) => sender.ready().await,
-            Self::Http2(sender, _) => sender.ready().await,
+            Self::Http1(sender) => sender.ready().await.is_ok(),
+            // It takes one at any time.
+            Self::Http2(requests) => requests.is_ready(),
         }
     }
 }
 
-fn report(ended: hyper::Result<()>) {
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection to the origin ended");
+/// The body of an answer, as it comes.
+pub(super) enum Incoming {
+    Http1(hyper::body::Incoming),
+    Http2(Received),
+}
+
+impl Incoming {
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Http2(body) => body.poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
     }
 }
 
@@ -122,21 +164,17 @@ fn report(ended: hyper::Result<()>) {
 pub(super) struct Tasks(Arc<Mutex<Vec<AbortHandle>>>);
 
 impl Tasks {
+    /// Begins one more.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(tokio::spawn(task).abort_handle());
+    }
+
     /// Ends all of them, which closes the connection.
     pub(super) fn abort(&self) {
         for task in self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
-    }
-}
-
-impl<F> Executor<F> for Tasks
-where
-    F: Future<Output: Send + 'static> + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.retain(|task| !task.is_finished());
-        tasks.push(tokio::spawn(task).abort_handle());
     }
 }

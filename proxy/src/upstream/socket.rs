@@ -160,8 +160,8 @@ impl Activity {
         }
     }
 
-    /// The library took a piece of the request's body.
-    pub(super) fn took_frame(&self) {
+    /// The origin has made room for a piece of the request's body.
+    pub(super) fn took_piece(&self) {
         if !self.bytes_are_the_requests {
             self.wrote();
         }

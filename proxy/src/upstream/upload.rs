@@ -31,9 +31,9 @@ impl Upload {
         Self { activity, over: AtomicBool::new(false), ends: Notify::new(), failure: Mutex::default() }
     }
 
-    /// A piece of it was taken.
+    /// The origin has made room for a piece of it.
     pub(super) fn moved(&self) {
-        self.activity.took_frame();
+        self.activity.took_piece();
     }
 
     /// Nothing more of it will be sent: that was all, or nobody wants the rest.

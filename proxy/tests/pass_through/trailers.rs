@@ -27,6 +27,27 @@ async fn those_of_the_answer_are_dropped_for_a_client_that_does_not() {
 }
 
 #[tokio::test]
+async fn section_6_5_1_of_an_answer_those_that_mean_harm_are_dropped() {
+    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: X-Hop\r\n\r\n2\r\nok\r\n0\r\n\
+                  Content-Length: 9\r\nSet-Cookie: a=1\r\nCache-Control: public\r\nWWW-Authenticate: Basic\r\n\
+                  Location: /evil\r\nConnection: close\r\nContent-Type: text/html\r\nVary: *\r\nX-Hop: 1\r\n\
+                  Sidecache-Tags: a\r\nX-Not-Named: 1\r\n\r\n";
+    let asked = request("GET / HTTP/1.1", &["TE: trailers"], "");
+    for routes in ["", "routes: [{ match: /**, cache: 60s }]"] {
+        let (_, got) = Rig::new(routes).await.exchange(&asked, answer).await;
+        assert_eq!((got.text().as_str(), got.trailers.as_slice()), ("ok", &[pair("x-not-named", "1")][..]));
+    }
+}
+
+#[tokio::test]
+async fn section_6_5_1_where_all_are_dropped_the_answer_is_whole() {
+    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nHost: evil\r\n\r\n";
+    let asked = request("GET / HTTP/1.1", &["TE: trailers"], "");
+    let (_, got) = Rig::new("").await.exchange(&asked, answer).await;
+    assert_eq!((got.text().as_str(), got.trailers.len()), ("ok", 0));
+}
+
+#[tokio::test]
 async fn those_of_a_request_pass_where_they_are_announced_and_are_never_merged() {
     let fields = ["Transfer-Encoding: chunked", "Trailer: X-Sum, Host", "Trailer: X-Other, Authorization"];
     let body = "2\r\nok\r\n0\r\nX-Sum: 1\r\nHost: evil\r\nX-Other: 2\r\nAuthorization: evil\r\nX-Not-Named: 3\r\n\r\n";

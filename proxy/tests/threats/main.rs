@@ -10,6 +10,7 @@
 )]
 
 mod case;
+mod frames;
 mod panics;
 mod process;
 mod requests;
@@ -20,7 +21,7 @@ mod stories;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, slice};
 
 use case::{Case, Does, cases};
 use requests::{Way, try_request};
@@ -54,7 +55,7 @@ async fn every_row_is_shown() {
 
 /// Tries every case; the rows of those that fail, and why.
 async fn failures() -> Vec<(String, String)> {
-    let common: &'static Rig = Box::leak(Box::new(Rig::start().await));
+    let common: &'static [Rig] = Box::leak(Box::new([Rig::start().await, Rig::in_http_2().await]));
     let mut failed = Vec::new();
     for case in cases() {
         let (row, name) = (case.row(), case.name.clone());
@@ -66,21 +67,23 @@ async fn failures() -> Vec<(String, String)> {
     failed
 }
 
-async fn try_case(case: Case, common: &Rig) -> Result<(), String> {
+/// A case that wants nothing of its own is tried before an app of either version.
+async fn try_case(case: Case, common: &[Rig]) -> Result<(), String> {
     let own = if case.config.is_some() || !case.app.is_empty() || matches!(case.does, Does::Story(_)) {
         Some(Rig::of(&case).await)
     } else {
         None
     };
-    let rig = own.as_ref().unwrap_or(common);
-    match &case.does {
-        Does::Story(steps) => try_story(&case, steps, rig).await,
-        Does::Request(request) => {
-            for way in Way::ALL {
-                let tried = try_request(&case, request, way, rig).await;
-                tried.map_err(|why| format!("{way:?}: {why}"))?;
+    for rig in own.as_ref().map_or(common, slice::from_ref) {
+        match &case.does {
+            Does::Story(steps) => try_story(&case, steps, rig).await?,
+            Does::Request(request) => {
+                for way in Way::ALL {
+                    let tried = try_request(&case, request, way, rig).await;
+                    tried.map_err(|why| format!("{way:?}, {:?}: {why}", rig.sidecar.app.live().upstream))?;
+                }
             }
-            Ok(())
         }
     }
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use crate::{
     case::{Case, Step},
+    frames,
     support::{
         echo::{Echo, Script},
         sidecar::{Sidecar, eventually},
@@ -28,6 +29,14 @@ impl Rig {
     /// With the rules that cases have in common.
     pub(crate) async fn start() -> Self {
         Self::with(Script::new(), RULES).await
+    }
+
+    /// The same with an app in HTTP/2, for which the origin answers.
+    pub(crate) async fn in_http_2() -> Self {
+        let (origin, bystander) = (Echo::start().await, Echo::start().await);
+        let app = frames::before(origin.address).await;
+        let sidecar = Sidecar::from_file(&format!("upstream: h2c://{app}\n{RULES}"));
+        Self { origin, sidecar, bystander }
     }
 
     /// As this case wants it.

@@ -7,7 +7,7 @@ use h2::{
 };
 use http::{HeaderMap, Response};
 use http_body_util::StreamBody;
-use sidecache::upstream::{BoxError, FetchError};
+use sidecache::upstream::{BoxError, FetchError, INFORMATIONAL};
 use tokio::task::JoinHandle;
 
 use super::{origin::Peer, *};
@@ -118,19 +118,34 @@ async fn section_8_1_a_whole_answer_to_half_an_upload_stays_whole_when_the_rest_
     assert_eq!(again.unwrap(), "200 ok");
 }
 
+/// An upload that goes on though its answer is complete.
+struct Early {
+    upstream: Upstream,
+    uploading: mpsc::Sender<Data>,
+    request: Request<RecvStream>,
+    _frames: Frames,
+}
+
+impl Early {
+    async fn answered() -> Self {
+        let script = Script::start().await;
+        let upstream = upstream(&script, |_| {});
+        let (uploading, body) = channel_body();
+        let answering = async {
+            let mut frames = Frames::accept(&script).await;
+            let request = frames.answer().await;
+            (frames, request)
+        };
+        let upload = Request::post("/").header("host", "a").body(body).unwrap();
+        let (answer, (frames, request)) = join!(ask(&upstream, upload), answering);
+        assert_eq!(answer.unwrap(), "200 ok");
+        Self { upstream, uploading, request, _frames: frames }
+    }
+}
+
 #[tokio::test]
 async fn a_connection_is_not_pooled_while_an_upload_goes_on() {
-    let script = Script::start().await;
-    let upstream = upstream(&script, |_| {});
-    let (uploading, body) = channel_body();
-    let answering = async {
-        let mut frames = Frames::accept(&script).await;
-        let request = frames.answer().await;
-        (frames, request)
-    };
-    let (answer, (_frames, mut request)) =
-        join!(ask(&upstream, Request::post("/").header("host", "a").body(body).unwrap()), answering);
-    assert_eq!(answer.unwrap(), "200 ok");
+    let Early { upstream, uploading, mut request, .. } = Early::answered().await;
     assert_eq!(upstream.stats().idle, 0);
     uploading.send(Ok(Bytes::from_static(b"late"))).await.unwrap();
     drop(uploading);
@@ -139,18 +154,26 @@ async fn a_connection_is_not_pooled_while_an_upload_goes_on() {
 }
 
 #[tokio::test]
-async fn an_upload_that_nobody_goes_on_with_closes_the_connection() {
+async fn a_connection_is_not_pooled_while_what_was_uploaded_waits_for_room() {
     let script = Script::start().await;
     let upstream = upstream(&script, |_| {});
-    let (_uploading, body) = channel_body();
+    let large: &'static [u8] = &[b'x'; MIB];
+    let upload =
+        Request::post("/").header("host", "a").body(http_body_util::Full::new(Bytes::from_static(large)));
     let answering = async {
         let mut frames = Frames::accept(&script).await;
         let request = frames.answer().await;
         (frames, request)
     };
-    let (answer, (_frames, mut request)) =
-        join!(ask(&upstream, Request::post("/").header("host", "a").body(body).unwrap()), answering);
+    let (answer, (_frames, _request)) = join!(ask(&upstream, upload.unwrap()), answering);
     assert_eq!(answer.unwrap(), "200 ok");
+    assert_eq!(upstream.stats().idle, 0);
+    until(&upstream, |stats| stats.open == 0).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_nobody_goes_on_with_closes_the_connection() {
+    let Early { upstream, uploading: _uploading, mut request, .. } = Early::answered().await;
     assert!(soon(request.body_mut().data()).await.unwrap().is_err(), "it looks complete");
     until(&upstream, |stats| stats.open == 0).await;
 }
@@ -221,7 +244,7 @@ async fn pings_are_no_progress_of_a_request() {
 }
 
 #[tokio::test]
-async fn section_8_7_a_safe_request_that_is_refused_goes_out_once_more_and_another_does_not() {
+async fn section_8_7_a_request_without_a_body_that_is_refused_goes_out_once_more_and_another_does_not() {
     let script = Script::start().await;
     let upstream = upstream(&script, |_| {});
     let refuse = async || {
@@ -230,20 +253,99 @@ async fn section_8_7_a_safe_request_that_is_refused_goes_out_once_more_and_anoth
         respond.send_reset(Reason::REFUSED_STREAM);
         frames
     };
-    let answering = async {
+    let answering = async || {
         let _first = refuse().await;
         let mut second = Frames::accept(&script).await;
         second.answer().await;
         second
     };
-    let (answer, second) = join!(fetch(&upstream, get("/")), answering);
-    assert_eq!(answer.unwrap(), "200 ok");
-    second.moving.abort();
-    until(&upstream, |stats| stats.open == 0).await;
+    for method in [Method::GET, Method::DELETE, Method::POST] {
+        let (answer, second) = join!(fetch(&upstream, request(method, "/", "")), answering());
+        assert_eq!(answer.unwrap(), "200 ok");
+        second.moving.abort();
+        until(&upstream, |stats| stats.open == 0).await;
+    }
     let (answer, _) = join!(fetch(&upstream, request(Method::POST, "/", "x")), refuse());
     assert_eq!(kind(answer), ("connection_terminated", 502));
     let (answer, _) = join!(fetch(&upstream, get("/")), async { (refuse().await, refuse().await) });
     assert_eq!(kind(answer), ("connection_terminated", 502), "a third time it does not go");
+}
+
+#[tokio::test]
+async fn section_9_2_2_a_request_that_may_have_been_begun_goes_out_once_more_only_if_it_is_safe() {
+    let script = Script::start().await;
+    let upstream = upstream(&script, |_| {});
+    for (method, goes_again) in [(Method::GET, true), (Method::DELETE, false)] {
+        let first = async {
+            let mut frames = Frames::accept(&script).await;
+            frames.answer().await;
+            frames
+        };
+        let (answer, mut first) = join!(fetch(&upstream, get("/")), first);
+        assert_eq!(answer.unwrap(), "200 ok");
+        until(&upstream, |stats| stats.idle == 1).await;
+        let answering = async {
+            first.asked().await;
+            first.moving.abort();
+            if !goes_again {
+                return None;
+            }
+            let mut second = Frames::accept(&script).await;
+            second.answer().await;
+            Some(second)
+        };
+        let (answer, second) = join!(fetch(&upstream, request(method, "/", "")), answering);
+        match second {
+            Some(second) => {
+                assert_eq!(answer.unwrap(), "200 ok");
+                second.moving.abort();
+            }
+            None => assert_eq!(kind(answer), ("connection_terminated", 502)),
+        }
+        until(&upstream, |stats| stats.open == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn section_8_1_1_a_head_that_is_malformed_or_too_large_is_told_as_such() {
+    let script = Script::start().await;
+    let upstream = upstream(&script, |_| {});
+    let large = "x".repeat(2 * MIB / 10);
+    for (name, value) in [("content-length", "soon"), ("x-large", &large)] {
+        let answering = async {
+            let mut frames = Frames::accept(&script).await;
+            let (_, mut respond) = frames.asked().await;
+            let head = Response::builder().header(name, value).body(()).unwrap();
+            respond.send_response(head, true).unwrap();
+            frames
+        };
+        let (answer, _frames) = join!(fetch(&upstream, get("/")), answering);
+        assert_eq!(kind(answer), ("http_protocol_error", 502), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn section_15_2_the_origin_may_send_so_many_interim_answers_and_no_more() {
+    let script = Script::start().await;
+    let upstream = upstream(&script, |_| {});
+    for (count, expected) in [(INFORMATIONAL, None), (INFORMATIONAL + 1, Some("http_protocol_error"))] {
+        let answering = async {
+            let mut frames = Frames::accept(&script).await;
+            let (_, mut respond) = frames.asked().await;
+            for _ in 0..count {
+                let hint = Response::builder().status(StatusCode::EARLY_HINTS).body(()).unwrap();
+                respond.send_informational(hint).unwrap();
+            }
+            if expected.is_none() {
+                respond.send_response(Response::new(()), true).unwrap();
+            }
+            frames
+        };
+        let (answer, frames) = join!(soon(upstream.send(get("/"))), answering);
+        assert_eq!(answer.err().map(|error| error.proxy_status_error()), expected);
+        frames.moving.abort();
+        until(&upstream, |stats| stats.open == 0).await;
+    }
 }
 
 #[tokio::test]
