@@ -10,6 +10,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt},
     time::timeout,
 };
+use tracing::field::display;
 
 use crate::{
     admit::proxy_header::{self, LEAST, ProxyHeader, ProxyHeaderError, Source},
@@ -74,9 +75,13 @@ impl Introductions {
             Err(error) => {
                 connection.place.lost_without_header();
                 if let Some(times) = self.complaint.again() {
-                    let peer = connection.peer;
+                    // As in the access log.
+                    let peer = match connection.peer {
+                        Peer::Ip(address) => Some(display(address)),
+                        Peer::Local => None,
+                    };
                     tracing::warn!(
-                        ?peer,
+                        peer,
                         times,
                         "a trusted proxy was not understood, proxy_protocol: {error}"
                     );
