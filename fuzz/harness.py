@@ -131,12 +131,19 @@ def fuzz(name, binary, corpus, seconds, artifacts, sabotage=None):
     command += [f"-timeout={SLOWEST}", f"-rss_limit_mb={LARGEST}", f"-max_len={LONGEST.get(name, 1024)}"]
     words = HERE / "dictionaries" / f"{name}.dict"
     command += [f"-dict={words}"] if words.exists() else []
-    environment = {key: value for key, value in os.environ.items() if key != "SIDECACHE_SABOTAGE"}
-    environment |= {"SIDECACHE_SABOTAGE": sabotage} if sabotage else {}
     began = time.monotonic()
-    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, check=False)
+    done = execute(command, sabotage)
     seconds = time.monotonic() - began
     return read(done.stderr.decode("utf-8", "replace"), done.returncode, seconds)
+
+
+def execute(command, sabotage=None):
+    """Runs a target's binary; what it makes for itself, as the socket of an origin, goes with it."""
+    environment = {key: value for key, value in os.environ.items() if key != "SIDECACHE_SABOTAGE"}
+    environment |= {"SIDECACHE_SABOTAGE": sabotage} if sabotage else {}
+    with scratch() as own:
+        environment["TMPDIR"] = own
+        return subprocess.run(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, check=False)
 
 
 def read(log, code, seconds):

@@ -7,10 +7,19 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use crate::{address::UpstreamUrl, config, purge::PurgeUrl, telemetry::log::Format, wrap::probe::Address};
+use crate::{
+    address::{Protocol, UpstreamUrl},
+    config,
+    purge::PurgeUrl,
+    telemetry::log::Format,
+    wrap::probe::Address,
+};
 
 /// The file read when none is named.
 pub const DEFAULT_CONFIG: &str = "config.yaml";
+
+/// The words that may come first.
+const COMMANDS: [&str; 3] = ["check", "healthcheck", "purge"];
 
 const EXAMPLES: &str = "\
 Examples:
@@ -82,10 +91,13 @@ impl Cli {
     /// It is none, or asks for help or the version.
     pub fn read(line: impl IntoIterator<Item = OsString>) -> Result<Action, UsageError> {
         let line: Vec<OsString> = line.into_iter().collect();
-        let healthcheck = line.get(1).is_some_and(|word| word == "healthcheck");
+        let named = |command: &str| line.get(1).is_some_and(|word| word == command);
+        let healthcheck = named("healthcheck");
+        // What is wrong behind a command is nothing that was meant to be run.
+        let hint = if COMMANDS.into_iter().any(named) { std::convert::identity } else { with_hint };
         Self::try_parse_from(line)
             .map(Self::action)
-            .map_err(|error| UsageError { error: with_hint(error), healthcheck })
+            .map_err(|error| UsageError { error: hint(error), healthcheck })
     }
 
     /// The one action that the command line names.
@@ -111,7 +123,7 @@ pub struct Run {
     pub log_format: Format,
 
     /// What is logged: a level, or levels by target ("info,access=off" leaves the access log out)
-    #[arg(long, value_name = "FILTER", env = "SIDECACHE_LOG", default_value = "info")]
+    #[arg(long, value_name = "FILTER", env = "SIDECACHE_LOG", default_value = "info", value_parser = filter)]
     pub log: String,
 
     /// The file with the bearer token of the admin listener; else SIDECACHE_ADMIN_TOKEN, if set
@@ -213,9 +225,15 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
         _ => return error,
     };
     let hint = match word.as_str() {
-        "check" | "healthcheck" | "purge" => format!("it comes first: sidecache {word} --config FILE"),
+        command if COMMANDS.contains(&command) => {
+            format!("it comes first: sidecache {word} --config FILE")
+        }
         option if option.starts_with('-') => return error,
-        _ => format!("to run an app behind the sidecar, put -- before it: sidecache -- {word} …"),
+        "run" | "start" | "serve" => "to run takes no word: sidecache --config FILE".to_owned(),
+        _ => match config::nearest(&word, COMMANDS) {
+            Some(command) => format!("did you mean: sidecache {command}"),
+            None => format!("to run an app behind the sidecar, put -- before it: sidecache -- {word} …"),
+        },
     };
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     error
@@ -226,13 +244,33 @@ fn admin(text: &str) -> Result<Address, String> {
     let has_scheme = text.contains("://") || text.starts_with("unix:");
     let url = if has_scheme { text.to_owned() } else { format!("http://{text}") };
     match UpstreamUrl::parse(&url) {
-        Ok(UpstreamUrl::H2c { .. }) => Err("the admin listener speaks HTTP/1: write http://…".into()),
-        Ok(UpstreamUrl::Https { .. } | UpstreamUrl::H2 { .. }) => {
+        Ok(UpstreamUrl::Tcp { protocol: Protocol::H2c, .. }) => {
+            Err("the admin listener speaks HTTP/1: write http://…".into())
+        }
+        Ok(UpstreamUrl::Tcp { protocol: Protocol::Https | Protocol::H2, .. }) => {
             Err("the admin listener speaks no TLS: write http://…, and reach another machine by a tunnel"
                 .into())
         }
         Ok(address) => Ok((&address).into()),
         Err(_) => Err("write http://127.0.0.1:9090 or unix:/path".into()),
+    }
+}
+
+/// A filter of the log, as it was written. A word alone is a level: were it taken for a target, a slip
+/// would silence all others.
+fn filter(text: &str) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let alone = |part: &&str| !part.is_empty() && !part.contains(['=', '[', ']', '}']);
+    let is_level = |part: &str| LEVELS.iter().any(|level| part.eq_ignore_ascii_case(level));
+    match text.split(',').map(str::trim).filter(alone).find(|part| !is_level(part)) {
+        None => Ok(text.to_owned()),
+        Some(part) => {
+            let near = config::nearest(part, LEVELS).unwrap_or("info");
+            let levels = LEVELS.join(", ");
+            Err(format!(
+                "`{part}` is no level ({levels}): write {near}, or {part}={near} for a target, in --log or SIDECACHE_LOG"
+            ))
+        }
     }
 }
 
@@ -379,6 +417,24 @@ mod tests {
         assert!(hint("sidecache python3 app.py").contains("sidecache -- python3"));
         assert!(hint("sidecache --config x check").contains("sidecache check --config"));
         assert!(!hint("sidecache --confg x").contains("behind the sidecar"));
+        assert!(hint("sidecache chek x.yaml").contains("did you mean: sidecache check"));
+        assert!(hint("sidecache run").contains("sidecache --config FILE"));
+        assert!(!hint("sidecache check a b").contains("behind the sidecar"));
+    }
+
+    #[test]
+    fn a_level_that_is_none_does_not_silence_the_log() {
+        for fine in ["info", "OFF", "info,access=off", "warn, sidecache::store=trace", "", "a[b{c=d,e}]=info"]
+        {
+            assert_eq!(filter(fine).as_deref(), Ok(fine));
+        }
+        for (text, told) in
+            [("inof", "write info"), ("info,acces", "acces=info"), ("warn,debg", "write debug")]
+        {
+            let error = filter(text).unwrap_err();
+            assert!(error.contains(told), "{error}");
+        }
+        assert_eq!(refused("sidecache --log inof"), ErrorKind::ValueValidation);
     }
 
     #[test]

@@ -2,16 +2,30 @@
 //! account that each of them gives.
 
 mod account;
+mod upload;
+mod watchdog;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::sleep};
 
-pub(crate) use self::account::Account;
-use crate::{admit::Scheme, app::App, headers::Peer, observe::Observer, places::Place};
+pub(crate) use self::{
+    account::Account,
+    upload::{Frames, Upload, body_channel},
+    watchdog::{Elapsed, LEAST, Pace, Patience, Watchdog},
+};
+use crate::{
+    admit::{Head, Scheme},
+    app::{App, Live},
+    headers::Peer,
+    interim::Interims,
+    message::Request,
+    observe::Observer,
+    places::Place,
+};
 
-/// How long a connection on which no request has come may still bring one when the drain begins: it may be on
-/// its way.
+/// How long a connection on which no request is under way may still bring one when the drain begins: it may be on
+/// its way, and is answered, and told that it was the last.
 pub(crate) const LAST_CHANCE: Duration = Duration::from_secs(1);
 
 /// What is the same for all requests of a connection.
@@ -31,6 +45,17 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// A request that came on it.
+    #[inline]
+    pub(crate) fn request(&self, mut head: Head, live: &Live) -> Request {
+        if self.peer.is_trusted(&live.trusted_proxies) {
+            head.target.trust(&head.headers);
+        }
+        let waits = head.connection.expects_continue && head.framing.has_body();
+        let expectation = waits.then(Arc::default);
+        Request { head, peer: self.peer, expectation, interims: Interims::default() }
+    }
+
     /// Waits until the drain begins, and the last chance for a request has passed.
     pub(crate) async fn last_call(&self) {
         let mut draining = self.draining.clone();

@@ -52,6 +52,18 @@ impl Failure {
         }
     }
 
+    /// As many requests are under way as may be.
+    #[must_use]
+    pub fn crowded() -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            outcome: Own::Refused,
+            error: "connection_limit_reached",
+            detail: "as many requests are under way as may be (limits.connections)".into(),
+            cause: None,
+        }
+    }
+
     /// The client wants only what is stored (RFC 9111 §5.2.1.7).
     #[must_use]
     pub fn not_cached() -> Self {

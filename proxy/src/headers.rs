@@ -8,8 +8,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{
-        AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, DATE, FORWARDED, HOST,
-        MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+        AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, FORWARDED,
+        HOST, MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+        VIA,
     },
 };
 use ipnet::IpNet;
@@ -92,6 +93,20 @@ pub fn list_has(list: &[u8], token: &str) -> bool {
 #[must_use]
 pub fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     headers.get_all(name).iter().any(|line| list_has(line.as_bytes(), token))
+}
+
+/// RFC 9110 §8.3.1: the media type of a message, without its parameters; nothing if it states none.
+#[must_use]
+pub fn media_type(headers: &HeaderMap) -> &[u8] {
+    let stated = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    stated.split(|&b| b == b';').next().unwrap_or_default().trim_ascii()
+}
+
+/// Whether a message is of a call of gRPC, in whatever coding.
+#[must_use]
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    const NAME: &[u8] = b"application/grpc";
+    media_type(headers).get(..NAME.len()).is_some_and(|start| start.eq_ignore_ascii_case(NAME))
 }
 
 /// RFC 9110 §7.6.2: how often a request may still be forwarded, if it says so; the least, if it says so twice.

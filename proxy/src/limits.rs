@@ -6,9 +6,10 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Client connections held at once. For a further one the one that has been idle longest is closed; if
-    /// none is, that one is refused (503).
+    /// none is, that one is refused (503). Over HTTP/2, requests held at once on all of them; a further one is
+    /// refused (503).
     pub connections: usize,
-    /// Requests at once on a connection of HTTP/2.
+    /// Requests at once on a connection of HTTP/2. There may always be so many, whatever `connections` says.
     pub streams: usize,
     /// Bytes of a request head, request line included (431 beyond).
     pub header_bytes: usize,

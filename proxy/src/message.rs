@@ -21,7 +21,7 @@ use tokio::{
 use crate::{
     admit::Head,
     headers::{Lines, Peer},
-    interim::{InterimSink, Interims},
+    interim::{Interim, InterimSink, Interims},
     status::Outcome,
 };
 
@@ -50,11 +50,28 @@ impl Request {
         (self.head.version >= Version::HTTP_11).then(|| self.interims.sink())
     }
 
-    /// Waits until the client may send the body: when somebody asks for it, and the origin wants it.
-    pub async fn word(&self) {
-        let Some(expectation) = &self.expectation else { return };
-        expectation.asked.notified().await;
-        let _ = timeout(CONTINUE_AFTER, expectation.granted.notified()).await;
+    /// The word to send the body, if the client waits for that.
+    #[must_use]
+    pub fn word(&self) -> Option<Word> {
+        let expectation = self.expectation.clone()?;
+        Some(Word { expectation, client: self.interims.sink() })
+    }
+}
+
+/// `100 Continue`, still to be said.
+#[derive(Debug)]
+pub struct Word {
+    expectation: Arc<Expectation>,
+    client: InterimSink,
+}
+
+impl Word {
+    /// Says it when somebody asks for the body, and the origin wants it.
+    pub async fn say(&self) {
+        self.expectation.asked.notified().await;
+        let _ = timeout(CONTINUE_AFTER, self.expectation.granted.notified()).await;
+        // There is room, or the client reads nothing of what it was told before.
+        let _ = self.client.offer(Interim::go_on());
     }
 }
 

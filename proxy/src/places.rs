@@ -39,6 +39,9 @@ pub struct Places {
     /// The last turn given: who has a lower one has waited longer.
     turns: AtomicU64,
     idle: AtomicUsize,
+    /// Requests of HTTP/2 that are under way, and how many may be.
+    requests: AtomicUsize,
+    most_requests: AtomicUsize,
     /// Who waited longest when that was looked for; the longest last.
     longest: Mutex<Vec<(u64, Arc<Seat>)>>,
     closed: AtomicU64,
@@ -75,6 +78,9 @@ struct Seat {
     waker: AtomicWaker,
 }
 
+/// One of the requests of HTTP/2 that may be under way; there is room for another when it is dropped.
+pub struct UnderWay<'p>(&'p Places);
+
 /// A connection's place; free again when dropped.
 pub struct Place {
     places: Arc<Places>,
@@ -93,6 +99,8 @@ impl Places {
             numbers: AtomicU64::new(0),
             turns: AtomicU64::new(BUSY),
             idle: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+            most_requests: AtomicUsize::new(usize::MAX),
             longest: Mutex::default(),
             closed: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -107,6 +115,11 @@ impl Places {
     /// So many more.
     pub fn open(&self, places: usize) {
         self.free.add_permits(places.min(Semaphore::MAX_PERMITS - self.free.available_permits()));
+    }
+
+    /// So many requests of HTTP/2 at once, over all connections: one of HTTP/1 has a place of its own.
+    pub fn bound_requests(&self, most: usize) {
+        self.most_requests.store(most, Ordering::Relaxed);
     }
 
     /// A free one.
@@ -204,10 +217,18 @@ impl Seat {
 }
 
 impl Place {
-    /// Waits until another connection needs this place: from its first poll on, until it is dropped, the
-    /// connection counts as idle. So it does when it is new, until it begins.
+    /// Waits until another connection needs this place. The connection counts as idle while this is polled,
+    /// until it is dropped; and while it is new, until it begins.
     pub fn asked_for(&self) -> impl Future<Output = ()> {
         Idle { place: self, since: BUSY }
+    }
+
+    /// Another request of HTTP/2. Nothing, if there are as many as may be.
+    #[must_use]
+    pub fn request(&self) -> Option<UnderWay<'_>> {
+        let under_way = UnderWay(&self.places);
+        let others = self.places.requests.fetch_add(1, Ordering::Relaxed);
+        (others < self.places.most_requests.load(Ordering::Relaxed)).then_some(under_way)
     }
 
     /// Its TLS handshake has come to nothing.
@@ -242,6 +263,12 @@ impl Place {
     #[must_use]
     pub fn is_asked_for(&self) -> bool {
         self.seat.turn.load(Ordering::Relaxed) == ASKED
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -364,6 +391,17 @@ mod tests {
         drop(held);
         assert!(!places.ask_one_to_go());
         assert_eq!(places.idle.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn requests_of_all_connections_are_bounded_together() {
+        let places = places(2);
+        places.bound_requests(2);
+        let held = at_work(&places, 2);
+        let (first, _second) = (held[0].request().unwrap(), held[1].request().unwrap());
+        assert!(held.iter().all(|place| place.request().is_none()));
+        drop(first);
+        assert!(held[1].request().is_some());
     }
 
     #[test]

@@ -122,6 +122,46 @@ fn a_pipe_is_no_configuration_to_run_with() {
 }
 
 #[test]
+fn files_that_are_not_here_are_a_warning_to_who_checks_and_the_end_to_who_runs() {
+    for (yaml, told) in [
+        ("listen: tls://127.0.0.1:0\ntls: { cert: /none/a.pem, key: /none/a.key }\n", "tls: /none/a.pem: "),
+        (
+            "listen: 127.0.0.1:0\nstore: { redis: redis://127.0.0.1:1, prefix: a, hmac_key_file: /none/key }\n",
+            "store.hmac_key_file: /none/key: ",
+        ),
+    ] {
+        let folder = folder(&format!("{yaml}upstream: http://127.0.0.1:1\nroutes: []\n"));
+        let output = sidecache(&folder, &["check"]).output().unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(status(&output), 0, "{output:?}");
+        assert!(printed.contains(&format!("warnings\n  it would not start here: {told}")), "{printed}");
+        let output = sidecache(&folder, &[]).output().unwrap();
+        assert_eq!(status(&output), 1, "{output:?}");
+        assert!(said(&output).starts_with(told), "{output:?}");
+    }
+}
+
+#[test]
+fn a_listener_that_cannot_be_opened_is_named_with_its_key_and_what_to_do() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap();
+    let rest = "upstream: http://127.0.0.1:1\nroutes: []\n";
+    for (yaml, told) in [
+        (format!("listen: {taken}\n{rest}"), format!("listen: cannot listen on {taken}: ")),
+        (
+            format!("listen: 127.0.0.1:0\nadmin: {taken}\n{rest}"),
+            format!("admin: cannot listen on {taken}: "),
+        ),
+    ] {
+        let output = sidecache(&folder(&yaml), &[]).output().unwrap();
+        assert_eq!(status(&output), 1, "{output:?}");
+        let said = said(&output);
+        let line = said.lines().last().unwrap();
+        assert!(line.starts_with(&told) && line.ends_with("or write another port"), "{said}");
+    }
+}
+
+#[test]
 fn readiness_is_not_asked_in_cleartext_of_an_app_that_speaks_tls() {
     let folder = folder("listen: 127.0.0.1:0\nupstream: https://127.0.0.1:1\nroutes: []\n");
     let output = sidecache(&folder, &["--ready", "/up", "--", "sleep", "100"]).output().unwrap();

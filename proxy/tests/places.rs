@@ -106,16 +106,11 @@ async fn where_all_are_at_work_the_next_is_refused_at_once() {
 async fn a_unix_socket_has_the_same_places() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
-    let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let upstream = origin.local_addr().unwrap();
-    let limits = "limits: { connections: 1 }";
-    let _sidecar = Sidecar::from_file(&format!(
-        "listen: [127.0.0.1:0, 'unix:{}']\nupstream: http://{upstream}\n{limits}",
-        path.display()
-    ));
+    let listen = format!("listen: [127.0.0.1:0, 'unix:{}']", path.display());
+    let rig = Rig::new(&format!("{listen}\nlimits: {{ connections: 1 }}")).await;
     let mut busy = Wire::unix(&path).await;
     busy.send(request("GET / HTTP/1.1", &[], "")).await;
-    let _called = soon("the call", origin.accept()).await.unwrap();
+    let _called = rig.called().await;
     is_refused(&mut Wire::unix(&path).await).await;
 }
 

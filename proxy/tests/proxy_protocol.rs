@@ -12,16 +12,13 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpStream},
-};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::support::{
     papers::Papers,
     rig::{OK, Rig, message},
-    sidecar::{Sidecar, eventually},
-    wire::{Wire, soon},
+    sidecar::eventually,
+    wire::Wire,
 };
 
 const TRUSTED: &str = "proxy_protocol: true\ntrusted_proxies: [127.0.0.0/8, 192.0.2.99]\n";
@@ -161,18 +158,13 @@ async fn from_anybody_else_it_is_never_read() {
 async fn it_comes_before_tls() {
     let papers = Papers::new();
     papers.issue("a", &["a.test"]);
-    let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let upstream = origin.local_addr().unwrap();
-    let pair = papers.pair("a");
-    let sidecar = Sidecar::from_file(&format!(
-        "listen: 'tls://127.0.0.1:0'\ntls: {pair}\nupstream: http://{upstream}\n{TRUSTED}"
-    ));
+    let rig = Rig::new(&format!("listen: 'tls://127.0.0.1:0'\ntls: {}\n{TRUSTED}", papers.pair("a"))).await;
+    let sidecar = &rig.sidecar;
     let mut tcp = TcpStream::connect(sidecar.address).await.unwrap();
     tcp.write_all(LINE).await.unwrap();
     let mut client = Wire::new(papers.shake_hands(tcp, "a.test", &[]).await.unwrap());
     client.send(message("GET / HTTP/1.1", &["Host: a.test"], "")).await;
-    let mut called = Wire::new(soon("the call", origin.accept()).await.unwrap().0);
-    let asked = called.head().await;
+    let asked = rig.called().await.head().await;
     assert_eq!(asked.field("x-forwarded-for"), Some("192.0.2.1"));
     assert_eq!(asked.field("x-forwarded-proto"), Some("https"));
     // A handshake is no header.
@@ -184,16 +176,13 @@ async fn it_comes_before_tls() {
 async fn over_a_unix_socket_it_names_a_client_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
-    let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let upstream = origin.local_addr().unwrap();
-    let listen = format!("listen: 'unix:{}'\n", path.display());
-    let sidecar = Sidecar::from_file(&format!("{listen}upstream: http://{upstream}\nproxy_protocol: true\n"));
+    let rig = Rig::new(&format!("listen: 'unix:{}'\nproxy_protocol: true", path.display())).await;
     let mut client = Wire::unix(&path).await;
     client.send([LINE, ASKED].concat()).await;
-    let mut called = Wire::new(soon("the call", origin.accept()).await.unwrap().0);
-    assert_eq!(forwarded_for(&mut client, &mut called).await.as_deref(), Some("192.0.2.1"));
+    let mut origin = rig.called().await;
+    assert_eq!(forwarded_for(&mut client, &mut origin).await.as_deref(), Some("192.0.2.1"));
     let mut bare = Wire::unix(&path).await;
     bare.send(ASKED).await;
     bare.is_closed().await;
-    eventually("it is counted", || sidecar.places.stats().headers == 1).await;
+    eventually("it is counted", || rig.sidecar.places.stats().headers == 1).await;
 }

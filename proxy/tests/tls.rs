@@ -220,8 +220,15 @@ async fn a_certificate_that_cannot_be_used_keeps_it_from_starting() {
     let ended = std::process::Command::new(bin).arg("--config").arg(&config).output().unwrap();
     let said = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{said}");
-    let expected = format!("tls: {}: is not for the key beside it", papers.path("a.pem").display());
+    let [cert, key] = ["a.pem", "a.key"].map(|name| papers.path(name).display().to_string());
+    let expected = format!("tls: {cert}: is not for the key beside it, {key}");
     assert!(said.contains(&expected), "{said}");
+
+    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    fs::write(papers.path("a.key"), encrypted).unwrap();
+    let ended = std::process::Command::new(bin).arg("--config").arg(&config).output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains(&format!("tls: {key}: is encrypted: ")), "{said}");
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ use hyper_util::rt::TokioIo;
 use origin::{OK, Peer, Script, fetch, get, kind, read, request, settings, soon, until};
 use rustls::pki_types::CertificateDer;
 use sidecache::{
-    address::UpstreamUrl,
+    address::{Protocol, UpstreamUrl},
     upstream::{Framing, Lookup, Roots, Settings, Upstream},
 };
 use tokio::{
@@ -504,7 +504,8 @@ mod timeouts {
     async fn a_tls_handshake_that_hangs() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let mut settings = settings(UpstreamUrl::Https { host: "localhost".into(), port });
+        let mut settings =
+            settings(UpstreamUrl::Tcp { protocol: Protocol::Https, host: "localhost".into(), port });
         settings.connect = SHORT * 4;
         settings.roots = Roots::Only(vec![tls::authority().0]);
         let upstream = Upstream::with_lookup(settings, lookup(vec![listener.local_addr().unwrap()])).unwrap();
@@ -891,7 +892,11 @@ mod leaving {
     async fn a_request_dropped_while_it_connects() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut settings = settings(UpstreamUrl::Https { host: "localhost".into(), port: address.port() });
+        let mut settings = settings(UpstreamUrl::Tcp {
+            protocol: Protocol::Https,
+            host: "localhost".into(),
+            port: address.port(),
+        });
         settings.roots = Roots::Only(vec![tls::authority().0]);
         let upstream = Upstream::with_lookup(settings, lookup(vec![address])).unwrap();
         let hello = async {
@@ -922,7 +927,7 @@ fn moving(addresses: Arc<Mutex<Vec<SocketAddr>>>) -> Lookup {
 }
 
 fn named(port: u16) -> UpstreamUrl {
-    UpstreamUrl::Http { host: "origin.test".into(), port }
+    UpstreamUrl::Tcp { protocol: Protocol::Http, host: "origin.test".into(), port }
 }
 
 mod ways {
@@ -943,7 +948,11 @@ mod ways {
     #[tokio::test]
     async fn a_name_goes_through_the_systems_resolver() {
         let script = Script::start().await;
-        let origin = UpstreamUrl::Http { host: "localhost".into(), port: script.address().port() };
+        let origin = UpstreamUrl::Tcp {
+            protocol: Protocol::Http,
+            host: "localhost".into(),
+            port: script.address().port(),
+        };
         let upstream = Upstream::new(settings(origin)).unwrap();
         let (answer, _peer) = join!(fetch(&upstream, get("/")), script.answer(OK));
         assert_eq!(answer.unwrap(), "200 ok");
@@ -984,7 +993,12 @@ mod ways {
     #[tokio::test]
     async fn nothing_listens() {
         let port = Script::start().await.address().port();
-        let upstream = Upstream::new(settings(UpstreamUrl::Http { host: "127.0.0.1".into(), port })).unwrap();
+        let upstream = Upstream::new(settings(UpstreamUrl::Tcp {
+            protocol: Protocol::Http,
+            host: "127.0.0.1".into(),
+            port,
+        }))
+        .unwrap();
         assert_eq!(kind(upstream.send(get("/")).await), ("connection_refused", 502));
         assert_eq!(upstream.stats().open, 0);
     }

@@ -40,36 +40,59 @@ pub struct TlsPair {
 /// Where the app is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamUrl {
-    /// Cleartext.
-    Http {
+    /// Over the network.
+    Tcp {
+        /// What is spoken there.
+        protocol: Protocol,
         /// A name in lower case or an IP address, without brackets.
         host: String,
-        /// Stated, or 80.
+        /// Stated, or the scheme's own.
         port: u16,
     },
-    /// TLS.
-    Https {
-        /// A name in lower case or an IP address, without brackets.
-        host: String,
-        /// Stated, or 443.
-        port: u16,
-    },
-    /// HTTP/2 in cleartext.
-    H2c {
-        /// A name in lower case or an IP address, without brackets.
-        host: String,
-        /// Stated, or 80.
-        port: u16,
-    },
-    /// HTTP/2 over TLS.
-    H2 {
-        /// A name in lower case or an IP address, without brackets.
-        host: String,
-        /// Stated, or 443.
-        port: u16,
-    },
-    /// Cleartext over a socket file, by its absolute path.
+    /// Over a socket file, by its absolute path: HTTP/1 in cleartext.
     Unix(PathBuf),
+}
+
+/// What an app speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1 in cleartext.
+    Http,
+    /// HTTP/1 over TLS.
+    Https,
+    /// HTTP/2 in cleartext.
+    H2c,
+    /// HTTP/2 over TLS.
+    H2,
+}
+
+impl Protocol {
+    const ALL: [Self; 4] = [Self::Http, Self::Https, Self::H2c, Self::H2];
+
+    /// As a URL begins.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::H2c => "h2c",
+            Self::H2 => "h2",
+        }
+    }
+
+    /// Whether TLS is spoken.
+    #[must_use]
+    pub fn scheme(self) -> Scheme {
+        match self {
+            Self::Http | Self::H2c => Scheme::Http,
+            Self::Https | Self::H2 => Scheme::Https,
+        }
+    }
+
+    /// Whether it is HTTP/2.
+    #[must_use]
+    pub fn is_http2(self) -> bool {
+        matches!(self, Self::H2c | Self::H2)
+    }
 }
 
 /// Why a text is no such address, and what to write instead. Neither repeats the text, which may
@@ -116,6 +139,21 @@ impl Listen {
         }
     }
 
+    /// Whether the system lets only one of the two be there: they are one socket file, or one port of
+    /// addresses of which one is the other or stands for all of its kind.
+    #[must_use]
+    pub fn collides(&self, other: &Self) -> bool {
+        match (self.socket_address(), other.socket_address()) {
+            (Some(one), Some(other)) => {
+                let (ours, theirs) = (one.ip(), other.ip());
+                let either = ours.is_unspecified() || theirs.is_unspecified();
+                let meet = ours == theirs || (either && ours.is_ipv4() == theirs.is_ipv4());
+                one.port() != 0 && one.port() == other.port() && meet
+            }
+            _ => self == other,
+        }
+    }
+
     /// Whether only this machine can reach it.
     #[must_use]
     pub fn is_local(&self) -> bool {
@@ -131,14 +169,14 @@ impl Listen {
     pub fn accepts(&self, upstream: &UpstreamUrl) -> bool {
         match (self, upstream) {
             (Self::Unix(ours), UpstreamUrl::Unix(theirs)) => ours == theirs,
-            (Self::Tcp(ours) | Self::Tls(ours), theirs) => theirs.host().is_some_and(|(host, port)| {
+            (Self::Tcp(ours) | Self::Tls(ours), UpstreamUrl::Tcp { host, port, .. }) => {
                 let address =
                     if host == "localhost" { Some(Ipv4Addr::LOCALHOST.into()) } else { host.parse().ok() };
                 let reaches =
                     |ip: IpAddr| ip == ours.ip() || (ours.ip().is_unspecified() && ip.is_loopback());
-                ours.port() == port && address.is_some_and(reaches)
-            }),
-            (Self::Unix(_), _) => false,
+                ours.port() == *port && address.is_some_and(reaches)
+            }
+            _ => false,
         }
     }
 
@@ -182,22 +220,10 @@ impl UpstreamUrl {
     #[must_use]
     pub fn host_field(&self) -> HeaderValue {
         let text = match self {
-            Self::Http { host, port } | Self::H2c { host, port } => authority(host, *port, Scheme::Http),
-            Self::Https { host, port } | Self::H2 { host, port } => authority(host, *port, Scheme::Https),
+            Self::Tcp { protocol, host, port } => authority(host, *port, protocol.scheme()),
             Self::Unix(_) => "localhost".to_owned(),
         };
         HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
-    }
-
-    /// Host and port. A socket file has none.
-    fn host(&self) -> Option<(&str, u16)> {
-        match self {
-            Self::Http { host, port }
-            | Self::Https { host, port }
-            | Self::H2c { host, port }
-            | Self::H2 { host, port } => Some((host, *port)),
-            Self::Unix(_) => None,
-        }
     }
 
     /// Reads `http://host[:port]`, `https://host[:port]`, the same with `h2c` or `h2`, or `unix:/path`.
@@ -209,12 +235,8 @@ impl UpstreamUrl {
             return socket_path(path).map(Self::Unix);
         }
         let (scheme, rest) = text.split_once("://").ok_or_else(|| Self::explain_scheme(text))?;
-        let protocol = scheme.to_ascii_lowercase();
-        let scheme = match protocol.as_str() {
-            "http" | "h2c" => Scheme::Http,
-            "https" | "h2" => Scheme::Https,
-            _ => return Err(Self::explain_scheme("")),
-        };
+        let is_meant = |protocol: &Protocol| protocol.word().eq_ignore_ascii_case(scheme);
+        let protocol = Protocol::ALL.into_iter().find(is_meant).ok_or_else(|| Self::explain_scheme(""))?;
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         if authority.contains('@') {
             return Err(AddressError::new(
@@ -225,15 +247,10 @@ impl UpstreamUrl {
         if authority.contains(['/', '?', '#']) {
             return Err(AddressError::new("paths are not rewritten", "write scheme, host and port only"));
         }
-        let (host, port) = host_and_port(authority, scheme).ok_or_else(|| {
+        let (host, port) = host_and_port(authority, protocol.scheme()).ok_or_else(|| {
             AddressError::new("not a host with an optional port", "write http://127.0.0.1:8000")
         })?;
-        Ok(match protocol.as_str() {
-            "h2c" => Self::H2c { host, port },
-            "h2" => Self::H2 { host, port },
-            "https" => Self::Https { host, port },
-            _ => Self::Http { host, port },
-        })
+        Ok(Self::Tcp { protocol, host, port })
     }
 
     fn explain_scheme(text: &str) -> AddressError {
@@ -242,7 +259,7 @@ impl UpstreamUrl {
         }
         AddressError::new(
             "not the URL of an app",
-            "write http://host:port, https://host:port, h2c://host:port, h2://host:port or unix:/path",
+            "write http://app:8000, https://app:443, h2c://app:50051, h2://app:443 or unix:/path",
         )
     }
 }
@@ -285,17 +302,12 @@ impl fmt::Display for Listen {
 
 impl fmt::Display for UpstreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, host, port) = match self {
-            Self::Http { host, port } => ("http", host, port),
-            Self::Https { host, port } => ("https", host, port),
-            Self::H2c { host, port } => ("h2c", host, port),
-            Self::H2 { host, port } => ("h2", host, port),
-            Self::Unix(path) => return write!(f, "unix:{}", path.display()),
-        };
-        if host.contains(':') {
-            write!(f, "{scheme}://[{host}]:{port}")
-        } else {
-            write!(f, "{scheme}://{host}:{port}")
+        match self {
+            Self::Tcp { protocol, host, port } if host.contains(':') => {
+                write!(f, "{}://[{host}]:{port}", protocol.word())
+            }
+            Self::Tcp { protocol, host, port } => write!(f, "{}://{host}:{port}", protocol.word()),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

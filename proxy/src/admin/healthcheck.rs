@@ -18,7 +18,9 @@ pub enum NotReady {
     #[error("{0} answered {1}")]
     Answered(Listen, StatusCode),
     /// It cannot be asked.
-    #[error("cannot ask {0}: {1}")]
+    #[error(
+        "cannot ask {0}: {1}: does a sidecar run with this `admin`? (--admin or SIDECACHE_ADMIN names another)"
+    )]
     Unreachable(Listen, io::Error),
     /// It does not answer.
     #[error("{0} did not answer within {PATIENCE:?}")]

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
     header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
@@ -32,17 +32,17 @@ impl Head {
     ///
     /// # Errors
     /// Whatever RFC 9113 §8 calls malformed, or what is beyond the limits.
-    pub fn from_h2(parts: &Parts, ends: bool, scheme: Scheme, limits: &HeadLimits) -> Result<Self, Refusal> {
-        let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-        check_method(&parts.method, path.as_bytes())?;
-        let mut headers = parts.headers.clone();
+    pub fn from_h2(parts: Parts, ends: bool, scheme: Scheme, limits: &HeadLimits) -> Result<Self, Refusal> {
+        let Parts { method, uri, mut headers, .. } = parts;
+        let path = uri.path_and_query().map_or("", |path| path.as_str());
+        check_method(&method, path.as_bytes())?;
+        check_fields(&headers)?;
         join_cookies(&mut headers);
-        check_size(parts, path, &headers, limits)?;
-        check_fields(&parts.headers)?;
+        check_size(&method, &uri, &headers, limits)?;
         if !path.starts_with('/') && path != "*" {
             return Err(Refusal::bad("the path of a request begins with a slash"));
         }
-        state_host(&mut headers, parts, scheme)?;
+        state_host(&mut headers, &uri, scheme)?;
         let notable = Notable::of(&headers);
         let framing = framing(&headers, ends)?;
         let target = Target::parse(&Bytes::copy_from_slice(path.as_bytes()), &headers, scheme, true)?;
@@ -52,24 +52,24 @@ impl Head {
             wants_upgrade: false,
             hides_fields: false,
         };
-        let (method, version) = (parts.method.clone(), Version::HTTP_2);
-        Ok(Self { method, target, version, headers, notable, framing, connection })
+        Ok(Self { method, target, version: Version::HTTP_2, headers, notable, framing, connection })
     }
 }
 
 /// Counted as the lines of HTTP/1 that say the same.
-fn check_size(parts: &Parts, path: &str, headers: &HeaderMap, limits: &HeadLimits) -> Result<(), Refusal> {
+fn check_size(method: &Method, uri: &Uri, headers: &HeaderMap, limits: &HeadLimits) -> Result<(), Refusal> {
+    let path = uri.path_and_query().map_or("", |path| path.as_str());
     if path.len() > limits.target {
         return Err(TOO_LONG);
     }
     if headers.len() > limits.fields {
         return Err(TOO_MANY);
     }
-    let host = parts.uri.authority().map_or(0, |authority| "host: \r\n".len() + authority.as_str().len());
+    let host = uri.authority().map_or(0, |authority| "host: \r\n".len() + authority.as_str().len());
     let line =
         |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \r\n".len();
     let fields: usize = headers.iter().map(line).sum();
-    let first = parts.method.as_str().len() + path.len() + "  HTTP/1.1\r\n".len();
+    let first = method.as_str().len() + path.len() + "  HTTP/1.1\r\n".len();
     let size = first + host + fields + "\r\n".len();
     if size > limits.bytes { Err(TOO_LARGE) } else { Ok(()) }
 }
@@ -93,10 +93,10 @@ fn check_fields(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// RFC 9113 §8.3.1: `:authority` is what `Host` is in HTTP/1. Where both are sent, they must name the same.
-fn state_host(headers: &mut HeaderMap, parts: &Parts, scheme: Scheme) -> Result<(), Refusal> {
+fn state_host(headers: &mut HeaderMap, uri: &Uri, scheme: Scheme) -> Result<(), Refusal> {
     const DIFFERENT: Refusal = Refusal::bad(":authority and the Host field name different authorities");
     const MALFORMED: Refusal = Refusal::bad(":authority is not a host with an optional port");
-    let Some(authority) = parts.uri.authority() else { return Ok(()) };
+    let Some(authority) = uri.authority() else { return Ok(()) };
     let named = HeaderValue::from_str(authority.as_str()).map_err(|_| MALFORMED)?;
     let normal = super::target::normalise_field(&named, scheme).ok_or(MALFORMED)?;
     let same = |host: &HeaderValue| super::target::normalise_field(host, scheme).as_ref() == Some(&normal);
@@ -131,7 +131,7 @@ fn framing(headers: &HeaderMap, ends: bool) -> Result<Framing, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use http::{Method, Request};
+    use http::Request;
 
     use super::*;
 
@@ -143,7 +143,7 @@ mod tests {
             request = request.header(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        Head::from_h2(&parts, ends, Scheme::Http, &LIMITS).map_err(|refusal| refusal.status.as_u16())
+        Head::from_h2(parts, ends, Scheme::Http, &LIMITS).map_err(|refusal| refusal.status.as_u16())
     }
 
     #[test]

@@ -8,7 +8,7 @@ use http::{
 };
 
 use super::{Framing, Notable, Refusal, Scheme, Target, target::absolute_form};
-use crate::headers::has_token;
+use crate::{headers::has_token, limits::Limits};
 
 /// What a head may measure.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,14 @@ pub struct HeadLimits {
     pub fields: usize,
     /// Bytes of the request target.
     pub target: usize,
+}
+
+impl HeadLimits {
+    /// As `limits:` of the file has them.
+    #[must_use]
+    pub fn of(limits: &Limits) -> Self {
+        Self { bytes: limits.header_bytes, fields: limits.headers, target: limits.uri_bytes }
+    }
 }
 
 /// What the bytes received so far are.

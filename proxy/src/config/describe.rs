@@ -32,7 +32,7 @@ impl fmt::Display for Description<'_> {
         writeln!(f, "listen    {}", shown(&config.listen))?;
         if !config.tls.is_empty() {
             let files: Vec<_> = config.tls.iter().map(|pair| pair.cert.display()).collect();
-            writeln!(f, "tls       {} (HTTP/1.1)", shown(&files))?;
+            writeln!(f, "tls       {} (HTTP/2 and HTTP/1.1)", shown(&files))?;
         }
         match &config.admin {
             Some(admin) if admin.is_local() => writeln!(f, "admin     {admin}")?,
@@ -115,6 +115,7 @@ fn in_front(store: &StoreConfig) -> String {
 fn in_an_outage(store: &StoreConfig) -> String {
     let away = "while Redis is away";
     match store.on_outage {
+        OnOutage::Serve if store.memory.is_none() => format!("{away}, nothing is cached"),
         OnOutage::Serve => format!("{away}, memory goes on"),
         OnOutage::Bypass => format!("{away}, nothing is cached"),
         OnOutage::Shed => {

@@ -29,6 +29,7 @@ use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
 use http::HeaderName;
 use ipnet::IpNet;
 
+pub(crate) use self::suggest::nearest;
 pub use self::{
     describe::Description, expand::Env, problem::ConfigErrors, reload::restart_only_changes,
     store::StoreConfig,

@@ -30,7 +30,7 @@ impl From<AddressError> for Wrong {
 }
 
 const LISTEN: &str = "127.0.0.1:8080, [::]:8080, tls://[::]:8443, unix:/path or a list of them";
-const UPSTREAM: &str = "http://host:port, https://host:port, h2c://host:port, h2://host:port or unix:/path";
+const UPSTREAM: &str = "http://app:8000, https://app:443, h2c://app:50051, h2://app:443 or unix:/path";
 
 /// Reads the addresses, and refuses those that would answer themselves.
 pub(super) fn network(reader: &mut Reader<'_>, top: &Entries<'_>) -> Option<Network> {
@@ -59,10 +59,8 @@ fn listeners(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Vec<Listen>> {
         reader.wrong(at, Wrong::new("an empty list accepts nobody", format!("write {LISTEN}")));
         return None;
     }
-    let bound = |listen: &Listen| listen.socket_address().filter(|address| address.port() != 0);
     for (place, second) in listen.iter().enumerate() {
-        let address = bound(second);
-        if address.is_some() && listen.iter().take(place).any(|first| bound(first) == address) {
+        if listen.iter().take(place).any(|first| first.collides(second)) {
             let message = format!("{second} has the address of another listener");
             reader.wrong(at, Wrong::new(message, "give each its own port"));
         }
@@ -104,11 +102,7 @@ fn admin(reader: &mut Reader<'_>, at: Option<&At<'_>>, listen: &[Listen]) -> Opt
             .wrong(at, Wrong::new("the admin listener speaks no TLS", "write 127.0.0.1:9090 or unix:/path"));
         return None;
     }
-    let is_ours = |listen: &Listen| match admin.socket_address() {
-        Some(address) => address.port() != 0 && listen.socket_address() == Some(address),
-        None => *listen == admin,
-    };
-    if listen.iter().any(is_ours) {
+    if listen.iter().any(|listen| listen.collides(&admin)) {
         reader.wrong(at, Wrong::new("`listen` has this address already", "write another port"));
         return None;
     }

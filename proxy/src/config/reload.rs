@@ -1,9 +1,9 @@
 //! What an edited file can change only with a restart.
 
-use std::fmt::Display;
+use std::{fmt::Display, path::Path};
 
 use super::Config;
-use crate::address::Listen;
+use crate::{address::Listen, stored::Compression};
 
 /// One sentence for each thing in `new` that does nothing until a restart. `old` is the file of the
 /// start: what is in force may come from several edits since.
@@ -49,6 +49,10 @@ pub fn restart_only_changes(old: &Config, new: &Config) -> Vec<String> {
     let length = super::scalar::show_duration;
     let ages = (old_store.untracked_max_age, new_store.untracked_max_age);
     compare("store.untracked_max_age", ages.0 != ages.1, length(ages.0), length(ages.1));
+    let packed = (old_store.compress, new_store.compress);
+    compare("store.compress", packed.0 != packed.1, packing(packed.0), packing(packed.1));
+    let keys = (old_store.hmac_key_file.as_deref(), new_store.hmac_key_file.as_deref());
+    compare("store.hmac_key_file", keys.0 != keys.1, file(keys.0), file(keys.1));
     let fetches = (old_store.shed_above, new_store.shed_above);
     compare("store.shed_above", fetches.0 != fetches.1, fetches.0.to_string(), fetches.1.to_string());
     let connections = (old.limits.connections, new.limits.connections);
@@ -80,6 +84,17 @@ pub(super) fn shown(list: &[impl Display]) -> String {
     texts.join(", ")
 }
 
+fn packing(compression: Compression) -> String {
+    match compression {
+        Compression::Off => "off".to_owned(),
+        Compression::Zstd => "zstd".to_owned(),
+    }
+}
+
+fn file(path: Option<&Path>) -> String {
+    path.map_or_else(|| "none".to_owned(), |path| path.display().to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,7 +112,7 @@ mod tests {
         let new = config(
             "listen: [127.0.0.1:1, unix:/s]\nadmin: 127.0.0.1:2\nlimits: { connections: 5, headers: 7 }\n\
              store: { redis: 'redis://:s4@h', prefix: b, memory: off, on_outage: shed, shed_above: 9, \
-             untracked_max_age: 0s }",
+             untracked_max_age: 0s, compress: zstd, hmac_key_file: /k }",
         );
         assert_eq!(restart_only_changes(&old, &old), Vec::<String>::new());
         assert_eq!(
@@ -110,6 +125,8 @@ mod tests {
                 "`store.prefix` changed from a to b: this takes a restart",
                 "`store.on_outage` changed from serve to shed: this takes a restart",
                 "`store.untracked_max_age` changed from 2s to 0s: this takes a restart",
+                "`store.compress` changed from off to zstd: this takes a restart",
+                "`store.hmac_key_file` changed from none to /k: this takes a restart",
                 "`store.shed_above` changed from 64 to 9: this takes a restart",
                 "`limits.connections` changed from 10000 to 5: this takes a restart",
             ]

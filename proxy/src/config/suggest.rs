@@ -4,7 +4,7 @@
 ///
 /// Letters, `-` and `_` and case are forgiven; a short word may differ by one letter, a longer
 /// one by two.
-pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let word = plain(word);
     let allowed = if word.chars().count() > 4 { 2 } else { 1 };
     candidates

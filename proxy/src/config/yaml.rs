@@ -201,7 +201,7 @@ fn explain(error: &Error, message: &str) -> Wrong {
 
 /// The usual cause of an error of the scanner.
 fn advice(message: &str) -> &'static str {
-    const CAUSES: [(&str, &str); 9] = [
+    const CAUSES: [(&str, &str); 10] = [
         ("did not find expected key", "put a value that begins with `[` or `{` in quotes"),
         ("simple key expected", "put a space after the `:`"),
         ("mapping values are not allowed", "a `:` too many, or not indented like the line above"),
@@ -210,6 +210,7 @@ fn advice(message: &str) -> &'static str {
         ("anchor or alias", "put a value that begins with `*` or `&` in quotes"),
         ("quoted scalar", "is a quote missing at the end?"),
         ("unclosed bracket", "never closed"),
+        ("expected '-' indicator", "indent it like the lines above"),
         ("indentation", "indent it like the lines around it"),
     ];
     CAUSES.iter().find(|(part, _)| message.contains(part)).map_or("", |(_, advice)| advice)

@@ -70,7 +70,8 @@ impl<'c> Account<'c> {
         };
     }
 
-    /// The client got all of it.
+    /// All of it was handed on to who brings it to the client: the system, or the frames of HTTP/2. What they hold
+    /// then, some kilobytes, may still be lost on its way.
     pub(crate) fn completed(&mut self) {
         self.complete = true;
     }

@@ -1,29 +1,20 @@
 //! What comes from the client: heads, bodies, and the sign that it has gone.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use http_body::Frame;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    sync::mpsc,
     time::Instant,
 };
 
-use super::{
-    chunked::{ChunkDecoder, Decoded},
-    watchdog::{Elapsed, Watchdog},
-};
+use super::chunked::{ChunkDecoder, Decoded};
 use crate::{
     admit::{Framing, Head, HeadLimits, Refusal, Scan, Scheme, scan},
-    message::{BodyFrame, Expectation, RequestBody, RequestBodyError, StreamedBody},
+    connection::{Elapsed, Frames, Watchdog},
+    message::RequestBodyError,
 };
 
 /// Bytes of one read. The buffer of an idle connection is no larger.
@@ -44,28 +35,29 @@ pub(super) struct Inbound<R> {
 pub(super) enum NoHead {
     /// The client has closed, or been quiet for too long, between requests.
     Finished,
-    /// It does not get to the end of a head.
-    TooSlow,
-    /// What it sent is not to be forwarded.
-    Refused(Refusal),
+    /// What it sent is not to be forwarded, or does not get to the end of a head.
+    Refused(Refused),
     /// The beginning of what every connection of HTTP/2 begins with (RFC 9113 §3.4): refused, unless it is the
     /// beginning of this one.
-    Preface(Refusal),
+    Preface(Refused),
 }
 
 impl NoHead {
-    fn of(head: &Bytes, refusal: Refusal) -> Self {
-        if *head == PREFACE { Self::Preface(refusal) } else { Self::Refused(refusal) }
+    fn of(head: &[u8], refusal: Refusal) -> Self {
+        let refused = Refused { refusal, head_only: head.starts_with(b"HEAD ") };
+        if *head == *PREFACE { Self::Preface(refused) } else { Self::Refused(refused) }
     }
 }
 
-/// What a body may measure, and how long 4 KiB of it may be waited for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BodyLimits {
-    pub(super) bytes: Option<u64>,
-    pub(super) patience: Duration,
-    pub(super) trailers: HeadLimits,
+/// A request that is answered by saying why it goes no further.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) refusal: Refusal,
+    /// It is a `HEAD`, as far as can be told: its answer has no body (RFC 9110 §9.3.2).
+    pub(super) head_only: bool,
 }
+
+const TOO_SLOW: Refusal = Refusal::with(StatusCode::REQUEST_TIMEOUT, "the request head stopped coming");
 
 impl<R: AsyncRead + Unpin> Inbound<R> {
     pub(super) fn new(io: R) -> Self {
@@ -88,7 +80,8 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         let mut scanned = 0;
         let mut deadline = None;
         loop {
-            match scan(&self.buffer, scanned, limits).map_err(NoHead::Refused)? {
+            let seen = scan(&self.buffer, scanned, limits);
+            match seen.map_err(|refusal| NoHead::of(&self.buffer, refusal))? {
                 Scan::Whole(length) => {
                     let bytes = self.buffer.split_to(length).freeze();
                     return Head::parse(&bytes, scheme, limits)
@@ -100,68 +93,14 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
             match watchdog.until(deadline, self.read(READ_SIZE)).await {
                 Ok(Ok(1..)) => {}
                 Ok(_) => return Err(NoHead::Finished),
-                Err(Elapsed) => return Err(NoHead::TooSlow),
+                Err(Elapsed) => return Err(NoHead::of(&self.buffer, TOO_SLOW)),
             }
         }
     }
 
-    /// Passes the body on, one frame ahead of whoever reads it. Sets `whole` when the last of it has
-    /// been read, which may be before anybody has asked whether there is more.
-    pub(super) async fn pump(
-        &mut self,
-        framing: Framing,
-        frames: mpsc::Sender<BodyFrame>,
-        limits: &BodyLimits,
-        watchdog: &mut Watchdog,
-        whole: &AtomicBool,
-    ) {
-        let mut decoder = Decoder::new(framing);
-        let mut patience = watchdog.patience(limits.patience);
-        let mut left = limits.bytes.unwrap_or(u64::MAX);
-        loop {
-            let Ok(slot) = frames.reserve().await else { return };
-            // The time until somebody wants the frame is not the client's.
-            let frame = match patience.wait(self.frame(&mut decoder, limits)).await {
-                Ok(Ok(Some(frame))) => frame,
-                Ok(Ok(None)) => {
-                    whole.store(true, Ordering::Relaxed);
-                    return slot.send(Ok(None));
-                }
-                Ok(Err(error)) => return slot.send(Err(error)),
-                Err(Elapsed) => return slot.send(Err(RequestBodyError::Timeout)),
-            };
-            let length = frame.data_ref().map_or(0, Bytes::len);
-            patience.moved(length);
-            let Some(rest) = left.checked_sub(length as u64) else {
-                return slot.send(Err(RequestBodyError::TooLarge));
-            };
-            left = rest;
-            whole.store(decoder.has_ended(), Ordering::Relaxed);
-            slot.send(Ok(Some(frame)));
-        }
-    }
-
-    /// The next frame of the body, `None` at its end.
-    async fn frame(
-        &mut self,
-        decoder: &mut Decoder,
-        limits: &BodyLimits,
-    ) -> Result<Option<Frame<Bytes>>, RequestBodyError> {
-        loop {
-            match decoder.decode(&mut self.buffer, &limits.trailers).map_err(RequestBodyError::Malformed)? {
-                Decoded::Data(data) => return Ok(Some(Frame::data(data))),
-                Decoded::End(fields) if fields.is_empty() => return Ok(None),
-                Decoded::End(fields) => {
-                    *decoder = Decoder::Ended;
-                    return Ok(Some(Frame::trailers(fields)));
-                }
-                Decoded::More => {
-                    if !matches!(self.read(BODY_READ_SIZE).await, Ok(1..)) {
-                        return Err(RequestBodyError::Closed);
-                    }
-                }
-            }
-        }
+    /// The body of the request whose head was read last.
+    pub(super) fn body(&mut self, framing: Framing, trailers: HeadLimits) -> InboundBody<'_, R> {
+        InboundBody { inbound: self, decoder: Decoder::new(framing), trailers }
     }
 
     /// Returns when the client has gone. What it sends meanwhile waits in the buffer, up to `most`.
@@ -198,18 +137,36 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
     }
 }
 
-/// The body of a request as the story sees it, and the sender that feeds it.
-pub(super) fn body_channel(
-    framing: Framing,
-    expectation: Option<Arc<Expectation>>,
-) -> (RequestBody, mpsc::Sender<BodyFrame>) {
-    let (sender, frames) = mpsc::channel(1);
-    let left = match framing {
-        Framing::None => Some(0),
-        Framing::Length(length) => Some(length),
-        Framing::Chunked => None,
-    };
-    (RequestBody::Streamed(StreamedBody { frames, left, expectation }), sender)
+/// A request's body on its way in.
+pub(super) struct InboundBody<'i, R> {
+    inbound: &'i mut Inbound<R>,
+    decoder: Decoder,
+    trailers: HeadLimits,
+}
+
+impl<R: AsyncRead + Unpin> Frames for InboundBody<'_, R> {
+    async fn next(&mut self) -> Result<Option<Frame<Bytes>>, RequestBodyError> {
+        let Self { inbound, decoder, trailers } = self;
+        loop {
+            match decoder.decode(&mut inbound.buffer, trailers).map_err(RequestBodyError::Malformed)? {
+                Decoded::Data(data) => return Ok(Some(Frame::data(data))),
+                Decoded::End(fields) if fields.is_empty() => return Ok(None),
+                Decoded::End(fields) => {
+                    *decoder = Decoder::Ended;
+                    return Ok(Some(Frame::trailers(fields)));
+                }
+                Decoded::More => {
+                    if !matches!(inbound.read(BODY_READ_SIZE).await, Ok(1..)) {
+                        return Err(RequestBodyError::Closed);
+                    }
+                }
+            }
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.decoder.has_ended()
+    }
 }
 
 /// Finds the end of a body.
@@ -249,12 +206,16 @@ impl Decoder {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use tokio::{
         io::{AsyncWriteExt, duplex},
+        sync::mpsc,
         time::sleep,
     };
 
     use super::*;
+    use crate::connection::{Pace, Upload};
 
     const LENGTH: u64 = 16 * 1024;
 
@@ -272,11 +233,12 @@ mod tests {
             std::future::pending::<()>().await;
         };
         let limits = HeadLimits { bytes: 1024, fields: 10, target: 100 };
-        let limits = BodyLimits { bytes: None, patience: Duration::from_secs(30), trailers: limits };
         let (sender, mut frames) = mpsc::channel(1);
         let whole = AtomicBool::new(false);
-        let (mut inbound, mut watchdog) = (Inbound::new(ours), Watchdog::new());
-        let pumping = inbound.pump(Framing::Length(LENGTH), sender, &limits, &mut watchdog, &whole);
+        let (mut inbound, mut watchdog) = (Inbound::new(ours), Watchdog::default());
+        let patience = watchdog.patience(Pace::steady(Duration::from_secs(30)));
+        let upload = Upload { sender, word: None, most: None, patience, whole: &whole };
+        let pumping = upload.run(inbound.body(Framing::Length(LENGTH), limits));
         let taking = async {
             let mut came = 0;
             while let Some(frame) = frames.recv().await.transpose()?.flatten() {

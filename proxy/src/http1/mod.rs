@@ -11,7 +11,6 @@ mod chunked;
 mod inbound;
 mod outbound;
 mod tunnel;
-mod watchdog;
 
 use std::{
     future::{Future, pending},
@@ -23,40 +22,32 @@ use std::{
     time::Duration,
 };
 
-use http::{StatusCode, Version, header::TE};
+use http::{Method, Version, header::TE};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncRead, time::timeout};
 
 pub use self::outbound::Socket;
 use self::{
-    inbound::{BodyLimits, Inbound, NoHead, PREFACE, body_channel},
+    inbound::{Inbound, NoHead, PREFACE},
     outbound::{Outbound, ReplyFraming, SendError},
-    watchdog::Watchdog,
 };
 pub use crate::connection::Connection;
 use crate::{
-    admit::{self, Head, HeadLimits, Notable, Refusal, Scheme},
+    admit::{self, Head, HeadLimits, Notable, Scheme},
     app::Live,
-    connection::Account,
+    connection::{Account, LAST_CHANCE, Pace, Upload, Watchdog, body_channel},
     error::Failure,
     handler,
     headers::has_token,
     http2::{self, Joined},
-    interim::{Interim, Interims},
-    message::{Expectation, Reply, Request, RequestBody},
+    message::{Reply, Request, RequestBody, RequestBodyError},
 };
 
-/// How long a kept connection may still send a request when the drain begins: a client that is in
-/// the middle of its next one is answered, and told that it was the last.
-const LAST_CHANCE: Duration = Duration::from_secs(1);
 /// Bytes that are read and dropped after an answer that came before the request's end.
 const LINGER_BYTES: usize = 256 * 1024;
 /// How long they are waited for.
 const LINGER_TIME: Duration = Duration::from_secs(1);
-
-const TOO_LONG: Refusal =
-    Refusal::with(StatusCode::PAYLOAD_TOO_LARGE, "the request body is larger than limits.request_body");
 
 /// How one exchange leaves the connection.
 enum After {
@@ -85,8 +76,8 @@ where
     let mut client = Client {
         inbound: Inbound::new(read),
         outbound: Outbound::new(write),
-        reads: Watchdog::new(),
-        writes: Watchdog::new(),
+        reads: Watchdog::default(),
+        writes: Watchdog::default(),
         connection,
     };
     let mut live = client.connection.app.live();
@@ -139,24 +130,19 @@ where
 
     /// One request and its answer.
     async fn next(&mut self, live: &Arc<Live>) -> After {
-        let limits = HeadLimits {
-            bytes: live.limits.header_bytes,
-            fields: live.limits.headers,
-            target: live.limits.uri_bytes,
-        };
+        let limits = HeadLimits::of(&live.limits);
         let head = self.inbound.head(self.connection.scheme, &limits, &mut self.reads, live.timeouts.header);
         match head.await {
             Ok(head) if head.framing.is_longer_than(live.limits.request_body) => {
-                self.refuse(TOO_LONG, live).await
+                let head_only = head.method == Method::HEAD;
+                self.refuse(&RequestBodyError::TooLarge.into(), head_only, live).await
             }
             Ok(head) => self.exchange(head, live, limits).await,
             Err(NoHead::Finished) => After::Cut,
-            Err(NoHead::TooSlow) => {
-                let reason = "the request head stopped coming";
-                self.refuse(Refusal::with(StatusCode::REQUEST_TIMEOUT, reason), live).await
-            }
             Err(NoHead::Preface(_)) if self.may_be_http2() => After::Http2,
-            Err(NoHead::Refused(refusal) | NoHead::Preface(refusal)) => self.refuse(refusal, live).await,
+            Err(NoHead::Refused(refused) | NoHead::Preface(refused)) => {
+                self.refuse(&refused.refusal.into(), refused.head_only, live).await
+            }
         }
     }
 
@@ -167,14 +153,14 @@ where
     }
 
     /// Answers what must not be forwarded; nothing after it on this connection can be trusted.
-    async fn refuse(&mut self, refusal: Refusal, live: &Live) -> After {
-        let reply = Failure::from(refusal).reply();
+    async fn refuse(&mut self, failure: &Failure, head_only: bool, live: &Live) -> After {
+        let reply = failure.reply();
         let framing = ReplyFraming {
             version: Version::HTTP_11,
-            head_only: false,
+            head_only,
             keep_alive: false,
             trailers: false,
-            patience: live.timeouts.body,
+            pace: Pace::steady(live.timeouts.body),
         };
         let Self { outbound, writes, connection, .. } = self;
         let account = Account::open(connection, None, outbound.sent());
@@ -182,16 +168,10 @@ where
     }
 
     /// Lets the story answer, while the body is read and the client watched.
-    async fn exchange(&mut self, mut head: Head, live: &Arc<Live>, limits: HeadLimits) -> After {
-        if self.connection.peer.is_trusted(&live.trusted_proxies) {
-            head.target.trust(&head.headers);
-        }
+    async fn exchange(&mut self, head: Head, live: &Arc<Live>, limits: HeadLimits) -> After {
         let Self { inbound, outbound, reads, writes, connection } = self;
         let framing = head.framing;
-        let waits = head.connection.expects_continue && framing.has_body();
-        let expectation = waits.then(|| Arc::new(Expectation::default()));
-        let interims = Interims::default();
-        let request = Request { head, peer: connection.peer, expectation: expectation.clone(), interims };
+        let request = connection.request(head, live);
         let read_to_end =
             AtomicBool::new(matches!(framing, admit::Framing::None | admit::Framing::Length(0)));
         let mut writer = Writer { outbound, watchdog: writes, connection };
@@ -199,12 +179,17 @@ where
             let answer = pin!(writer.answer(&request, RequestBody::None, live, &read_to_end));
             return unless_gone(answer, inbound.gone(limits.bytes)).await;
         }
-        let (body, frames) = body_channel(framing, expectation);
+        let (body, sender) = body_channel(&request);
         let answer = pin!(writer.answer(&request, body, live, &read_to_end));
-        let body_limits =
-            BodyLimits { bytes: live.limits.request_body, patience: live.timeouts.body, trailers: limits };
+        let upload = Upload {
+            sender,
+            word: request.word(),
+            most: live.limits.request_body,
+            patience: reads.patience(Pace::steady(live.timeouts.body)),
+            whole: &read_to_end,
+        };
         let pump = async {
-            inbound.pump(framing, frames, &body_limits, reads, &read_to_end).await;
+            upload.run(inbound.body(framing, limits)).await;
             if read_to_end.load(Ordering::Relaxed) {
                 return inbound.gone(limits.bytes).await;
             }
@@ -277,48 +262,42 @@ impl<'c, W: Socket> Writer<'c, W> {
     ) -> After {
         let account = Account::open(self.connection, Some(request), self.outbound.sent());
         let handling = pin!(handler::handle(&self.connection.app, live, request, body));
-        let Ok(reply) = self.await_reply(handling, request, live.timeouts.body).await else {
+        let pace = Pace::steady(live.timeouts.body);
+        let Ok(reply) = self.await_reply(handling, request, pace).await else {
             return After::Cut;
         };
         let options = &request.head.connection;
         let framing = ReplyFraming {
             version: request.head.version,
-            head_only: request.head.method == http::Method::HEAD,
+            head_only: request.head.method == Method::HEAD,
             keep_alive: options.keep_alive
                 && read_to_end.load(Ordering::Relaxed)
                 && !*self.connection.draining.borrow(),
             trailers: request.head.notable.has(Notable::TE)
                 && has_token(&request.head.headers, &TE, "trailers"),
-            patience: live.timeouts.body,
+            pace,
         };
         self.send(account, reply, framing).await
     }
 
-    /// Waits for the answer, and tells the client meanwhile what comes before it: what the origin says,
-    /// and the word to send the body, if the client waits for that.
+    /// Waits for the answer, and tells the client meanwhile what comes before it.
     async fn await_reply(
         &mut self,
         mut handling: Pin<&mut impl Future<Output = Reply>>,
         request: &Request,
-        patience: Duration,
+        pace: Pace,
     ) -> Result<Reply, SendError> {
-        let mut word = pin!(request.word());
-        let mut waits_for_word = request.expectation.is_some();
         let reply = loop {
             let interim = tokio::select! {
                 biased;
                 reply = &mut handling => break reply,
                 interim = request.interims.next() => interim,
-                () = &mut word, if waits_for_word => {
-                    waits_for_word = false;
-                    Interim::go_on()
-                }
             };
-            self.outbound.send_interim(&interim, &mut self.watchdog.patience(patience)).await?;
+            self.outbound.send_interim(&interim, &mut self.watchdog.patience(pace)).await?;
         };
         // What came together with the answer.
         while let Some(interim) = request.interims.take() {
-            self.outbound.send_interim(&interim, &mut self.watchdog.patience(patience)).await?;
+            self.outbound.send_interim(&interim, &mut self.watchdog.patience(pace)).await?;
         }
         Ok(reply)
     }

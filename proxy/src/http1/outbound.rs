@@ -22,8 +22,8 @@ use tokio::{
     net::{tcp, unix},
 };
 
-use super::watchdog::{Elapsed, Patience, Watchdog};
 use crate::{
+    connection::{Elapsed, Pace, Patience, Watchdog},
     interim::Interim,
     message::{BoxError, Reply, ReplyBody, StreamBody},
     reply::{announced_length, has_no_body, put_fields, put_lines, put_number, states_no_length},
@@ -70,8 +70,8 @@ pub(super) struct ReplyFraming {
     pub(super) keep_alive: bool,
     /// The client takes trailers (`TE: trailers`).
     pub(super) trailers: bool,
-    /// How long the client may be waited for until it takes 4 KiB.
-    pub(super) patience: Duration,
+    /// How slowly the client may take it.
+    pub(super) pace: Pace,
 }
 
 /// Why an answer was not sent to its end.
@@ -122,7 +122,7 @@ impl<W: Socket> Outbound<W> {
         let keep_alive = framing.keep_alive && end != End::Close;
         self.put_head(&reply, framing, keep_alive);
         self.put_framing(&reply, bodiless, end, length);
-        let mut patience = watchdog.patience(framing.patience);
+        let mut patience = watchdog.patience(framing.pace);
         match reply.body {
             ReplyBody::Stream(body) if !bodiless => {
                 self.stream(body, end, framing.trailers, &mut patience).await?;
@@ -331,15 +331,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_no_interim_response_is_given_up() {
-        let limit = Duration::from_secs(30);
+        let pace = Pace::steady(Duration::from_secs(30));
         let (ours, mut client) = duplex(64);
-        let (mut outbound, mut watchdog) = (Outbound::new(ours), Watchdog::new());
-        outbound.send_interim(&hint("</a>"), &mut watchdog.patience(limit)).await.unwrap();
+        let (mut outbound, mut watchdog) = (Outbound::new(ours), Watchdog::default());
+        outbound.send_interim(&hint("</a>"), &mut watchdog.patience(pace)).await.unwrap();
         let mut got = [0; 64];
         let count = client.read(&mut got).await.unwrap();
         assert_eq!(&got[..count], b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n");
         let large = hint(&"x".repeat(100));
-        let sent = outbound.send_interim(&large, &mut watchdog.patience(limit)).await;
+        let sent = outbound.send_interim(&large, &mut watchdog.patience(pace)).await;
         assert!(matches!(sent, Err(SendError::Stalled)), "{sent:?}");
     }
 
@@ -367,9 +367,9 @@ mod tests {
             head_only: false,
             keep_alive: true,
             trailers: false,
-            patience: Duration::from_secs(30),
+            pace: Pace::steady(Duration::from_secs(30)),
         };
-        let sent = Outbound::new(ours).send(reply, framing, &mut Watchdog::new()).await;
+        let sent = Outbound::new(ours).send(reply, framing, &mut Watchdog::default()).await;
         taking.await.unwrap();
         sent
     }

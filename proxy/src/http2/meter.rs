@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::pace::LEAST;
+use crate::connection::LEAST;
 
 /// Bytes of a frame before its payload (RFC 9113 §4.1).
 const HEADER: usize = 9;
@@ -19,16 +19,18 @@ const PREFACE: usize = 24;
 /// time is over.
 const WINDOW: Duration = Duration::from_secs(10);
 const RESETS: u64 = 100;
-/// Frames that are neither of a request nor the end of one: at first, for each second, and one for each so many
-/// bytes that the client was sent and may have to acknowledge.
-const FRAMES: u64 = 1000;
-const FRAMES_A_SECOND: u64 = 100;
+/// Frames that are neither of a request nor the end of one: so many at once, and one more in each such time.
+const FRAMES: u32 = 1000;
+const FRAME: Duration = Duration::from_millis(10);
+/// Beside them one for each so many bytes that the client was sent and may have to acknowledge, and a few for each
+/// request; but what it has not made use of is forgotten beyond so many.
 const BYTES_A_FRAME: u64 = 64;
+const FRAMES_A_REQUEST: u64 = 4;
+const MOST_EARNED: u64 = 64 * 1024;
 
 /// The frames of one connection.
 #[derive(Debug)]
 pub(super) struct Meter {
-    begun: Instant,
     /// Bytes still to come that belong to no header of a frame.
     skip: usize,
     /// As much of a frame's header as has come.
@@ -39,9 +41,7 @@ pub(super) struct Meter {
     /// The highest number of a stream so far.
     highest: u32,
     window: Window,
-    /// Frames that say nothing of a request.
-    idle_frames: u64,
-    written: u64,
+    idle: Idle,
     /// When the client had last taken some kilobytes more, and how many bytes it has taken since.
     taken_at: Instant,
     taken: usize,
@@ -65,6 +65,33 @@ struct Window {
     resets: u64,
 }
 
+/// Frames that say nothing of a request, against what a client may send of them.
+#[derive(Debug)]
+struct Idle {
+    /// Bytes that stand for frames which the client may still send.
+    earned: u64,
+    /// The time that was needed for all others, as of a moment.
+    owed: Duration,
+    since: Instant,
+}
+
+impl Idle {
+    fn earn(&mut self, bytes: u64) {
+        self.earned = self.earned.saturating_add(bytes).min(MOST_EARNED * BYTES_A_FRAME);
+    }
+
+    fn frame(&mut self, now: Instant) {
+        match self.earned.checked_sub(BYTES_A_FRAME) {
+            Some(rest) => self.earned = rest,
+            None => (self.owed, self.since) = (self.owed(now) + FRAME, now),
+        }
+    }
+
+    fn owed(&self, now: Instant) -> Duration {
+        self.owed.saturating_sub(now.duration_since(self.since))
+    }
+}
+
 /// What a client does that is not to be borne (RFC 9113 §10.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flood {
@@ -86,15 +113,13 @@ impl Flood {
 impl Meter {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            begun: now,
             skip: PREFACE,
             header: [0; HEADER],
             known: 0,
             head: None,
             highest: 0,
             window: Window { since: now, above: 0, requests: 0, resets: 0 },
-            idle_frames: 0,
-            written: 0,
+            idle: Idle { earned: 0, owed: Duration::ZERO, since: now },
             taken_at: now,
             taken: 0,
         }
@@ -124,7 +149,7 @@ impl Meter {
 
     /// The client's side has taken so many bytes.
     pub(super) fn wrote(&mut self, bytes: usize, now: Instant) {
-        self.written += bytes as u64;
+        self.idle.earn(bytes as u64);
         self.taken = self.taken.saturating_add(bytes);
         if self.taken >= LEAST {
             (self.taken_at, self.taken) = (now, 0);
@@ -148,14 +173,17 @@ impl Meter {
             DATA => {}
             HEADERS | CONTINUATION => {
                 // Trailers are of a request that is known.
-                self.window.requests += u64::from(stream > self.highest);
-                self.highest = self.highest.max(stream);
+                if stream > self.highest {
+                    self.highest = stream;
+                    self.window.requests += 1;
+                    self.idle.earn(FRAMES_A_REQUEST * BYTES_A_FRAME);
+                }
                 let part = if flags & END_HEADERS == 0 { Part::More } else { Part::Last };
                 let since = self.head.map_or(now, |(since, _)| since);
                 self.head = Some((since, part)).filter(|_| part == Part::More || self.skip > 0);
             }
             RST_STREAM if stream > self.window.above => self.window.resets += 1,
-            _ => self.idle_frames += 1,
+            _ => self.idle.frame(now),
         }
     }
 
@@ -170,9 +198,7 @@ impl Meter {
         if resets > RESETS && resets > requests / 2 {
             return Some(Flood::Resets);
         }
-        let seconds = now.duration_since(self.begun).as_secs();
-        let borne = FRAMES + FRAMES_A_SECOND * seconds + self.written / BYTES_A_FRAME;
-        (self.idle_frames > borne).then_some(Flood::Frames)
+        (self.idle.owed(now) > FRAME * FRAMES).then_some(Flood::Frames)
     }
 }
 
@@ -313,5 +339,33 @@ mod tests {
             download.read(&frame(WINDOW_UPDATE, 0, &[0; 4]).repeat(2), start);
         }
         assert_eq!(download.flood(start), None);
+    }
+
+    #[test]
+    fn section_10_5_what_was_not_made_use_of_is_not_kept_for_ever() {
+        let start = Instant::now();
+        let hour = start + Duration::from_secs(3600);
+        let ping = frame(PING, 0, &[0; 8]);
+        let mut old = meter(start);
+        old.read(&ping.repeat(1000), hour);
+        assert_eq!(old.flood(hour), None);
+        old.read(&ping, hour);
+        assert_eq!(old.flood(hour), Some(Flood::Frames), "however old the connection is");
+        let mut download = meter(start);
+        download.wrote(1 << 30, start);
+        download.read(&ping.repeat(66_536), start);
+        assert_eq!(download.flood(start), None);
+        download.read(&ping, start);
+        assert_eq!(download.flood(start), Some(Flood::Frames), "whatever was sent to it");
+    }
+
+    #[test]
+    fn section_10_5_frames_for_each_request_are_no_flood() {
+        let start = Instant::now();
+        let update = frame(WINDOW_UPDATE, 0, &[0; 4]);
+        let asked = [frame(HEADERS, 4, b"ab"), update.clone(), update].concat();
+        let mut busy = meter(start);
+        busy.read(&of_streams(&asked, 0, 10_000), start);
+        assert_eq!(busy.flood(start), None);
     }
 }

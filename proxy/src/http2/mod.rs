@@ -10,7 +10,6 @@
 mod joined;
 mod meter;
 mod metered;
-mod pace;
 mod stream;
 
 use std::{
@@ -59,6 +58,7 @@ const RESET_STREAMS: usize = 50;
 const UNSEEN_RESETS: usize = 20;
 /// Streams that we had to reset because of what came on them.
 const FORCED_RESETS: usize = 100;
+
 /// Serves one connection until it ends: one that is in HTTP/2 because the handshake of TLS said so, or because
 /// its first bytes are the preface. `io` is read from there.
 pub async fn serve<T>(io: T, connection: Connection)
@@ -242,14 +242,16 @@ where
     }
 
     fn quiet_deadline(&self) -> Option<Instant> {
+        if !self.requests.is_empty() {
+            return None;
+        }
         let timeouts = &self.connection.app.live().timeouts;
-        let deadline = match (self.frames.has_streams(), self.leaving) {
+        Some(match (self.frames.has_streams(), self.leaving) {
             // Answers that the client has not taken yet: it has the time anew as it takes them.
             (true, _) => self.quiet.max(self.reading.meter().taken_at()) + timeouts.body,
             (false, false) => self.quiet + timeouts.idle,
             (false, true) => self.quiet + LAST_CHANCE,
-        };
-        self.requests.is_empty().then_some(deadline)
+        })
     }
 
     /// Says that no more requests are taken, but for those on their way (RFC 9113 §6.8).

@@ -5,41 +5,29 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Poll,
 };
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
-use http::{
-    HeaderMap, Method, Version,
-    header::{CONTENT_TYPE, TE},
-    response::Response,
-};
+use http::{Method, Version, header::TE, response::Response};
 use http_body::{Body, Frame};
 use thiserror::Error;
-use tokio::{sync::mpsc, time::error::Elapsed};
 
-use super::pace::Pace;
 use crate::{
-    admit::{Framing, Head, HeadLimits},
+    admit::{Head, HeadLimits},
     app::Live,
-    connection::{Account, Connection},
+    connection::{Account, Connection, Elapsed, Frames, Pace, Patience, Upload, Watchdog, body_channel},
     error::Failure,
     handler,
-    headers::remove_hop_by_hop,
-    interim::{Interim, Interims},
+    headers::{is_grpc, remove_hop_by_hop},
+    interim::Interim,
     limits::Timeouts,
-    message::{
-        BodyFrame, BoxError, Expectation, Fields, Reply, ReplyBody, Request, RequestBody, RequestBodyError,
-        StreamBody, StreamedBody,
-    },
+    message::{BoxError, Fields, Reply, ReplyBody, Request, RequestBody, RequestBodyError, StreamBody},
     reply::{fields, has_no_body},
 };
-
-/// Frames of a request's body, on their way to the story.
-type BodySender = mpsc::Sender<BodyFrame>;
 
 /// Answers one request. Dropped, it resets the stream.
 pub(super) async fn serve(
@@ -48,21 +36,20 @@ pub(super) async fn serve(
     respond: SendResponse<Bytes>,
 ) {
     let live = connection.app.live();
-    let limits = HeadLimits {
-        bytes: live.limits.header_bytes,
-        fields: live.limits.headers,
-        target: live.limits.uri_bytes,
-    };
+    let limits = HeadLimits::of(&live.limits);
     let (parts, body) = request.into_parts();
-    let head = Head::from_h2(&parts, body.is_end_stream(), connection.scheme, &limits);
-    drop(parts);
+    let head_only = parts.method == Method::HEAD;
+    let head = Head::from_h2(parts, body.is_end_stream(), connection.scheme, &limits);
     let writer = Writer { connection: &connection, respond, sent: Arc::default() };
+    let Some(_under_way) = connection.place.request() else {
+        return writer.refuse(&Failure::crowded(), head_only, &live.timeouts).await;
+    };
     match head {
         Ok(head) if head.framing.is_longer_than(live.limits.request_body) => {
-            writer.refuse(&RequestBodyError::TooLarge.into(), &live.timeouts).await;
+            writer.refuse(&RequestBodyError::TooLarge.into(), head_only, &live.timeouts).await;
         }
         Ok(head) => writer.exchange(head, body, &live, limits).await,
-        Err(refusal) => writer.refuse(&refusal.into(), &live.timeouts).await,
+        Err(refusal) => writer.refuse(&refusal.into(), head_only, &live.timeouts).await,
     }
 }
 
@@ -71,17 +58,13 @@ fn is_call(head: &Head, live: &Live) -> bool {
     live.upstream.speaks_http2()
         && head.method == Method::POST
         && head.headers.get(TE).is_some_and(|value| value == "trailers")
-        && is_of_a_call(&head.headers)
-}
-
-fn is_of_a_call(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+        && is_grpc(&head.headers)
 }
 
 /// Only what the app sends as it has it: no store does.
 fn answers_a_call(reply: &Reply) -> bool {
     match (&reply.fields, &reply.body) {
-        (Fields::Map(fields), ReplyBody::Stream(_)) => is_of_a_call(fields),
+        (Fields::Map(fields), ReplyBody::Stream(_)) => is_grpc(fields),
         _ => false,
     }
 }
@@ -117,31 +100,29 @@ enum Cut {
 
 impl Writer<'_> {
     /// Answers what must not be forwarded.
-    async fn refuse(self, failure: &Failure, timeouts: &Timeouts) {
+    async fn refuse(self, failure: &Failure, head_only: bool, timeouts: &Timeouts) {
         let account = Account::open(self.connection, None, &self.sent);
-        self.send(account, failure.reply(), false, Pace::steady(timeouts.body)).await;
+        self.send(account, failure.reply(), head_only, Pace::steady(timeouts.body)).await;
     }
 
     /// Lets the story answer, while the body is read and the client watched.
-    async fn exchange(self, mut head: Head, body: RecvStream, live: &Arc<Live>, limits: HeadLimits) {
-        let peer = self.connection.peer;
-        if peer.is_trusted(&live.trusted_proxies) {
-            head.target.trust(&head.headers);
-        }
+    async fn exchange(self, head: Head, body: RecvStream, live: &Arc<Live>, limits: HeadLimits) {
         let call = is_call(&head, live);
-        let framing = head.framing;
-        let waits = head.connection.expects_continue && framing.has_body();
-        let expectation = waits.then(|| Arc::new(Expectation::default()));
-        let request = Request { head, peer, expectation: expectation.clone(), interims: Interims::default() };
-        if !framing.has_body() {
+        let request = self.connection.request(head, live);
+        if !request.head.framing.has_body() {
             return self.answer(&request, RequestBody::None, live, call).await;
         }
-        let (sender, frames) = mpsc::channel(1);
-        let left = if let Framing::Length(length) = framing { Some(length) } else { None };
-        let streamed = RequestBody::Streamed(StreamedBody { frames, left, expectation });
-        let pace = pace(call, &live.timeouts);
+        let (streamed, sender) = body_channel(&request);
+        let (mut watchdog, whole) = (Watchdog::default(), AtomicBool::new(false));
+        let upload = Upload {
+            sender,
+            word: request.word(),
+            most: live.limits.request_body,
+            patience: watchdog.patience(pace(call, &live.timeouts)),
+            whole: &whole,
+        };
         let pump = async {
-            pump(body, sender, live.limits.request_body, limits, pace).await;
+            upload.run(InboundBody { stream: body, limits }).await;
             // The story has been told why, or has all of it; its answer ends the exchange.
             pending::<()>().await;
         };
@@ -169,18 +150,12 @@ impl Writer<'_> {
         mut handling: Pin<&mut impl Future<Output = Reply>>,
         request: &Request,
     ) -> Option<Reply> {
-        let mut word = pin!(request.word());
-        let mut waits_for_word = request.expectation.is_some();
         let reply = loop {
             let interim = tokio::select! {
                 biased;
                 reply = &mut handling => break reply,
                 _ = poll_fn(|cx| self.respond.poll_reset(cx)) => return None,
                 interim = request.interims.next() => interim,
-                () = &mut word, if waits_for_word => {
-                    waits_for_word = false;
-                    Interim::go_on()
-                }
             };
             self.send_interim(&interim);
         };
@@ -230,7 +205,8 @@ impl Writer<'_> {
             body => Some(body).filter(|_| !bodiless),
         };
         let stream = self.respond.send_response(head, body.is_none())?;
-        let mut outbound = Outbound { stream, pace, sent: &self.sent };
+        let mut watchdog = Watchdog::default();
+        let mut outbound = Outbound { stream, patience: watchdog.patience(pace), sent: &self.sent };
         match body {
             None | Some(ReplyBody::None) => Ok(()),
             Some(ReplyBody::Whole(body)) => outbound.put(body, true).await,
@@ -242,7 +218,7 @@ impl Writer<'_> {
 /// A body on its way to the client.
 struct Outbound<'s> {
     stream: SendStream<Bytes>,
-    pace: Pace,
+    patience: Patience<'s>,
     sent: &'s AtomicU64,
 }
 
@@ -277,9 +253,9 @@ impl Outbound<'_> {
     async fn put(&mut self, mut data: Bytes, end: bool) -> Result<(), Cut> {
         while !data.is_empty() {
             self.stream.reserve_capacity(data.len());
-            let room = self.pace.wait(room(&mut self.stream)).await??;
+            let room = self.patience.wait(room(&mut self.stream)).await??;
             let piece = data.split_to(room.min(data.len()));
-            self.pace.moved(piece.len());
+            self.patience.moved(piece.len());
             self.sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
             self.stream.send_data(piece, end && data.is_empty())?;
         }
@@ -299,55 +275,33 @@ async fn room(stream: &mut SendStream<Bytes>) -> Result<usize, Cut> {
     }
 }
 
-/// Passes the body on, one frame ahead of whoever reads it.
-async fn pump(
-    mut body: RecvStream,
-    frames: BodySender,
-    most: Option<u64>,
+/// A request's body on its way in.
+struct InboundBody {
+    stream: RecvStream,
     limits: HeadLimits,
-    mut pace: Pace,
-) {
-    let mut left = most.unwrap_or(u64::MAX);
-    loop {
-        let Ok(slot) = frames.reserve().await else { return };
-        let frame = match pace.wait(next_frame(&mut body, &limits)).await {
-            Ok(Ok(Some(frame))) => frame,
-            Ok(Ok(None)) => return slot.send(Ok(None)),
-            Ok(Err(error)) => return slot.send(Err(error)),
-            Err(_) => return slot.send(Err(RequestBodyError::Timeout)),
-        };
-        let length = frame.data_ref().map_or(0, Bytes::len);
-        pace.moved(length);
-        let Some(rest) = left.checked_sub(length as u64) else {
-            return slot.send(Err(RequestBodyError::TooLarge));
-        };
-        left = rest;
-        let is_last = frame.is_trailers();
-        slot.send(Ok(Some(frame)));
-        if is_last {
-            return;
-        }
-    }
 }
 
-/// The next frame of a body, `None` at its end. Empty ones are none.
-async fn next_frame(
-    body: &mut RecvStream,
-    limits: &HeadLimits,
-) -> Result<Option<Frame<Bytes>>, RequestBodyError> {
-    while let Some(data) = body.data().await {
-        let data = data.map_err(|error| broken(&error))?;
-        // Room for as much again: the story asks for no more than it can pass on.
-        body.flow_control().release_capacity(data.len()).map_err(|error| broken(&error))?;
-        if !data.is_empty() {
-            return Ok(Some(Frame::data(data)));
+impl Frames for InboundBody {
+    async fn next(&mut self) -> Result<Option<Frame<Bytes>>, RequestBodyError> {
+        let Self { stream, limits } = self;
+        while let Some(data) = stream.data().await {
+            let data = data.map_err(|error| broken(&error))?;
+            // Room for as much again: the story asks for no more than it can pass on.
+            stream.flow_control().release_capacity(data.len()).map_err(|error| broken(&error))?;
+            if !data.is_empty() {
+                return Ok(Some(Frame::data(data)));
+            }
+        }
+        match stream.trailers().await.map_err(|error| broken(&error))? {
+            Some(trailers) if trailers.len() > limits.fields => {
+                Err(RequestBodyError::Malformed("it has more trailers than limits.headers"))
+            }
+            trailers => Ok(trailers.map(Frame::trailers)),
         }
     }
-    match body.trailers().await.map_err(|error| broken(&error))? {
-        Some(trailers) if trailers.len() > limits.fields => {
-            Err(RequestBodyError::Malformed("it has more trailers than limits.headers"))
-        }
-        trailers => Ok(trailers.map(Frame::trailers)),
+
+    fn has_ended(&self) -> bool {
+        self.stream.is_end_stream()
     }
 }
 

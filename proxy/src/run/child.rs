@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{RunError, serving::Drained, signals::Signals};
 use crate::{
-    address::UpstreamUrl,
+    address::{Protocol, UpstreamUrl},
     cli::Run,
     config::Config,
     wrap::{Ended, Probe, ReadyError, Reap, Wrapped},
@@ -100,7 +100,7 @@ fn probe(options: &Run, config: &Config) -> Result<Probe, RunError> {
     let address = (&config.upstream).into();
     match (&options.ready, &config.upstream) {
         (None, _) => Ok(Probe::Connect(address)),
-        (Some(_), UpstreamUrl::Https { .. } | UpstreamUrl::H2c { .. } | UpstreamUrl::H2 { .. }) => {
+        (Some(_), UpstreamUrl::Tcp { protocol, .. }) if *protocol != Protocol::Http => {
             Err(RunError::ReadyOverTls)
         }
         (Some(path), _) => Ok(Probe::Get { address, path: path.clone() }),

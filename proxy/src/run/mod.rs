@@ -58,6 +58,12 @@ pub enum RunError {
     /// The store cannot be used.
     #[error("store.redis: {0}")]
     Store(#[from] SettingsError),
+    /// The keys that entries are proven with cannot be used.
+    #[error("store.hmac_key_file: {0}")]
+    Keys(#[source] SettingsError),
+    /// A listener cannot be opened.
+    #[error("listen: {0}{remedy}", remedy = remedy(.0))]
+    Listen(#[source] io::Error),
     /// A certificate that listeners present cannot be used.
     #[error("tls: {0}")]
     Certificate(#[from] PairError),
@@ -68,7 +74,7 @@ pub enum RunError {
     #[error("upstream: {0}")]
     Upstream(#[from] SetupError),
     /// The admin listener cannot be opened.
-    #[error("{0}")]
+    #[error("{0}{remedy}", remedy = unopened(.0))]
     Admin(#[from] AdminError),
     /// The token of the admin listener cannot be used.
     #[error("{0}")]
@@ -104,6 +110,29 @@ pub enum RunError {
     /// The system refuses something else.
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+/// What to do where the system does not let us listen.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            ": another program has it (`ss -ltnp`), or another listener here ([::] is 0.0.0.0 too): end it, or write another port"
+        }
+        io::ErrorKind::AddrNotAvailable => ": no interface here has this address; 0.0.0.0 and [::] are all",
+        io::ErrorKind::PermissionDenied => {
+            ": a port below 1024 takes CAP_NET_BIND_SERVICE, a socket file a folder that this user may write to"
+        }
+        io::ErrorKind::NotFound => ": the folder is not there",
+        _ => "",
+    }
+}
+
+/// The same for the admin listener.
+fn unopened(error: &AdminError) -> &'static str {
+    match error {
+        AdminError::Bind { source, .. } => remedy(source),
+        AdminError::TokenNeeded(_) => "",
+    }
 }
 
 /// Runs until a signal or the app's end.
@@ -183,7 +212,7 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
 
 /// Binds every listener, with the certificates of those that speak TLS, whose files are followed.
 fn bind(config: &Config) -> Result<(Server, Option<Arc<Certificates>>), RunError> {
-    let server = Server::bind(&config.listen)?;
+    let server = Server::bind(&config.listen).map_err(RunError::Listen)?;
     let server = if config.proxy_protocol { server.with_proxy_protocol() } else { server };
     if config.tls.is_empty() {
         return Ok((server, None));
@@ -193,12 +222,16 @@ fn bind(config: &Config) -> Result<(Server, Option<Arc<Certificates>>), RunError
     Ok((server.with_tls(Tls::new(Arc::clone(&certificates))?), Some(certificates)))
 }
 
-/// `sidecache check`: prints what the file means.
+/// `sidecache check`: prints what the file means. The files that it names may be on another machine: of
+/// what is wrong with those here, it only warns.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn check(file: &Path) -> Result<ExitCode, RunError> {
-    let config = Config::load(file, &environment)?;
+    let mut config = Config::load(file, &environment)?;
+    let pairs = Certificates::load(config.tls.clone()).map_err(RunError::from);
+    let unusable = [pairs.err(), state::redis(&config.store).err()].into_iter().flatten();
+    config.warnings.extend(unusable.map(|error| format!("it would not start here: {error}")));
     print(format_args!("{}", config.describe()))
 }
 

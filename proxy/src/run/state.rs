@@ -21,19 +21,24 @@ use crate::{
 
 /// The stores; Redis is connected to in the background, however long that takes.
 pub(super) fn stores(config: &StoreConfig, clock: Clock) -> Result<Tiers, RunError> {
-    match &config.redis {
-        None => Ok(Tiers::Memory(MemoryStore::new(config.memory.unwrap_or_default(), Arc::default()))),
-        Some(access) => {
-            let prefix = config.prefix.as_deref().unwrap_or_default();
-            let settings = RedisSettings::of(access, prefix)?.with_compression(config.compress);
-            let settings = match &config.hmac_key_file {
-                Some(path) => settings.with_keys(path)?,
-                None => settings,
-            };
+    Ok(match redis(config)? {
+        None => Tiers::Memory(MemoryStore::new(config.memory.unwrap_or_default(), Arc::default())),
+        Some(settings) => {
             let redis = RedisStore::start(settings, clock);
-            Ok(Tiers::Redis(Box::new(Fleet::start(redis, tiers(config), Vec::new()))))
+            Tiers::Redis(Box::new(Fleet::start(redis, tiers(config), Vec::new())))
         }
-    }
+    })
+}
+
+/// How Redis is reached and what is believed there, by the file and by those that it names.
+pub(super) fn redis(config: &StoreConfig) -> Result<Option<RedisSettings>, RunError> {
+    let Some(access) = &config.redis else { return Ok(None) };
+    let prefix = config.prefix.as_deref().unwrap_or_default();
+    let settings = RedisSettings::of(access, prefix)?.with_compression(config.compress);
+    Ok(Some(match &config.hmac_key_file {
+        Some(path) => settings.with_keys(path).map_err(RunError::Keys)?,
+        None => settings,
+    }))
 }
 
 /// What the memory before Redis may do.

@@ -111,7 +111,10 @@ impl Server {
         stop: impl Future<Output = ()>,
     ) -> bool {
         let (drain, draining) = watch::channel(false);
-        self.places.open(app.live().limits.connections.min(self.most));
+        let limits = app.live().limits.clone();
+        self.places.open(limits.connections.min(self.most));
+        // A connection alone may have all of its own.
+        self.places.bound_requests(limits.connections.max(limits.streams));
         let shared = Shared {
             app: Arc::clone(&app),
             observer,

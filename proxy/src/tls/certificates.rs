@@ -104,11 +104,19 @@ fn key(pair: &TlsPair, contents: &Contents) -> Result<CertifiedKey, PairError> {
     let chain = chain.ok().filter(|chain| !chain.is_empty());
     let chain = chain.ok_or_else(|| PairError::new(&pair.cert, "holds no certificate in PEM form"))?;
     let key = PrivateKeyDer::from_pem_slice(contents.key.as_bytes());
-    let key = key.map_err(|_| PairError::new(&pair.key, "holds no private key in PEM form"))?;
+    let key = key.map_err(|_| {
+        let reason = match contents.key.contains("ENCRYPTED") {
+            true => "is encrypted: write it without a passphrase (openssl pkey -in … -out …)",
+            false => "holds no private key in PEM form",
+        };
+        PairError::new(&pair.key, reason)
+    })?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     CertifiedKey::from_der(chain, key, &provider).map_err(|error| {
         let reason = match error {
-            rustls::Error::InconsistentKeys(_) => "is not for the key beside it".to_owned(),
+            rustls::Error::InconsistentKeys(_) => {
+                format!("is not for the key beside it, {}", pair.key.display())
+            }
             error => format!("cannot be used with the key beside it: {error}"),
         };
         PairError::new(&pair.cert, reason)

@@ -25,7 +25,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Version,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, UPGRADE},
+    header::{CONTENT_LENGTH, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, UPGRADE},
     response,
 };
 use http_body::Body;
@@ -38,6 +38,8 @@ use tokio::{
 
 use crate::{
     address::UpstreamUrl,
+    admit::Scheme,
+    headers::{is_grpc, media_type},
     interim::{Interim, InterimSink},
 };
 
@@ -155,12 +157,15 @@ impl Upstream {
         let settings = settings.bounded();
         let route = match &settings.origin {
             UpstreamUrl::Unix(path) => Route::Unix(path.clone()),
-            UpstreamUrl::Http { host, port } | UpstreamUrl::H2c { host, port } => {
-                Route::Tcp(Resolver::new(host, *port, lookup))
-            }
-            UpstreamUrl::Https { host, port } | UpstreamUrl::H2 { host, port } => {
-                let tls = Tls::new(host, settings.roots.clone(), Protocol::of(&settings.origin).alpn())?;
-                Route::Tls(Resolver::new(host, *port, lookup), tls)
+            UpstreamUrl::Tcp { protocol, host, port } => {
+                let resolver = Resolver::new(host, *port, lookup);
+                match protocol.scheme() {
+                    Scheme::Http => Route::Tcp(resolver),
+                    Scheme::Https => {
+                        let alpn = Protocol::of(&settings.origin).alpn();
+                        Route::Tls(resolver, Tls::new(host, settings.roots.clone(), alpn)?)
+                    }
+                }
             }
         };
         let resolver = route.resolver().cloned();
@@ -281,9 +286,7 @@ impl Upstream {
     /// An event stream, and a call whose answers come one by one, may be quiet for as long as an idle client
     /// connection.
     fn silence_limit(&self, head: &response::Parts) -> Duration {
-        let media_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-        let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        if essence.eq_ignore_ascii_case(b"text/event-stream") || essence.starts_with(b"application/grpc") {
+        if media_type(&head.headers).eq_ignore_ascii_case(b"text/event-stream") || is_grpc(&head.headers) {
             self.settings.idle.max(self.settings.between_bytes)
         } else {
             self.settings.between_bytes

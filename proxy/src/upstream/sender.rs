@@ -36,9 +36,8 @@ impl Protocol {
     /// The one that the URL names: nothing is tried out, nor agreed upon.
     pub(super) fn of(origin: &UpstreamUrl) -> Self {
         match origin {
-            UpstreamUrl::Http { .. } | UpstreamUrl::Https { .. } | UpstreamUrl::Unix(_) => Self::Http1,
-            UpstreamUrl::H2c { .. } => Self::Http2(Scheme::Http),
-            UpstreamUrl::H2 { .. } => Self::Http2(Scheme::Https),
+            UpstreamUrl::Tcp { protocol, .. } if protocol.is_http2() => Self::Http2(protocol.scheme()),
+            UpstreamUrl::Tcp { .. } | UpstreamUrl::Unix(_) => Self::Http1,
         }
     }
 

@@ -63,10 +63,7 @@ impl From<&UpstreamUrl> for Address {
     fn from(upstream: &UpstreamUrl) -> Self {
         match upstream {
             UpstreamUrl::Unix(path) => Self::Unix(path.clone()),
-            UpstreamUrl::Http { host, port }
-            | UpstreamUrl::Https { host, port }
-            | UpstreamUrl::H2c { host, port }
-            | UpstreamUrl::H2 { host, port } => Self::Tcp { host: host.clone(), port: *port },
+            UpstreamUrl::Tcp { host, port, .. } => Self::Tcp { host: host.clone(), port: *port },
         }
     }
 }

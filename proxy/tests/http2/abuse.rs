@@ -162,6 +162,31 @@ async fn more_streams_than_allowed_are_refused_and_the_others_answered() {
     }
 }
 
+/// Else a few connections could keep as much at work as `limits.connections` of HTTP/1, times `limits.streams`.
+#[tokio::test]
+async fn section_10_5_requests_over_all_connections_are_bounded() {
+    let rig = Rig::new("limits: { connections: 3, streams: 2 }").await;
+    let mut clients = [Client::connect(&rig.sidecar).await, Client::connect(&rig.sidecar).await];
+    let mut origins = Vec::new();
+    for (client, round) in [(0, 0), (0, 1), (1, 0)] {
+        assert!(clients[client].send(&get(stream(round), "/x")).await);
+        let mut origin = rig.called().await;
+        origin.head().await;
+        origins.push(origin);
+    }
+    assert!(clients[1].send(&get(stream(1), "/x")).await);
+    assert_eq!(clients[1].ended(stream(1)).await, Ended::Other);
+    let seen = rig.sidecar.observed("it", |seen| seen.len() == 1).await;
+    assert_eq!((seen[0].status, seen[0].outcome), (503, "refused"));
+    origins[0].send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(clients[0].ended(stream(0)).await, Ended::Fine);
+    rig.sidecar.observed("the end", |seen| seen.len() == 2).await;
+    assert!(clients[1].send(&get(stream(2), "/x")).await);
+    origins[0].head().await;
+    origins[0].send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(clients[1].ended(stream(2)).await, Ended::Fine);
+}
+
 #[tokio::test]
 async fn what_is_not_http_2_ends_the_connection() {
     let echo = Echo::start().await;

@@ -2,8 +2,8 @@
 
 use crate::{
     frames::{Client, DATA, END_HEADERS, END_STREAM, Ended, HEADERS, PROTOCOL_ERROR, block, frame, get},
-    friend::{Friend, request},
-    support::{echo::Echo, sidecar::Sidecar},
+    friend::{Friend, request, whole},
+    support::{echo::Echo, sidecar::Sidecar, wire::soon},
 };
 
 const METHOD: (&str, &str) = (":method", "GET");
@@ -170,6 +170,20 @@ async fn what_must_not_be_forwarded_gets_the_same_answers_as_in_http_1() {
     let stated = client.post(request("POST", "/", &[("content-length", "5")]), b"five!").await;
     assert_eq!(stated.status(), 413);
     assert_eq!(echo.requests(), []);
+}
+
+#[tokio::test]
+async fn a_head_that_is_refused_gets_no_body() {
+    let echo = Echo::start().await;
+    let sidecar = Sidecar::start(echo.address, "limits: { uri_bytes: 100B, request_body: 4B }");
+    let mut client = Friend::connect(&sidecar).await;
+    let long = format!("/{}", "a".repeat(100));
+    let answer = client.ask(request("HEAD", &long, &[])).await.unwrap();
+    assert_eq!((answer.status(), answer.text()), (414, ""));
+    let large = client.begin(request("HEAD", "/", &[("content-length", "5")])).await.0;
+    let answer = whole(soon("an answer", large).await.unwrap()).await.unwrap();
+    assert_eq!((answer.status(), answer.text()), (413, ""));
+    assert_ne!(answer.field("content-length"), Some("0"), "that of a GET");
 }
 
 /// §8.2.3: browsers send each cookie as a field of its own, and HTTP/1 has one line for all of them.

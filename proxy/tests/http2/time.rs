@@ -4,7 +4,7 @@ use std::future::poll_fn;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, UnixStream},
+    net::UnixStream,
 };
 
 use crate::{
@@ -15,7 +15,6 @@ use crate::{
     friend::{Friend, request, whole},
     support::{
         rig::{OK, Rig},
-        sidecar::Sidecar,
         wire::{Wire, soon},
     },
 };
@@ -108,6 +107,28 @@ async fn is_answered_408(fields: &[(&str, &str)]) {
     assert_eq!(seen[0].status, 408);
 }
 
+/// A client that was told to wait is not waited for.
+#[tokio::test]
+async fn section_10_1_1_the_time_of_who_waits_to_be_told_is_not_the_clients() {
+    let rig = Rig::new("limits: { upstream_connections: 1 }\ntimeouts: { body: 300ms }").await;
+    let mut client = Friend::connect(&rig.sidecar).await;
+    let first = client.start(request("GET", "/", &[])).await;
+    let mut origin = rig.called().await;
+    origin.head().await;
+    let (answer, mut body) = client.begin(request("POST", "/", &[("expect", "100-continue")])).await;
+    let mut answer = std::pin::pin!(answer);
+    let waited = tokio::time::timeout(std::time::Duration::from_millis(700), answer.as_mut()).await;
+    assert!(waited.is_err(), "it waits for the only connection: {waited:?}");
+    origin.send(OK).await;
+    assert_eq!(whole(soon("an answer", first).await.unwrap()).await.unwrap().text(), "ok");
+    assert_eq!(origin.head().await.asked(), "POST /");
+    origin.send("HTTP/1.1 100 Continue\r\n\r\n").await;
+    body.send_data("hello".into(), true).unwrap();
+    assert_eq!(origin.chunk().await, b"hello");
+    origin.send(OK).await;
+    assert_eq!(soon("an answer", answer).await.unwrap().status(), 200);
+}
+
 #[tokio::test]
 async fn a_drain_lets_requests_finish_and_takes_no_more() {
     let mut rig = Rig::new("").await;
@@ -131,16 +152,11 @@ async fn who_takes_its_answers_slowly_gets_all_of_them() {
     const LENGTH: usize = 30 * 1024;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
-    let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let upstream = origin.local_addr().unwrap();
     let rest = "timeouts: { body: 400ms }\nroutes: [{ match: /hit, cache: 60s }]";
-    let _sidecar = Sidecar::from_file(&format!(
-        "listen: 'unix:{}'\nupstream: http://{upstream}\n{rest}",
-        path.display()
-    ));
+    let rig = Rig::new(&format!("listen: 'unix:{}'\n{rest}", path.display())).await;
     let mut first = Wire::unix(&path).await;
     first.send("GET /hit HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    let mut called = Wire::new(soon("the call", origin.accept()).await.unwrap().0);
+    let mut called = rig.called().await;
     called.head().await;
     called.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n{}", "x".repeat(LENGTH))).await;
     assert_eq!(first.response().await.status(), 200);

@@ -56,6 +56,31 @@ async fn what_must_not_be_forwarded() {
 }
 
 #[tokio::test]
+async fn section_9_3_2_a_head_that_is_refused_gets_no_body() {
+    let origin = Echo::start().await;
+    let limits =
+        "limits: { header_bytes: 1KiB, uri_bytes: 100B, request_body: 4B }\ntimeouts: { header: 200ms }";
+    let sidecar = Sidecar::start(origin.address, limits);
+    for (status, sent) in [
+        (400, "HEAD / HTTP/1.1\r\n\r\n".to_owned()),
+        (400, "HEAD / HTTP/1.1\nHost: a\r\n\r\n".to_owned()),
+        (408, "HEAD / HTTP/1.1\r\nHost: a\r\n".to_owned()),
+        (413, request("HEAD / HTTP/1.1", &["Content-Length: 5"], "")),
+        (414, request(&format!("HEAD /{} HTTP/1.1", "x".repeat(100)), &[], "")),
+        (431, format!("HEAD / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(1024))),
+        (505, request("HEAD / HTTP/2.0", &[], "")),
+    ] {
+        let mut client = sidecar.connect().await;
+        client.send(&sent).await;
+        let answer = client.response_to("HEAD").await;
+        assert_eq!((answer.status(), answer.field("connection")), (status, Some("close")), "{sent:?}");
+        assert_ne!(answer.field("content-length"), Some("0"), "that of a GET");
+        client.is_closed().await;
+    }
+    assert!(origin.requests().is_empty());
+}
+
+#[tokio::test]
 async fn a_host_that_is_not_served() {
     let origin = Echo::start().await;
     let sidecar = Sidecar::start(origin.address, "hosts: [a, b]");

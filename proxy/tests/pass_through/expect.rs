@@ -68,3 +68,24 @@ async fn nobody_is_told_to_go_on_where_no_origin_listens() {
     let answer = sidecar.ask(&request("POST / HTTP/1.1", &FIELDS, "")).await;
     assert_eq!(answer.status(), 502);
 }
+
+#[tokio::test]
+async fn section_10_1_1_the_time_of_who_waits_to_be_told_is_not_the_clients() {
+    let rig = Rig::new("limits: { upstream_connections: 1 }\ntimeouts: { body: 300ms }").await;
+    let (mut busy, mut origin, _) = rig.send(&request("GET / HTTP/1.1", &[], "")).await;
+    let mut client = rig.sidecar.connect().await;
+    client.send(request("POST / HTTP/1.1", &FIELDS, "")).await;
+    // It waits for the only connection, longer than a client that is asked for its body may take.
+    for _ in 0..20 {
+        client.is_silent().await;
+    }
+    origin.send(OK).await;
+    assert_eq!(busy.response().await.text(), "ok");
+    assert_eq!(origin.head().await.asked(), "POST /");
+    origin.send("HTTP/1.1 100 Continue\r\n\r\n").await;
+    assert_told_to_go_on(&mut client).await;
+    client.send("hel").await;
+    assert_eq!(origin.bytes(3).await, b"hel");
+    // From here on it is waited for.
+    assert_eq!(client.response().await.status(), 408);
+}

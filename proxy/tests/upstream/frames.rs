@@ -56,7 +56,11 @@ impl Frames {
 
 fn upstream(script: &Script, change: impl FnOnce(&mut Settings)) -> Upstream {
     with(script, |settings| {
-        settings.origin = UpstreamUrl::H2c { host: "127.0.0.1".into(), port: script.address().port() };
+        settings.origin = UpstreamUrl::Tcp {
+            protocol: Protocol::H2c,
+            host: "127.0.0.1".into(),
+            port: script.address().port(),
+        };
         change(settings);
     })
 }

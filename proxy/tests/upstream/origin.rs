@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use sidecache::{
-    address::UpstreamUrl,
+    address::{Protocol, UpstreamUrl},
     limits::{Limits, Timeouts},
     upstream::{FetchError, Fetched, Settings, Stats, Upstream},
 };
@@ -50,7 +50,7 @@ impl Script {
     }
 
     pub(crate) fn origin(&self) -> UpstreamUrl {
-        UpstreamUrl::Http { host: "127.0.0.1".into(), port: self.address().port() }
+        UpstreamUrl::Tcp { protocol: Protocol::Http, host: "127.0.0.1".into(), port: self.address().port() }
     }
 
     pub(crate) fn settings(&self) -> Settings {

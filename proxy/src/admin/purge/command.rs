@@ -34,7 +34,9 @@ pub enum PurgeFailed {
     #[error("{0}")]
     Token(#[from] TokenError),
     /// The sidecar cannot be asked, or broke off.
-    #[error("cannot ask {0}: {1}")]
+    #[error(
+        "cannot ask {0}: {1}: does a sidecar run with this `admin`? (--admin or SIDECACHE_ADMIN names another)"
+    )]
     Unreachable(Address, io::Error),
     /// It does not answer.
     #[error("{0} did not answer within {PATIENCE:?}: repeat it")]
