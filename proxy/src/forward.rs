@@ -14,8 +14,8 @@ use crate::{
     admit::Framing,
     app::Live,
     headers::{
-        X_FORWARDED_HOST, X_FORWARDED_PROTO, append_via, has_rewriting, max_forwards, rebuild_forwarded,
-        remove_hop_by_hop, remove_lookalikes, remove_rewriting,
+        X_FORWARDED_HOST, X_FORWARDED_PROTO, append_via, connection_options, has_rewriting, max_forwards,
+        rebuild_forwarded, remove_hop_by_hop, remove_lookalikes, remove_rewriting,
     },
     key::{KeyPolicy, cookies, normalise_codings},
     message::Request,
@@ -75,14 +75,20 @@ fn pass_interims<B>(request: &Request, outgoing: &mut http::Request<B>, withheld
     }
 }
 
-/// The names in `Trailer`, as one line. The fields that they announce pass with a chunked body, and
-/// those that are not announced do not (RFC 9110 §6.6.2).
+/// The names in `Trailer`, as one line, but for those that `Connection` lists (RFC 9110 §7.6.1). The fields that
+/// they announce pass with a chunked body, and those that are not announced do not (§6.6.2).
 fn announced_trailers(request: &Request) -> Option<HeaderValue> {
     if request.head.framing != Framing::Chunked {
         return None;
     }
-    let lines: Vec<_> = request.head.headers.get_all(TRAILER).iter().map(HeaderValue::as_bytes).collect();
-    HeaderValue::from_bytes(&lines.join(&b", "[..])).ok().filter(|names| !names.is_empty())
+    let headers = &request.head.headers;
+    let hop_by_hop = connection_options(headers);
+    let names = headers.get_all(TRAILER).iter().flat_map(|line| line.as_bytes().split(|&b| b == b','));
+    let names: Vec<_> = names
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| HeaderName::from_bytes(name).is_ok_and(|name| !hop_by_hop.contains(&name)))
+        .collect();
+    HeaderValue::from_bytes(&names.join(&b", "[..])).ok().filter(|names| !names.is_empty())
 }
 
 /// Which conditions a request carries whose answer is to be stored.

@@ -1,6 +1,6 @@
 //! Where an answer ends (RFC 9112 §6.3). Pure.
 //!
-//! hyper frames the body; this refuses what it would only guess at. A length stated twice, or a length beside
+//! The libraries frame the body; this refuses what they would only guess at. A length stated twice, or a length beside
 //! a coding, is an answer two readers may cut differently, and the second one is behind us.
 
 use http::{

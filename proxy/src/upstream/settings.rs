@@ -33,7 +33,7 @@ pub struct Settings {
     pub first_byte: Duration,
     /// Between two pieces of the body.
     pub between_bytes: Duration,
-    /// The same for an event stream, if longer.
+    /// The same for an event stream and for a call of a procedure, if longer.
     pub idle: Duration,
     /// Age beyond which a connection is not used again.
     pub max_age: Duration,

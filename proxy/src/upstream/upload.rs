@@ -1,6 +1,6 @@
 //! The body of a request on its way to the origin, as seen by the one who waits for the answer.
 //!
-//! The library that sends it does so in a task of its own, and says little of what became of it.
+//! Whoever sends it does so in a task of its own, and says little of what became of it.
 
 use std::sync::{
     Arc, Mutex, PoisonError,

@@ -60,6 +60,15 @@ async fn those_of_a_request_pass_where_they_are_announced_and_are_never_merged()
 }
 
 #[tokio::test]
+async fn section_7_6_1_of_a_request_those_that_connection_names_are_dropped() {
+    let fields = ["Transfer-Encoding: chunked", "Trailer: X-Sum, X-Hop", "Connection: x-hop"];
+    let body = "2\r\nok\r\n0\r\nX-Sum: 1\r\nX-Hop: 2\r\n\r\n";
+    let (got, _) = Rig::new("").await.exchange(&request("POST / HTTP/1.1", &fields, body), OK).await;
+    assert_eq!((got.text().as_str(), got.trailers.as_slice()), ("ok", &[pair("x-sum", "1")][..]));
+    assert_eq!(got.field("trailer"), Some("X-Sum"));
+}
+
+#[tokio::test]
 async fn a_trailer_field_without_a_chunked_body_means_nothing() {
     let fields = ["Trailer: X-Sum", "Content-Length: 2"];
     let (got, _) = Rig::new("").await.exchange(&request("POST / HTTP/1.1", &fields, "ok"), OK).await;
