@@ -13,7 +13,7 @@ use sidecache::{
     epoch::{Epoch, Mode},
     key::ResourceKey,
     store::{
-        Purge, Store, StoreError, Wait,
+        Purge, Purged, Store, StoreError, Wait,
         redis::{Health, RedisStore, Settings},
         tiers::{Fleet, TierSettings},
     },
@@ -61,15 +61,23 @@ async fn try_purge(
     mode: Mode,
     resources: &[&ResourceKey],
     tags: &[Tag],
-) -> Result<(), StoreError> {
+) -> Result<Purged, StoreError> {
     let purge =
         Purge { resources: resources.iter().map(|key| (*key).clone()).collect(), tags: tags.to_vec(), mode };
-    store.purge(&purge, Wait::ForStore, std::time::SystemTime::now()).await.map(drop)
+    store.purge(&purge, Wait::ForStore, std::time::SystemTime::now()).await
 }
 
-async fn purge(store: &RedisStore, mode: Mode, resources: &[&ResourceKey], tags: &[Tag]) {
-    try_purge(store, mode, resources, tags).await.unwrap();
+async fn purge(store: &RedisStore, mode: Mode, resources: &[&ResourceKey], tags: &[Tag]) -> Purged {
+    try_purge(store, mode, resources, tags).await.unwrap()
 }
+
+/// The latest purge that may concern a resource beside that one.
+async fn latest(store: &RedisStore, beside: Purged, key: &ResourceKey) -> u64 {
+    store.latest_purge_beside(beside, key, PATIENCE).await.unwrap().number()
+}
+
+/// What no purge was.
+const NONE: Purged = Purged { epoch: Epoch::FIRST, before: Epoch::FIRST, applied: 0 };
 
 /// Has the connections break, and waits until what this store has purged is sent again.
 async fn lose_connections(server: &RedisServer, store: &RedisStore) {
@@ -226,8 +234,34 @@ async fn nobody_takes_an_epoch_for_a_purge_that_is_on_its_way() {
     let last = last_epoch(&server);
     store.purges().next(std::time::SystemTime::UNIX_EPOCH);
     assert!(store.purges().epoch().number() > last);
-    assert_eq!(store.last_purge(PATIENCE).await.unwrap().number(), last);
+    assert_eq!(latest(&store, NONE, &resource("/a")).await, last);
     assert_eq!(last_epoch(&server), last);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_came_between_only_its_own_is_known_to_concern_others() {
+    let server = RedisServer::start();
+    let (ours, theirs) = (store(&server).await, store(&server).await);
+    let (key, [one, other]) = (resource("/a"), ["/b", "/c"].map(resource));
+    let none: &[Tag] = &[];
+    purge(&ours, Mode::Hard, &[&key], none).await;
+    let begun = ours.purges().epoch().number();
+    purge(&ours, Mode::Hard, &[&one], none).await;
+    let own = purge(&ours, Mode::Hard, &[&key, &other], none).await;
+    purge(&ours, Mode::Hard, &[&other], none).await;
+    assert_eq!(latest(&ours, own, &key).await, begun);
+
+    let of_others = purge(&theirs, Mode::Hard, &[&one], none).await.epoch;
+    // A part of it, of which this process has heard: it may be of more.
+    ours.purges().purge_resource(one.wide_hash(), Mode::Hard, of_others);
+    assert_eq!(latest(&ours, own, &key).await, of_others.number());
+    let own = purge(&ours, Mode::Hard, &[&key], none).await;
+    assert_eq!(latest(&ours, own, &key).await, of_others.number());
+    // Nor is anything known of the time before one that Redis has lost.
+    let begun = ours.purges().epoch().number();
+    server.command(&["SET", "test:v1:e", "7", "PX", "60000"]);
+    let own = purge(&ours, Mode::Hard, &[&key], none).await;
+    assert!(latest(&ours, own, &key).await > begun);
 }
 
 #[tokio::test(flavor = "multi_thread")]

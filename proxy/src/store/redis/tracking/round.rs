@@ -31,6 +31,9 @@ use crate::store::redis::{
 /// For the answer to a renewal; a later one does not count.
 const ANSWER: Duration = Duration::from_millis(500);
 
+/// For a purge of ours to see which epoch it took.
+const OWN: Duration = Duration::from_millis(50);
+
 /// Why a node's session does not go on by this round.
 enum Flaw {
     /// It may by the next one.
@@ -105,6 +108,8 @@ impl State {
         let (renewed, epoch) = tokio::join!(ask(home, &write), epoch);
         if let Ok(roll) = &renewed {
             self.store.seen.note(roll);
+            // It may be that of a purge of ours, which has yet to see that. An error: it takes too long.
+            let _ = timeout(OWN, self.store.journal.settled()).await;
             self.ear.heard().renewed(epoch);
         }
         renewed.map_err(|flaw| self.blame(home, flaw)).is_ok()
