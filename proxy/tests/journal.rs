@@ -238,6 +238,29 @@ async fn nobody_takes_an_epoch_for_a_purge_that_is_on_its_way() {
     assert_eq!(last_epoch(&server), last);
 }
 
+/// Of a Redis whose clock is behind that of the one before it: each epoch is one that follows the last.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_while_a_purge_is_on_its_way_is_before_the_next_one_of_others() {
+    let server = RedisServer::start();
+    let (ours, theirs) = (store(&server).await, store(&server).await);
+    let (tag, key) = (Tag::named(b"t"), resource("/a"));
+    keep(&ours, &key, "old", &[tag]).await;
+    let ahead = last_epoch(&server) + 3_600_000_000;
+    server.command(&["SET", "test:v1:e", &ahead.to_string(), "PX", "60000"]);
+    assert_eq!(latest(&ours, NONE, &key).await, ahead);
+    for _ in 0..3 {
+        ours.purges().next(std::time::SystemTime::UNIX_EPOCH);
+    }
+    let mut fetched = entry(&key, &HeaderMap::new(), &[], "fetched before");
+    let new = Arc::get_mut(&mut fetched).unwrap();
+    (new.epoch, new.tags) = (ours.purges().epoch(), [tag].into());
+    purge(&theirs, Mode::Hard, &[], &[tag]).await;
+    commit(&ours, &key, fetched, KEEP).await.unwrap();
+    for store in [&ours, &theirs] {
+        assert_eq!(finds(store, &key).await, "");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_what_came_between_only_its_own_is_known_to_concern_others() {
     let server = RedisServer::start();
@@ -262,6 +285,24 @@ async fn of_what_came_between_only_its_own_is_known_to_concern_others() {
     server.command(&["SET", "test:v1:e", "7", "PX", "60000"]);
     let own = purge(&ours, Mode::Hard, &[&key], none).await;
     assert!(latest(&ours, own, &key).await > begun);
+}
+
+/// Nobody tells it of purges: it learns that there have been some by the epoch, which its own purges raise too.
+#[tokio::test(flavor = "multi_thread")]
+async fn its_own_purge_does_not_hide_those_of_which_nobody_tells() {
+    let server = RedisServer::start();
+    let untracked = Rights::documented().without("+client|tracking");
+    let ours = store_at(&untracked.granted(&server)).await;
+    let (theirs, key) = (store(&server).await, resource("/a"));
+    let tiers = fleet(ours.clone(), TIERS);
+    eventually("it goes on untracked", async || tiers.tracking().is_untracked()).await;
+    let begun = ours.purges().known();
+    purge(&theirs, Mode::Hard, &[&key], &[]).await;
+    purge(&ours, Mode::Hard, &[&resource("/other")], &[]).await;
+    eventually("what is being fetched may be obsolete", async || {
+        ours.purges().concern(key.wide_hash(), begun)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
