@@ -11,16 +11,16 @@ use redis::Value;
 use sidecache::{
     clock::Clock,
     epoch::{Epoch, Mode},
-    key::ResourceKey,
+    key::{ResourceKey, VariantKey},
     store::{
-        Purge, Purged, Store, StoreError, Wait,
+        Claim, Claimant, Purge, Purged, Store, StoreError, Wait,
         redis::{Health, RedisStore, Settings},
         tiers::{Fleet, TierSettings},
     },
     tags::Tag,
 };
 use support::{
-    entries::{KEEP, TIERS, body, commit, entry, fleet, resource},
+    entries::{CLAIM, KEEP, TIERS, body, commit, entry, fleet, resource},
     redis::{PATIENCE, RedisServer, eventually},
     users::Rights,
 };
@@ -306,6 +306,37 @@ async fn its_own_purge_does_not_hide_those_of_which_nobody_tells() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_purge_that_is_sent_again_is_for_what_began_before_it() {
+    let server = RedisServer::start();
+    let (ours, key) = (store(&server).await, resource("/a"));
+    let lease = async || match ours.claim(&key, &VariantKey::only(), Claimant::Flight, CLAIM).await.unwrap() {
+        Claim::Granted(lease) => lease,
+        other => panic!("{other:?}"),
+    };
+    let fetched = || {
+        let mut fetched = entry(&key, &HeaderMap::new(), &[], "new");
+        Arc::get_mut(&mut fetched).unwrap().epoch = ours.purges().epoch();
+        fetched
+    };
+    let leases = format!("test:v1:l:{{{:032x}}}", key.wide_hash());
+    let (before, began_before) = (lease().await, fetched());
+    let mut own = server.connect().unwrap();
+    let dump: Vec<u8> = redis::cmd("DUMP").arg(&leases).query(&mut own).unwrap();
+    purge(&ours, Mode::Hard, &[&key], &[]).await;
+    // As Redis has it that has lost the purge.
+    redis::cmd("RESTORE").arg(&leases).arg(60_000).arg(dump).exec(&mut own).unwrap();
+    lose_connections(&server, &ours).await;
+    let stored = ours.commit(&key, began_before, KEEP, before).await;
+    assert!(matches!(stored, Err(StoreError::LeaseLost)), "{stored:?}");
+
+    server.command(&["DEL", &leases]);
+    let (after, began_after) = (lease().await, fetched());
+    lose_connections(&server, &ours).await;
+    ours.commit(&key, began_after, KEEP, after).await.unwrap();
+    assert_eq!(finds(&ours, &key).await, "new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_of_another_type_is_replaced() {
     let server = RedisServer::start();
     let ours = store(&server).await;
@@ -386,6 +417,20 @@ async fn the_first_that_is_fetched_is_stored_whatever_else_is_purged_meanwhile()
     purge(&store, Mode::Hard, &[&resource("/other")], &[]).await;
     commit(&store, &key, fetched, KEEP).await.unwrap();
     assert_eq!(finds(&store, &key).await, "kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_another_type_holds_up_none_of_those_that_are_expected() {
+    let server = RedisServer::start();
+    let (tags, store) = ([Tag::rule("/a"), Tag::named(b"t")], store(&server).await);
+    for spoilt in tags {
+        server.command(&["DEL", &record(tags[0]), &record(tags[1])]);
+        server.command(&["LPUSH", &record(spoilt), "x"]);
+        store.expect(tags.into_iter());
+        let there =
+            |tag: Tag| server.command(&["TYPE", &record(tag)]) == Value::SimpleString("string".into());
+        eventually("what tells of their purges is there", async || tags.into_iter().all(there)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
