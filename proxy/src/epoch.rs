@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Each purge takes one later than all before it. A fetch notes the latest one that it knows of when it
 /// begins; what it brings is obsolete for each purge that covers it and is later than that. The number
-/// is microseconds since 1970 by Redis' clock where that has moved on, else one more than the last, so
+/// is microseconds since 1970 by Redis' clock where that has moved on, else a little more than the last, so
 /// that a Redis that has lost the last one does not begin anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Epoch(u64);

@@ -33,7 +33,7 @@ use crate::{
     purges::{Begun, Known},
     spool::SpoolWriter,
     status::Detail,
-    store::{Marker, Store},
+    store::{Marker, Purged, Store},
     stored::Stored,
     tags::Tag,
     upstream::{FetchError, Fetched, Framing, Timing, UpstreamBody},
@@ -183,14 +183,24 @@ impl Fill {
         fetched
     }
 
-    /// Stores an answer that is here already.
-    pub async fn adopt(mut self, fetched: Fetched, begun: Begun, leader: oneshot::Sender<Answer>) {
+    /// Stores an answer that is here already, and made obsolete what was stored before it. That hides any other purge
+    /// that came while it was fetched; nor was the lease there for one to break.
+    pub async fn adopt(
+        mut self,
+        fetched: Fetched,
+        mut begun: Begun,
+        own: Purged,
+        leader: oneshot::Sender<Answer>,
+    ) {
         let (asked, Seek { variant, left, .. }) = (Instant::now(), &self.seek);
-        let right = Right::try_once(&self.app, &self.key, variant, *left).await;
-        let last = self.app.store.last_purge(left.saturating_sub(asked.elapsed())).await;
-        // The lease was not there for a purge to break.
-        if last.is_ok_and(|last| last <= begun.known.epoch()) {
-            self.right = right;
+        self.right = Right::try_once(&self.app, &self.key, variant, *left).await;
+        let left = left.saturating_sub(asked.elapsed());
+        let other = self.app.store.latest_purge_beside(own, &self.key, left).await;
+        let known = begun.known;
+        if other.is_ok_and(|other| other <= known.epoch()) && !self.app.purges.missed(known) {
+            begun.known = known.and(own.epoch);
+        } else {
+            self.right.give_up();
         }
         self.settle(fetched.map_body(boxed), None, begun, leader).await;
     }

@@ -25,7 +25,7 @@ use crate::{
     respond,
     spool::Ended,
     status::{Detail, Forward, Outcome},
-    store::{Lookup, tiers::Leave},
+    store::{Lookup, Purged, tiers::Leave},
     stored::Stored,
     upstream::{FetchError, Fetched},
 };
@@ -64,15 +64,15 @@ pub struct Look {
     pub alone: bool,
 }
 
-/// Stores an answer that came for another request than a GET, and passes it on.
-pub async fn keep(ask: Ask<'_>, forward: Forward, fetched: Fetched, begun: Begun) -> Reply {
+/// Stores an answer that came for another request than a GET, and whose own purge was that one; and passes it on.
+pub async fn keep(ask: Ask<'_>, forward: Forward, fetched: Fetched, begun: Begun, own: Purged) -> Reply {
     let (flight, ticket) = Flight::alone();
     let look =
         Look { known: begun.known, seen: None, left: ask.app.store.budget(), again: false, alone: false };
     let seek = ask.seek(None, look.left, Purpose::AnswerAnyhow);
     let fill = ask.fill(http::Request::default(), ask.admission.clone(), flight, Before::default(), seek);
     let (sender, unshared) = oneshot::channel();
-    tokio::spawn(fill.adopt(fetched, begun, sender));
+    tokio::spawn(fill.adopt(fetched, begun, own, sender));
     let fetch = Fetch { forward, collapse: false, validate: false };
     let miss = Miss::new(ask, fetch, None, begun.at, look);
     miss.landed(ticket, unshared).await.unwrap_or_else(|| Failure::internal().reply())

@@ -51,10 +51,10 @@ pub async fn pass(
     let reply = match live.upstream.send(outgoing).await {
         Err(error) => Failure::of_fetch(&error).reply(),
         Ok(fetched) => {
-            let posting = posting.and_then(|posting| posting.looked_at(app, request, &fetched.head));
+            let posting = posting.filter(|posting| posting.is_answered_by(request, &fetched.head));
             let own = after_write(app, live, request, &fetched.head).await;
-            match posting.and_then(|posting| posting.outliving(app, own?)) {
-                Some(posting) => posting.store(app, live, request, forward, fetched).await,
+            match posting.zip(own) {
+                Some((posting, own)) => posting.store(app, live, request, forward, fetched, own).await,
                 None => respond::fetched(fetched, Outcome::Forward(forward), app.clock.now()),
             }
         }
@@ -96,26 +96,14 @@ impl<'r> Posting<'r> {
         })
     }
 
-    /// Unless its answer may not be stored, or a purge has come meanwhile that may cover it.
-    fn looked_at(mut self, app: &App, request: &Request, told: &Parts) -> Option<Self> {
+    /// Whether this may answer later GETs.
+    fn is_answered_by(&self, request: &Request, told: &Parts) -> bool {
         let asked = &request.head;
-        // Before anything is looked at: what comes from here on is later than this.
-        let known = app.purges.known();
-        let may_be = represents_target(&asked.target, &asked.method, told.status, &told.headers, self.cache)
-            && !app.purges.concern(self.key.wide_hash(), self.begun.known);
-        self.begun.known = known;
-        may_be.then_some(self)
+        represents_target(&asked.target, &asked.method, told.status, &told.headers, self.cache)
     }
 
-    /// Its own success makes obsolete what was stored before it, and not what it brings; but that may hide
-    /// another purge, by whomever, that has come since it was looked at.
-    fn outliving(mut self, app: &App, own: Purged) -> Option<Self> {
-        let known = self.begun.known;
-        self.begun.known = known.and(own.epoch);
-        (own.before <= known.epoch() && !app.purges.missed(known)).then_some(self)
-    }
-
-    /// Stores the answer, and passes it on.
+    /// Stores the answer, and passes it on. Its own success makes obsolete what was stored before it, and not what
+    /// it brings.
     async fn store(
         self,
         app: &Arc<App>,
@@ -123,10 +111,12 @@ impl<'r> Posting<'r> {
         request: &Request,
         forward: Forward,
         fetched: Fetched,
+        own: Purged,
     ) -> Reply {
         let Self { rule, cache, key, begun } = self;
         let selector = Selector { headers: &request.head.headers, keyed: &cache.key };
         let (key, admission) = (&key, &Admission::default());
-        keep(Ask { app, live, request, rule, cache, admission, key, selector }, forward, fetched, begun).await
+        let ask = Ask { app, live, request, rule, cache, admission, key, selector };
+        keep(ask, forward, fetched, begun, own).await
     }
 }

@@ -26,12 +26,13 @@ use crate::{
 /// at. What a resource's purge covers is removed, so that it concerns only what is being fetched: it
 /// shares a place with others, and costs those a store that could have been spared them. The latest are
 /// remembered by themselves too, for a Redis that has lost them.
+#[derive(Default)]
 pub struct Purges {
     last: Moment,
     /// The latest one that is known from the store that all share, and not only on its way there.
     told: Moment,
     last_of_tags: Moment,
-    resources: Box<[Moment]>,
+    resources: Places,
     tags: RwLock<TagMarks>,
     lately: RwLock<Marks<u128>>,
     changes: AtomicU64,
@@ -91,6 +92,9 @@ impl Moment {
     }
 }
 
+/// The latest purge of each place.
+struct Places(Box<[Moment]>);
+
 /// The latest purges of so many.
 struct Marks<K> {
     of: HashMap<K, Mark>,
@@ -114,20 +118,9 @@ pub struct Mark {
     pub soft: Epoch,
 }
 
-impl Default for Purges {
+impl Default for Places {
     fn default() -> Self {
-        Self {
-            last: Moment::default(),
-            told: Moment::default(),
-            last_of_tags: Moment::default(),
-            resources: (0..PLACES).map(|_| Moment::default()).collect(),
-            tags: RwLock::default(),
-            lately: RwLock::default(),
-            changes: AtomicU64::new(0),
-            news: Notify::new(),
-            gaps: AtomicU64::new(0),
-            turn: Mutex::default(),
-        }
+        Self((0..PLACES).map(|_| Moment::default()).collect())
     }
 }
 
@@ -234,36 +227,47 @@ impl Purges {
     }
 
     /// A purge made `now`, where nobody purges anything in another way: its epoch, and that of the latest one before
-    /// it that may have concerned the same resources.
-    pub fn apply(&self, purge: &Purge, now: SystemTime) -> (Epoch, Epoch) {
+    /// it that may have concerned the same resources. It is known when it has been carried out: who knows of it has
+    /// not found what it covers.
+    pub fn apply(&self, purge: &Purge, now: SystemTime, carry_out: impl FnOnce(Epoch)) -> (Epoch, Epoch) {
         // One after the other: what was before this one has been applied.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let of_resources = purge.resources.iter().map(|key| self.resource(key.wide_hash()));
         let before = of_resources.fold(self.last_of_tags.get(), Epoch::max);
-        let epoch = self.next(now);
-        purge.resources.iter().for_each(|key| self.purge_resource(key.wide_hash(), purge.mode, epoch));
-        purge.tags.iter().for_each(|tag| self.purge_tag(*tag, purge.mode, epoch));
+        let epoch = self.epoch().next(now);
+        purge.resources.iter().for_each(|key| self.mark_resource(key.wide_hash(), purge.mode, epoch));
+        purge.tags.iter().for_each(|tag| self.mark_tag(*tag, purge.mode, epoch));
+        carry_out(epoch);
+        self.last.raise(epoch);
         (epoch, before)
     }
 
     /// A resource is purged.
     pub fn purge_resource(&self, hash: u128, mode: Mode, epoch: Epoch) {
+        self.mark_resource(hash, mode, epoch);
+        self.last.raise(epoch);
+    }
+
+    fn mark_resource(&self, hash: u128, mode: Mode, epoch: Epoch) {
         let mut lately = self.lately.write().unwrap_or_else(PoisonError::into_inner);
         lately.set(hash, mode, epoch);
         drop(lately);
         if let Some(place) = self.place(hash) {
             place.raise(epoch);
         }
-        self.last.raise(epoch);
     }
 
     /// What carries a tag is purged.
     pub fn purge_tag(&self, tag: Tag, mode: Mode, epoch: Epoch) {
+        self.mark_tag(tag, mode, epoch);
+        self.last.raise(epoch);
+    }
+
+    fn mark_tag(&self, tag: Tag, mode: Mode, epoch: Epoch) {
         self.tags.write().unwrap_or_else(PoisonError::into_inner).set(tag, mode, epoch);
         // In this order: who sees the change finds the mark.
         self.last_of_tags.raise(epoch);
         self.changes.fetch_add(1, Ordering::SeqCst);
-        self.last.raise(epoch);
         self.news.notify_waiters();
     }
 
@@ -306,7 +310,7 @@ impl Purges {
     }
 
     fn place(&self, hash: u128) -> Option<&Moment> {
-        self.resources.get(usize::try_from(hash % PLACES as u128).ok()?)
+        self.resources.0.get(usize::try_from(hash % PLACES as u128).ok()?)
     }
 }
 
@@ -432,7 +436,7 @@ mod tests {
         let purges = Purges::default();
         let purge = |paths: &[&str], tags: &[Tag]| {
             let resources = paths.iter().map(|path| ResourceKey::of_path(path)).collect();
-            purges.apply(&Purge { resources, tags: tags.to_vec(), mode: Mode::Hard }, now())
+            purges.apply(&Purge { resources, tags: tags.to_vec(), mode: Mode::Hard }, now(), drop)
         };
         let (first, none) = purge(&["/a"], &[]);
         assert_eq!(none, Epoch::FIRST);
@@ -442,6 +446,19 @@ mod tests {
         let (third, before) = purge(&["/b", "/c"], &[tag(1)]);
         assert_eq!(before, second);
         assert_eq!(purge(&["/d"], &[]).1, third, "it may carry the tag");
+    }
+
+    #[test]
+    fn a_purge_is_known_when_it_has_been_carried_out() {
+        let (purges, keys) = (Purges::default(), ["/a", "/b"].map(ResourceKey::of_path));
+        let purge = Purge { resources: keys.to_vec(), tags: vec![tag(1)], mode: Mode::Hard };
+        let before = purges.known();
+        let (taken, _) = purges.apply(&purge, now(), |epoch| {
+            assert_eq!(purges.epoch(), before.epoch());
+            assert!(keys.iter().all(|key| purges.cover(key.wide_hash(), before.epoch(), &[])));
+            assert!(purges.cover(7, before.epoch(), &[tag(1)]) && epoch > before.epoch());
+        });
+        assert_eq!(purges.epoch(), taken);
     }
 
     #[test]

@@ -11,16 +11,16 @@ use redis::Value;
 use sidecache::{
     clock::Clock,
     epoch::{Epoch, Mode},
-    key::ResourceKey,
+    key::{ResourceKey, VariantKey},
     store::{
-        Purge, Store, StoreError, Wait,
+        Claim, Claimant, Purge, Purged, Store, StoreError, Wait,
         redis::{Health, RedisStore, Settings},
         tiers::{Fleet, TierSettings},
     },
     tags::Tag,
 };
 use support::{
-    entries::{KEEP, TIERS, body, commit, entry, fleet, resource},
+    entries::{CLAIM, KEEP, TIERS, body, commit, entry, fleet, resource},
     redis::{PATIENCE, RedisServer, eventually},
     users::Rights,
 };
@@ -61,15 +61,23 @@ async fn try_purge(
     mode: Mode,
     resources: &[&ResourceKey],
     tags: &[Tag],
-) -> Result<(), StoreError> {
+) -> Result<Purged, StoreError> {
     let purge =
         Purge { resources: resources.iter().map(|key| (*key).clone()).collect(), tags: tags.to_vec(), mode };
-    store.purge(&purge, Wait::ForStore, std::time::SystemTime::now()).await.map(drop)
+    store.purge(&purge, Wait::ForStore, std::time::SystemTime::now()).await
 }
 
-async fn purge(store: &RedisStore, mode: Mode, resources: &[&ResourceKey], tags: &[Tag]) {
-    try_purge(store, mode, resources, tags).await.unwrap();
+async fn purge(store: &RedisStore, mode: Mode, resources: &[&ResourceKey], tags: &[Tag]) -> Purged {
+    try_purge(store, mode, resources, tags).await.unwrap()
 }
+
+/// The latest purge that may concern a resource beside that one.
+async fn latest(store: &RedisStore, beside: Purged, key: &ResourceKey) -> u64 {
+    store.latest_purge_beside(beside, key, PATIENCE).await.unwrap().number()
+}
+
+/// What no purge was.
+const NONE: Purged = Purged { epoch: Epoch::FIRST, before: Epoch::FIRST, applied: 0 };
 
 /// Has the connections break, and waits until what this store has purged is sent again.
 async fn lose_connections(server: &RedisServer, store: &RedisStore) {
@@ -226,8 +234,106 @@ async fn nobody_takes_an_epoch_for_a_purge_that_is_on_its_way() {
     let last = last_epoch(&server);
     store.purges().next(std::time::SystemTime::UNIX_EPOCH);
     assert!(store.purges().epoch().number() > last);
-    assert_eq!(store.last_purge(PATIENCE).await.unwrap().number(), last);
+    assert_eq!(latest(&store, NONE, &resource("/a")).await, last);
     assert_eq!(last_epoch(&server), last);
+}
+
+/// Of a Redis whose clock is behind that of the one before it: each epoch is one that follows the last.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_while_a_purge_is_on_its_way_is_before_the_next_one_of_others() {
+    let server = RedisServer::start();
+    let (ours, theirs) = (store(&server).await, store(&server).await);
+    let (tag, key) = (Tag::named(b"t"), resource("/a"));
+    keep(&ours, &key, "old", &[tag]).await;
+    let ahead = last_epoch(&server) + 3_600_000_000;
+    server.command(&["SET", "test:v1:e", &ahead.to_string(), "PX", "60000"]);
+    assert_eq!(latest(&ours, NONE, &key).await, ahead);
+    for _ in 0..3 {
+        ours.purges().next(std::time::SystemTime::UNIX_EPOCH);
+    }
+    let mut fetched = entry(&key, &HeaderMap::new(), &[], "fetched before");
+    let new = Arc::get_mut(&mut fetched).unwrap();
+    (new.epoch, new.tags) = (ours.purges().epoch(), [tag].into());
+    purge(&theirs, Mode::Hard, &[], &[tag]).await;
+    commit(&ours, &key, fetched, KEEP).await.unwrap();
+    for store in [&ours, &theirs] {
+        assert_eq!(finds(store, &key).await, "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_came_between_only_its_own_is_known_to_concern_others() {
+    let server = RedisServer::start();
+    let (ours, theirs) = (store(&server).await, store(&server).await);
+    let (key, [one, other]) = (resource("/a"), ["/b", "/c"].map(resource));
+    let none: &[Tag] = &[];
+    purge(&ours, Mode::Hard, &[&key], none).await;
+    let begun = ours.purges().epoch().number();
+    purge(&ours, Mode::Hard, &[&one], none).await;
+    let own = purge(&ours, Mode::Hard, &[&key, &other], none).await;
+    purge(&ours, Mode::Hard, &[&other], none).await;
+    assert_eq!(latest(&ours, own, &key).await, begun);
+
+    let of_others = purge(&theirs, Mode::Hard, &[&one], none).await.epoch;
+    // A part of it, of which this process has heard: it may be of more.
+    ours.purges().purge_resource(one.wide_hash(), Mode::Hard, of_others);
+    assert_eq!(latest(&ours, own, &key).await, of_others.number());
+    let own = purge(&ours, Mode::Hard, &[&key], none).await;
+    assert_eq!(latest(&ours, own, &key).await, of_others.number());
+    // Nor is anything known of the time before one that Redis has lost.
+    let begun = ours.purges().epoch().number();
+    server.command(&["SET", "test:v1:e", "7", "PX", "60000"]);
+    let own = purge(&ours, Mode::Hard, &[&key], none).await;
+    assert!(latest(&ours, own, &key).await > begun);
+}
+
+/// Nobody tells it of purges: it learns that there have been some by the epoch, which its own purges raise too.
+#[tokio::test(flavor = "multi_thread")]
+async fn its_own_purge_does_not_hide_those_of_which_nobody_tells() {
+    let server = RedisServer::start();
+    let untracked = Rights::documented().without("+client|tracking");
+    let ours = store_at(&untracked.granted(&server)).await;
+    let (theirs, key) = (store(&server).await, resource("/a"));
+    let tiers = fleet(ours.clone(), TIERS);
+    eventually("it goes on untracked", async || tiers.tracking().is_untracked()).await;
+    let begun = ours.purges().known();
+    purge(&theirs, Mode::Hard, &[&key], &[]).await;
+    purge(&ours, Mode::Hard, &[&resource("/other")], &[]).await;
+    eventually("what is being fetched may be obsolete", async || {
+        ours.purges().concern(key.wide_hash(), begun)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_that_is_sent_again_is_for_what_began_before_it() {
+    let server = RedisServer::start();
+    let (ours, key) = (store(&server).await, resource("/a"));
+    let lease = async || match ours.claim(&key, &VariantKey::only(), Claimant::Flight, CLAIM).await.unwrap() {
+        Claim::Granted(lease) => lease,
+        other => panic!("{other:?}"),
+    };
+    let fetched = || {
+        let mut fetched = entry(&key, &HeaderMap::new(), &[], "new");
+        Arc::get_mut(&mut fetched).unwrap().epoch = ours.purges().epoch();
+        fetched
+    };
+    let leases = format!("test:v1:l:{{{:032x}}}", key.wide_hash());
+    let (before, began_before) = (lease().await, fetched());
+    let mut own = server.connect().unwrap();
+    let dump: Vec<u8> = redis::cmd("DUMP").arg(&leases).query(&mut own).unwrap();
+    purge(&ours, Mode::Hard, &[&key], &[]).await;
+    // As Redis has it that has lost the purge.
+    redis::cmd("RESTORE").arg(&leases).arg(60_000).arg(dump).exec(&mut own).unwrap();
+    lose_connections(&server, &ours).await;
+    let stored = ours.commit(&key, began_before, KEEP, before).await;
+    assert!(matches!(stored, Err(StoreError::LeaseLost)), "{stored:?}");
+
+    server.command(&["DEL", &leases]);
+    let (after, began_after) = (lease().await, fetched());
+    lose_connections(&server, &ours).await;
+    ours.commit(&key, began_after, KEEP, after).await.unwrap();
+    assert_eq!(finds(&ours, &key).await, "new");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -311,6 +417,20 @@ async fn the_first_that_is_fetched_is_stored_whatever_else_is_purged_meanwhile()
     purge(&store, Mode::Hard, &[&resource("/other")], &[]).await;
     commit(&store, &key, fetched, KEEP).await.unwrap();
     assert_eq!(finds(&store, &key).await, "kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_another_type_holds_up_none_of_those_that_are_expected() {
+    let server = RedisServer::start();
+    let (tags, store) = ([Tag::rule("/a"), Tag::named(b"t")], store(&server).await);
+    for spoilt in tags {
+        server.command(&["DEL", &record(tags[0]), &record(tags[1])]);
+        server.command(&["LPUSH", &record(spoilt), "x"]);
+        store.expect(tags.into_iter());
+        let there =
+            |tag: Tag| server.command(&["TYPE", &record(tag)]) == Value::SimpleString("string".into());
+        eventually("what tells of their purges is there", async || tags.into_iter().all(there)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -325,8 +325,9 @@ impl Store for MemoryStore {
     }
 
     async fn purge(&self, purge: &Purge, _: Wait, now: SystemTime) -> Result<Purged, StoreError> {
-        let (epoch, before) = self.purges.apply(purge, now);
-        purge.resources.iter().for_each(|key| self.purge_now(key, purge.mode, epoch));
+        let (epoch, before) = self.purges.apply(purge, now, |epoch| {
+            purge.resources.iter().for_each(|key| self.purge_now(key, purge.mode, epoch));
+        });
         Ok(Purged { epoch, before, applied: 1 })
     }
 }

@@ -116,7 +116,7 @@ pub enum Wait {
 pub struct Purged {
     /// Its place among the purges of the fleet.
     pub epoch: Epoch,
-    /// The latest one before it that may have concerned the same; where not all are known, the one before it.
+    /// The latest one before it that may have concerned the same; where others share the store, the one before it.
     pub before: Epoch,
     /// Processes that have applied it, this one included; those that were not waited for are not
     /// counted.

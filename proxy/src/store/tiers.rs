@@ -77,14 +77,20 @@ impl Tiers {
         }
     }
 
-    /// The last purge of all who share the store, which is asked for no longer than `within`.
+    /// The latest purge that may concern a resource, beside one that this process has made of it, and those that are
+    /// known here to be later. A store that others share is asked for no longer than `within`.
     ///
     /// # Errors
     /// As [`Store::lookup`].
-    pub async fn last_purge(&self, within: Duration) -> Result<Epoch, StoreError> {
+    pub async fn latest_purge_beside(
+        &self,
+        own: Purged,
+        key: &ResourceKey,
+        within: Duration,
+    ) -> Result<Epoch, StoreError> {
         match self {
-            Self::Memory(store) => Ok(store.purges().epoch()),
-            Self::Redis(fleet) => fleet.redis().last_purge(within).await,
+            Self::Memory(_) => Ok(own.before),
+            Self::Redis(fleet) => fleet.redis().latest_purge_beside(own, key, within).await,
         }
     }
 

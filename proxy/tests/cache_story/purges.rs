@@ -1,7 +1,11 @@
 //! What an operator purges, or a write that `purge_on` or the app names: nothing of it is served again,
 //! or only as far as a stale response may be.
 
-use sidecache::purge::PurgeRequest;
+use futures_util::future::join_all;
+use sidecache::{
+    epoch::{Epoch, Mode},
+    purge::PurgeRequest,
+};
 
 use crate::support::{
     browser::Answer,
@@ -29,6 +33,8 @@ on_both_stores![
     a_renewal_under_way_is_covered,
     what_a_post_is_about_to_bring_is_covered,
     what_a_post_brings_is_stored_though_others_are_purged_meanwhile,
+    what_a_post_brings_is_stored_whatever_its_sidecar_purges_in_the_same_moment,
+    what_a_post_brings_is_not_stored_where_somebody_else_purges_meanwhile,
     what_a_rule_stored_before_an_edit_goes_with_its_url,
     a_rule_has_what_was_stored_by_its_name,
     writes_purge_what_the_file_names,
@@ -415,7 +421,7 @@ async fn a_renewal_under_way_is_covered(on: On) {
         slow.send("GET /a HTTP/1.1\r\nhost: shop\r\n\r\n").await;
         story.asked(2).await;
         assert!(story.origin.last().field("if-none-match").is_some());
-        let soft = request.mode == sidecache::epoch::Mode::Soft;
+        let soft = request.mode == Mode::Soft;
         story.purge(request).await;
         gate.open();
         assert_eq!(slow.answer("GET").await.body, "answer 1");
@@ -476,6 +482,58 @@ async fn what_a_post_brings_is_stored_though_others_are_purged_meanwhile(on: On)
     story.settled().await;
     let hit = story.get("/a").await;
     assert_eq!((hit.is_hit(), hit.body.as_str()), (true, "page"));
+}
+
+async fn what_a_post_brings_is_stored_whatever_its_sidecar_purges_in_the_same_moment(on: On) {
+    let script = |asked: &Asked| match asked.field("x-is") {
+        Some(path) => ok(&format!("Content-Location: {path}\r\nCache-Control: max-age=10\r\n"), "page"),
+        None => ok("", "taken"),
+    };
+    let story = &Story::start(on, Origin::start(script).await, &pages("10s")).await;
+    let others = (0..8).map(|number| async move {
+        let (mut other, line) = (story.browser().await, format!("POST /other/{number} HTTP/1.1\r\n"));
+        loop {
+            other.send(&(line.clone() + "host: shop\r\ncontent-length: 0\r\n\r\n")).await;
+            assert_eq!(other.answer("POST").await.body, "taken");
+        }
+    });
+    let posts = async {
+        for number in 0..200 {
+            let path = format!("/{number}");
+            let post = story.ask(&format!("POST {path}"), &[("x-is", path.as_str())]).await;
+            assert_eq!(post.fine(), "fwd=method; stored", "{path}");
+        }
+    };
+    tokio::select! {
+        () = posts => {}
+        _ = join_all(others) => {}
+    }
+}
+
+/// Of that purge, by another sidecar, this one has heard in part.
+async fn what_a_post_brings_is_not_stored_where_somebody_else_purges_meanwhile(on: On) {
+    let gate = Gate::shut();
+    let behind = gate.clone();
+    let script = move |asked: &Asked| match asked.method.as_str() {
+        "POST" => {
+            let fields = "Content-Location: /a\r\nCache-Control: max-age=10\r\n";
+            [vec![Step::Wait(behind.clone())], ok(fields, "page")].concat()
+        }
+        _ => ok("", "new page"),
+    };
+    let story = Story::start(on, Origin::start(script).await, &pages("10s")).await;
+    let Some(redis) = &story.redis else { return };
+    let mut slow = story.browser().await;
+    slow.send("POST /a HTTP/1.1\r\nhost: shop\r\ncontent-length: 0\r\n\r\n").await;
+    story.asked(1).await;
+    let theirs = Epoch::from_number(story.app.purges.epoch().number() + 60_000_000).unwrap();
+    let name = redis.all_keys().into_iter().find(|name| name.ends_with(":v1:e")).unwrap();
+    redis.command(&["SET", &name, &theirs.number().to_string(), "PX", "60000"]);
+    story.app.purges.purge_resource(7, Mode::Hard, theirs);
+    gate.open();
+    assert_eq!(slow.answer("POST").await.body, "page");
+    story.settled().await;
+    assert_eq!(story.get("/a").await.body, "new page");
 }
 
 async fn what_a_rule_stored_before_an_edit_goes_with_its_url(on: On) {

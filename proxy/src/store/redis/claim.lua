@@ -25,7 +25,7 @@ end
 local held = holder(redis.call('HGET', leases, field))
 if not held and redis.call('HLEN', leases) >= most then
   for _, other in ipairs(redis.call('HKEYS', leases)) do
-    if not holder(redis.call('HGET', leases, other)) then
+    if other ~= 'p' and not holder(redis.call('HGET', leases, other)) then
       redis.call('HDEL', leases, other)
     end
   end

@@ -19,6 +19,11 @@ local holder, expiry = string.match(lease or '', '^(%x+) (%d+) %a$')
 if holder ~= ARGV[8] or tonumber(expiry) <= now then
   return 0
 end
+-- So it has by a purge that was sent again, if it is of before that.
+if (redis.call('HGET', leases, 'p') or '') > ARGV[10] then
+  redis.call('HDEL', leases, ARGV[7])
+  return 0
+end
 
 local present = {}
 local kind = redis.call('TYPE', key).ok

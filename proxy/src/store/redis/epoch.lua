@@ -11,8 +11,10 @@ local seen = tonumber(ARGV[1])
 if last and last >= seen and ARGV[2] ~= 'next' then
   return { string.format('%.0f', last), string.format('%.0f', last) }
 end
--- A last one that has been lost may have been any up to now.
-local next = math.max(now, (last or 0) + 1, seen + 1)
+-- A last one that has been lost may have been any up to now. Where the clock has not moved on, there is room left
+-- for those that a process gives its purges until they have got one here: they are for itself, and what it fetches
+-- with one of them was fetched before this.
+local next = math.max(now, math.max(last or 0, seen) + 1000)
 -- A deletion first lets the rest in though the memory is full: a purge must get through.
 redis.call('UNLINK', KEYS[1])
 redis.call('SET', KEYS[1], string.format('%.0f', next), 'PX', ARGV[3])

@@ -19,7 +19,7 @@ const KEPT: u64 = 365 * 24 * 60 * 60 * 1000;
 pub(super) struct Epochs {
     /// The one that it took.
     pub(super) taken: Epoch,
-    /// The one before; where nobody knows any more, one that nobody took.
+    /// The one before; where nobody knows any more, one that nobody took, or itself.
     pub(super) before: Epoch,
 }
 
@@ -63,9 +63,11 @@ pub(super) async fn epochs(
     which: Which,
     limit: Duration,
 ) -> Result<Epochs, StoreError> {
-    let (name, question) = (layout::epoch(prefix), question(prefix, purges, which));
+    let (name, question, told) = (layout::epoch(prefix), question(prefix, purges, which), purges.told());
     let ask = async |mut connection: MultiplexedConnection| {
         read(question.query_async::<Value>(&mut connection).await?, purges)
     };
-    links.run(Spot::Named(&name), limit, ask).await
+    let Epochs { taken, before } = links.run(Spot::Named(&name), limit, ask).await?;
+    // A Redis that tells of less than has been told has lost the last one.
+    Ok(Epochs { taken, before: if before < told { taken } else { before } })
 }

@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task::AbortHandle, time::Instant};
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, timeout},
+};
 
 pub(super) use self::act::{Act, UNUSED_RECORD, eval};
 use self::{
@@ -70,9 +73,8 @@ impl Journal {
         Self { shared, retries }
     }
 
-    /// Has Redis do this, within `limit`, and gives the epoch that it took, and the latest one before that may concern
-    /// the same. However it ends, look-ups
-    /// find no more what was there before.
+    /// Has Redis do this, within `limit`, and gives the epoch that it took. However it ends, look-ups find no more
+    /// what was there before.
     pub(super) async fn enter(
         &self,
         acts: Vec<Act>,
@@ -80,6 +82,7 @@ impl Journal {
         limit: Duration,
     ) -> Result<Epochs, StoreError> {
         let entries = self.shared.noted.note(acts);
+        let _under_way = self.shared.noted.under_way(&entries);
         self.shared.send(&entries, wait, limit).await
     }
 
@@ -93,9 +96,27 @@ impl Journal {
         self.shared.noted.lost(hash)
     }
 
-    /// The last epoch of the fleet.
-    pub(super) async fn last(&self, within: Duration) -> Result<Epoch, StoreError> {
-        self.shared.learn_epoch(within).await
+    /// The latest purge of the fleet that may concern the resource of that hash, beside this one of ours.
+    pub(super) async fn latest_beside(
+        &self,
+        own: Epochs,
+        hash: u128,
+        within: Duration,
+    ) -> Result<Epoch, StoreError> {
+        let Shared { links, prefix, noted, chain } = &*self.shared;
+        let latest = async {
+            let last = epochs(links, prefix, &noted.purges, Which::Last, within).await?.taken;
+            // It may be that of one of them.
+            chain.settled().await;
+            noted.purges.catch_up(last);
+            Ok(chain.latest_beside(own, hash, last))
+        };
+        timeout(within, latest).await.unwrap_or(Err(StoreError::Budget))
+    }
+
+    /// Returns when all purges of this process that have asked for an epoch until now know which.
+    pub(super) async fn settled(&self) {
+        self.shared.chain.settled().await;
     }
 
     /// The connections: what follows a purge uses them too.
@@ -148,11 +169,11 @@ impl Shared {
 
     /// What one node has is not held up by another one that has not.
     async fn send(&self, entries: &[Entry], wait: Wait, limit: Duration) -> Result<Epochs, StoreError> {
-        let (begun, connections) = (Instant::now(), self.connections());
+        let (begun, connections, asking) = (Instant::now(), self.connections(), self.chain.ask());
         let epochs = epochs(&self.links, &self.prefix, &self.noted.purges, Which::Next, limit).await?;
-        self.noted.purges.take(epochs.taken);
-        self.chain.add(entries, epochs);
         let taken = epochs.taken;
+        self.noted.purges.take(taken);
+        asking.got(entries, epochs);
         let sending = Sending::First(wait);
         let command =
             |entry: &Entry| (Spot::Of(entry.act.what()), entry.act.command(&self.prefix, taken, sending));
@@ -160,8 +181,7 @@ impl Shared {
         let answers = self.links.run_each::<()>(&commands, limit.saturating_sub(begun.elapsed())).await;
         let done = entries.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
         self.noted.acknowledged(done.map(|(entry, _)| entry), taken, connections != self.connections());
-        let before = self.chain.before(entries, epochs);
-        answers.into_iter().collect::<Result<(), _>>().map(|()| Epochs { taken, before })
+        answers.into_iter().collect::<Result<(), _>>().map(|()| epochs)
     }
 
     /// The same for what Redis had acknowledged.

@@ -94,6 +94,7 @@ use self::{
     cluster::{Links, Node, Nodes, Spot},
     condition::Throttle,
     counters::Counters,
+    epochs::Epochs,
     journal::Journal,
     lease::Leases,
     link::{Link, Role},
@@ -240,12 +241,18 @@ impl RedisStore {
         outcome
     }
 
-    /// The last purge of the fleet.
+    /// The latest purge of the fleet that may concern a resource, beside one of this process.
     ///
     /// # Errors
     /// [`StoreError`], after `within` at the latest.
-    pub async fn last_purge(&self, within: Duration) -> Result<Epoch, StoreError> {
-        self.0.journal.last(within).await
+    pub async fn latest_purge_beside(
+        &self,
+        own: Purged,
+        key: &ResourceKey,
+        within: Duration,
+    ) -> Result<Epoch, StoreError> {
+        let own = Epochs { taken: own.epoch, before: own.before };
+        self.0.journal.latest_beside(own, key.wide_hash(), within).await
     }
 
     /// What is stored from now on will carry these tags, whatever else: what tells of their purges is there before.

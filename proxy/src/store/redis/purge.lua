@@ -1,6 +1,7 @@
 -- Makes obsolete what is stored of a resource, and says so to all.
 -- KEYS[1]  the resource
--- KEYS[2]  its leases: what is being fetched with one of them is not stored
+-- KEYS[2]  its leases: what is being fetched with one of them is not stored, and where this may have been done
+--          before, not what began before it (p: the latest of those purges)
 -- KEYS[3]  the announcement
 -- ARGV     the epoch, in 16 hexadecimal digits; "soft" if it is only to be marked; milliseconds to keep the
 --          announcement; "again" if this may have been done before: then what came later stays, and where
@@ -11,8 +12,15 @@ local function field(name)
   return kind == 'hash' and redis.call('HGET', KEYS[1], name)
 end
 
--- A deletion first lets the rest in though the memory is full.
-redis.call('UNLINK', KEYS[2])
+-- A deletion first, even of nothing, lets the rest in though the memory is full.
+if again and redis.call('TYPE', KEYS[2]).ok == 'hash' then
+  redis.call('HDEL', KEYS[2], '')
+  if (redis.call('HGET', KEYS[2], 'p') or '') < epoch then
+    redis.call('HSET', KEYS[2], 'p', epoch)
+  end
+else
+  redis.call('UNLINK', KEYS[2])
+end
 local is_left = not again or field('m') and (field('e') or '') < epoch
 if soft then
   local is_marked = (field('s') or '') >= epoch

@@ -36,7 +36,7 @@ use super::{
     roll,
     trust::Session,
 };
-use crate::key::ResourceKey;
+use crate::{epoch::Epoch, key::ResourceKey};
 
 /// Between two renewals.
 const RENEWAL: Duration = Duration::from_millis(500);
@@ -70,6 +70,8 @@ struct State {
     store: Arc<Inner>,
     /// How often the membership was renewed.
     renewals: AtomicU64,
+    /// The last epoch by the last renewal.
+    epoch: Mutex<Option<Epoch>>,
     /// For how long an entry is served of which no changes are told.
     max_age: Duration,
     ear: Ear,
@@ -97,6 +99,7 @@ impl Tracking {
         let state = Arc::new(State {
             store: Arc::clone(&store.0),
             renewals: AtomicU64::new(0),
+            epoch: Mutex::default(),
             max_age,
             ear: Ear::new(&store.0.settings.prefix, heard),
             roused: Notify::new(),

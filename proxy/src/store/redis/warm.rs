@@ -79,18 +79,23 @@ impl Inner {
             (Spot::Of(record.tag.bits()), cmd("GET").arg(name).to_owned())
         };
         let commands: Vec<_> = records.iter().map(read).collect();
-        let (mut gone, answers) =
-            (Vec::new(), self.journal.links().run_each::<Value>(&commands, LIMIT).await);
+        let (mut gone, mut outcome) = (Vec::new(), Ok(()));
+        let answers = self.journal.links().run_each::<Value>(&commands, LIMIT).await;
         for (record, answer) in records.iter().zip(answers) {
-            match answer? {
-                Value::Nil if record.lately => gone.push((record.tag, self.session(record.tag.bits()))),
-                Value::Nil => self.records.forget(record.tag),
-                _ => {}
+            match answer {
+                // One of another type is none.
+                Ok(Value::Nil) | Err(StoreError::Refused(_)) if record.lately => {
+                    gone.push((record.tag, self.session(record.tag.bits())));
+                }
+                Ok(Value::Nil) => self.records.forget(record.tag),
+                Ok(_) => {}
+                // It does not hold up the rest.
+                Err(error) => outcome = Err(error),
             }
         }
         if !gone.is_empty() {
             self.make_anew(&gone, Duration::ZERO, LIMIT).await?;
         }
-        Ok(())
+        outcome
     }
 }

@@ -1,7 +1,7 @@
 //! What Redis is to do, and has not said that it has done.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -27,6 +27,22 @@ pub(super) struct Entry {
     number: u64,
 }
 
+/// Some that are being sent.
+#[derive(Debug)]
+pub(super) struct UnderWay<'n> {
+    noted: &'n Noted,
+    entries: &'n [Entry],
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut latest = self.noted.lock();
+        for entry in self.entries {
+            latest.under_way.remove(&entry.number);
+        }
+    }
+}
+
 /// All of them, and those that Redis may have lost.
 #[derive(Debug)]
 pub(super) struct Noted {
@@ -40,6 +56,8 @@ pub(super) struct Noted {
 #[derive(Debug)]
 struct Latest {
     of: HashMap<u128, Entry>,
+    /// Those that somebody sends at this moment.
+    under_way: HashSet<u64>,
     recent: Recent,
     count: u64,
     lines: Throttle,
@@ -47,8 +65,13 @@ struct Latest {
 
 impl Noted {
     pub(super) fn new(purges: Arc<Purges>) -> Self {
-        let latest =
-            Latest { of: HashMap::new(), recent: Recent::default(), count: 0, lines: Throttle::new() };
+        let latest = Latest {
+            of: HashMap::new(),
+            under_way: HashSet::new(),
+            recent: Recent::default(),
+            count: 0,
+            lines: Throttle::new(),
+        };
         let (any, any_due) = (AtomicBool::new(false), AtomicBool::new(false));
         Self { purges, entries: Mutex::new(latest), any, any_due }
     }
@@ -125,8 +148,17 @@ impl Noted {
         }
     }
 
+    /// These are being sent, until what is returned is dropped.
+    pub(super) fn under_way<'n>(&'n self, entries: &'n [Entry]) -> UnderWay<'n> {
+        self.lock().under_way.extend(entries.iter().map(|entry| entry.number));
+        UnderWay { noted: self, entries }
+    }
+
+    /// All that nobody sends: sent once more, they would make obsolete what has come since.
     pub(super) fn all(&self) -> Vec<Entry> {
-        self.lock().of.values().cloned().collect()
+        let latest = self.lock();
+        let is_left = |entry: &&Entry| !latest.under_way.contains(&entry.number);
+        latest.of.values().filter(is_left).cloned().collect()
     }
 
     pub(super) fn due(&self) -> Vec<Taken> {
@@ -194,6 +226,18 @@ mod tests {
         assert!(noted.holds(1) && !noted.holds(2));
         noted.acknowledged(later.iter(), epoch(2), false);
         assert!(!noted.holds(1) && noted.all().is_empty());
+    }
+
+    #[test]
+    fn what_is_being_sent_is_not_sent_once_more() {
+        let noted = Noted::new(Arc::default());
+        let entries = noted.note(vec![purge(1, Mode::Hard), purge(2, Mode::Hard)]);
+        let under_way = noted.under_way(&entries);
+        assert!(noted.all().is_empty() && noted.holds(1) && noted.holds(2));
+        noted.note(vec![purge(1, Mode::Hard)]);
+        assert_eq!(noted.all().len(), 1, "a later one");
+        drop(under_way);
+        assert_eq!(noted.all().len(), 2, "no answer has come");
     }
 
     #[test]

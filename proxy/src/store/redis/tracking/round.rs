@@ -6,7 +6,7 @@
 //! session goes on as of the moment when the membership was sent, however long the rest took.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -19,17 +19,23 @@ use super::{
     keeper::{Connection, Keeper},
     why::{Why, is_forbidden},
 };
-use crate::store::redis::{
-    BOUND,
-    cluster::{Node, Spot, Table, View, read_slots},
-    epochs::{self, Which},
-    layout::{self, NOMINATED},
-    link::{Elsewhere, Refusal},
-    membership::Renewal,
+use crate::{
+    epoch::Epoch,
+    store::redis::{
+        BOUND,
+        cluster::{Node, Spot, Table, View, read_slots},
+        epochs::{self, Which},
+        layout::{self, NOMINATED},
+        link::{Elsewhere, Refusal},
+        membership::Renewal,
+    },
 };
 
 /// For the answer to a renewal; a later one does not count.
 const ANSWER: Duration = Duration::from_millis(500);
+
+/// For a purge of ours to see which epoch it took.
+const OWN: Duration = Duration::from_millis(50);
 
 /// Why a node's session does not go on by this round.
 enum Flaw {
@@ -105,9 +111,21 @@ impl State {
         let (renewed, epoch) = tokio::join!(ask(home, &write), epoch);
         if let Ok(roll) = &renewed {
             self.store.seen.note(roll);
+            // It may be that of a purge of ours, which has yet to see that. An error: it takes too long.
+            let _ = timeout(OWN, self.store.journal.settled()).await;
             self.ear.heard().renewed(epoch);
+            if self.has_moved(epoch) && keepers.iter().any(|keeper| keeper.is_denied()) {
+                // Nobody has told of what was purged, and one of our own may be the latest of it.
+                purges.miss();
+            }
         }
         renewed.map_err(|flaw| self.blame(home, flaw)).is_ok()
+    }
+
+    /// Whether there may have been purges since the last round.
+    fn has_moved(&self, epoch: Option<Epoch>) -> bool {
+        let mut last = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
+        epoch.is_none() || std::mem::replace(&mut *last, epoch) != epoch
     }
 
     /// Has the sessions go on of all nodes that serve, and of which nobody says that they have other slots.
