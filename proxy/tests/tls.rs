@@ -18,33 +18,29 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 
 use crate::support::{
     echo::Echo,
     papers::{Papers, shown},
-    rig::{OK, message},
+    rig::{OK, Rig, message},
     sidecar::{Sidecar, eventually},
     spawned::Spawned,
     wire::{Wire, soon},
 };
 
+const LISTEN: &str = "listen: [127.0.0.1:0, 'tls://127.0.0.1:0']";
+
 /// A sidecar with a plain listener and one that speaks TLS with these certificates.
 fn start(origin: SocketAddr, pairs: &str, rest: &str) -> Sidecar {
-    let listen = "listen: [127.0.0.1:0, 'tls://127.0.0.1:0']";
-    Sidecar::from_file(&format!("{listen}\nupstream: http://{origin}\ntls: {pairs}\n{rest}"))
+    Sidecar::start(origin, &format!("{LISTEN}\ntls: {pairs}\n{rest}"))
 }
 
 /// One with a certificate for `a.test`, and an origin that the test plays.
-async fn rig(papers: &Papers, rest: &str) -> (Sidecar, TcpListener) {
+async fn rig(papers: &Papers, rest: &str) -> Rig {
     papers.issue("a", &["a.test"]);
-    let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    (start(origin.local_addr().unwrap(), &papers.pair("a"), rest), origin)
-}
-
-async fn called(origin: &TcpListener) -> Wire {
-    Wire::new(soon("a call at the origin", origin.accept()).await.unwrap().0)
+    Rig::new(&format!("{LISTEN}\ntls: {}\n{rest}", papers.pair("a"))).await
 }
 
 fn get(path: &str) -> String {
@@ -83,15 +79,15 @@ async fn http_1_1_is_spoken_to_who_does_not_offer_http_2() {
 #[tokio::test]
 async fn who_has_not_shaken_hands_holds_up_no_drain() {
     let papers = Papers::new();
-    let (sidecar, _origin) = rig(&papers, "timeouts: { header: 15s }").await;
-    let _silent = TcpStream::connect(sidecar.addresses[1]).await.unwrap();
-    let mut slow = TcpStream::connect(sidecar.addresses[1]).await.unwrap();
+    let rig = rig(&papers, "timeouts: { header: 15s }").await;
+    let _silent = TcpStream::connect(rig.sidecar.addresses[1]).await.unwrap();
+    let mut slow = TcpStream::connect(rig.sidecar.addresses[1]).await.unwrap();
     slow.write_all(&[22, 3, 1]).await.unwrap();
     // It has shaken hands, and says nothing in HTTP/2.
-    let stream = papers.connect(sidecar.addresses[1], "a.test", &["h2"]).await;
-    eventually("all are there", || sidecar.places.stats().held == 3).await;
+    let stream = papers.connect(rig.sidecar.addresses[1], "a.test", &["h2"]).await;
+    eventually("all are there", || rig.sidecar.places.stats().held == 3).await;
     let begun = Instant::now();
-    assert!(sidecar.ended().await);
+    assert!(rig.sidecar.ended().await);
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     drop(stream);
 }
@@ -123,16 +119,16 @@ async fn http_2_is_spoken_to_who_offers_it() {
 #[tokio::test]
 async fn the_app_is_told_and_what_is_stored_is_kept_apart() {
     let papers = Papers::new();
-    let (sidecar, origin) = rig(&papers, "routes: [{ match: /p, cache: 60s }]").await;
-    let mut secure = papers.wire(sidecar.addresses[1], "a.test").await;
+    let rig = rig(&papers, "routes: [{ match: /p, cache: 60s }]").await;
+    let mut secure = papers.wire(rig.sidecar.addresses[1], "a.test").await;
     secure.send(message("GET /p HTTP/1.1", &["Host: A.test:443", "X-Forwarded-Proto: http"], "")).await;
-    let mut app = called(&origin).await;
+    let mut app = rig.called().await;
     let asked = app.head().await;
     assert_eq!((asked.field("host"), asked.field("x-forwarded-proto")), (Some("a.test"), Some("https")));
     assert!(asked.field("forwarded").unwrap().contains("proto=https"), "{asked:?}");
     app.send(OK).await;
     assert!(secure.response().await.field("cache-status").unwrap().contains("uri-miss"));
-    let mut plain = sidecar.connect().await;
+    let mut plain = rig.sidecar.connect().await;
     plain.send(get("/p")).await;
     assert_eq!(app.head().await.field("x-forwarded-proto"), Some("http"));
     app.send(OK).await;
@@ -234,44 +230,44 @@ async fn a_certificate_that_cannot_be_used_keeps_it_from_starting() {
 #[tokio::test]
 async fn a_handshake_has_as_long_as_a_head() {
     let papers = Papers::new();
-    let (sidecar, _origin) = rig(&papers, "timeouts: { header: 500ms }").await;
+    let rig = rig(&papers, "timeouts: { header: 500ms }").await;
     let begun = Instant::now();
-    let mut silent = Wire::tcp(sidecar.addresses[1]).await;
-    let mut slow = Wire::tcp(sidecar.addresses[1]).await;
+    let mut silent = Wire::tcp(rig.sidecar.addresses[1]).await;
+    let mut slow = Wire::tcp(rig.sidecar.addresses[1]).await;
     // The head of a record that never comes.
     slow.send([22, 3, 1, 2, 0, 1]).await;
     silent.is_closed().await;
     slow.is_closed().await;
     assert!(begun.elapsed() >= Duration::from_millis(500));
     // Who leaves without a word, as a health check does, is no failure.
-    drop(Wire::tcp(sidecar.addresses[1]).await);
-    let mut plain = Wire::tcp(sidecar.addresses[1]).await;
+    drop(Wire::tcp(rig.sidecar.addresses[1]).await);
+    let mut plain = Wire::tcp(rig.sidecar.addresses[1]).await;
     plain.send(get("/")).await;
     assert_eq!(plain.rest().await[0], 21, "an alert, and no answer in cleartext");
-    eventually("all are gone", || sidecar.places.stats().held == 0).await;
-    assert_eq!(sidecar.places.stats().handshakes, 3);
+    eventually("all are gone", || rig.sidecar.places.stats().held == 0).await;
+    assert_eq!(rig.sidecar.places.stats().handshakes, 3);
 }
 
 #[tokio::test]
 async fn who_has_not_begun_to_shake_hands_makes_room() {
     let papers = Papers::new();
-    let (sidecar, origin) = rig(&papers, "limits: { connections: 1 }").await;
-    let mut silent = Wire::tcp(sidecar.addresses[1]).await;
-    let mut client = papers.wire(sidecar.addresses[1], "a.test").await;
+    let rig = rig(&papers, "limits: { connections: 1 }").await;
+    let mut silent = Wire::tcp(rig.sidecar.addresses[1]).await;
+    let mut client = papers.wire(rig.sidecar.addresses[1], "a.test").await;
     silent.is_closed().await;
     client.send(get("/")).await;
-    let _app = called(&origin).await;
+    let _app = rig.called().await;
     // At work: the next one is refused, without an answer that it could not read.
-    Wire::tcp(sidecar.addresses[1]).await.is_closed().await;
-    assert_eq!(sidecar.places.stats().refused, 1);
+    Wire::tcp(rig.sidecar.addresses[1]).await.is_closed().await;
+    assert_eq!(rig.sidecar.places.stats().refused, 1);
 }
 
 #[tokio::test]
 async fn a_large_answer_and_a_large_request_arrive_whole() {
     let papers = Papers::new();
-    let (sidecar, origin) = rig(&papers, "").await;
+    let rig = rig(&papers, "").await;
     let body: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 251) as u8).collect();
-    let stream = papers.connect(sidecar.addresses[1], "a.test", &[]).await;
+    let stream = papers.connect(rig.sidecar.addresses[1], "a.test", &[]).await;
     let (mut read, mut write) = tokio::io::split(stream);
     let head = message("POST / HTTP/1.1", &["Host: a.test", &format!("Content-Length: {}", body.len())], "");
     let upload = body.clone();
@@ -282,7 +278,7 @@ async fn a_large_answer_and_a_large_request_arrive_whole() {
         // Kept open: the answer is still to come.
         std::future::pending::<()>().await;
     });
-    let mut app = called(&origin).await;
+    let mut app = rig.called().await;
     app.head().await;
     assert!(app.bytes(body.len()).await == body);
     let answer = body.clone();
@@ -314,12 +310,12 @@ async fn ends_in_order(client: &mut tokio_rustls::client::TlsStream<TcpStream>) 
 #[tokio::test]
 async fn section_6_1_only_what_is_whole_ends_in_order() {
     let papers = Papers::new();
-    let (sidecar, origin) = rig(&papers, "").await;
+    let rig = rig(&papers, "").await;
     for (whole, expected) in [(true, "4\r\npart\r\n0\r\n\r\n"), (false, "4\r\npart\r\n")] {
         // To a client of HTTP/1.0 the end of the connection is the end of the answer.
-        let mut client = papers.connect(sidecar.addresses[1], "a.test", &[]).await;
+        let mut client = papers.connect(rig.sidecar.addresses[1], "a.test", &[]).await;
         client.write_all(b"GET / HTTP/1.0\r\nHost: a.test\r\n\r\n").await.unwrap();
-        let mut app = called(&origin).await;
+        let mut app = rig.called().await;
         app.head().await;
         app.send(message("HTTP/1.1 200 OK", &["Transfer-Encoding: chunked"], expected)).await;
         drop(app);
@@ -332,11 +328,11 @@ async fn section_6_1_only_what_is_whole_ends_in_order() {
 #[tokio::test]
 async fn a_tunnel_passes_through() {
     let papers = Papers::new();
-    let (sidecar, origin) = rig(&papers, "").await;
-    let mut client = papers.wire(sidecar.addresses[1], "a.test").await;
+    let rig = rig(&papers, "").await;
+    let mut client = papers.wire(rig.sidecar.addresses[1], "a.test").await;
     let fields = ["Host: a.test", "Connection: Upgrade", "Upgrade: websocket"];
     client.send(message("GET /ws HTTP/1.1", &fields, "")).await;
-    let mut app = called(&origin).await;
+    let mut app = rig.called().await;
     app.head().await;
     let fields = ["Connection: Upgrade", "Upgrade: websocket"];
     app.send(message("HTTP/1.1 101 Switching Protocols", &fields, "")).await;
@@ -354,15 +350,15 @@ async fn a_tunnel_passes_through() {
 #[tokio::test]
 async fn a_drain_answers_what_runs_and_ends_in_order() {
     let papers = Papers::new();
-    let (mut sidecar, origin) = rig(&papers, "").await;
-    let mut client = papers.connect(sidecar.addresses[1], "a.test", &[]).await;
+    let mut rig = rig(&papers, "").await;
+    let mut client = papers.connect(rig.sidecar.addresses[1], "a.test", &[]).await;
     client.write_all(get("/").as_bytes()).await.unwrap();
-    let mut app = called(&origin).await;
+    let mut app = rig.called().await;
     app.head().await;
-    sidecar.stop();
+    rig.sidecar.stop();
     app.send(OK).await;
     let (got, in_order) = ends_in_order(&mut client).await;
     assert!(got.ends_with(b"ok") && in_order, "{}", got.escape_ascii());
     drop(client);
-    assert!(sidecar.ended().await);
+    assert!(rig.sidecar.ended().await);
 }

@@ -4,10 +4,12 @@
 //! a coding, is an answer two readers may cut differently, and the second one is behind us.
 
 use http::{
-    HeaderMap, Method, StatusCode, Version,
+    HeaderMap, Method, Version,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
     response::Parts,
 };
+
+use crate::reply::has_no_body;
 
 /// How the end of an answer is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,10 +67,6 @@ impl Framing {
     pub fn proves_end(self) -> bool {
         self != Self::Close
     }
-}
-
-fn has_no_body(status: StatusCode) -> bool {
-    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// The one `Content-Length`, digits only; equal copies are refused too, as nginx does.
