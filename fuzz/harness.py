@@ -26,7 +26,7 @@ FLAGS = [
 ]
 
 # Beyond these an input of the target is cut by its own limits.
-LONGEST = {"config": 4096, "admin": 2048, "differential": 2048}
+LONGEST = {"config": 4096, "proxy_header": 4352, "admin": 2048, "differential": 2048}
 # The slowest that one input may be, in seconds, and the most memory, in MiB.
 SLOWEST, LARGEST = 20, 2048
 
@@ -99,6 +99,12 @@ def seeds(name):
                 yield bytes([setting, 1]) + purge(b"localhost:9090", token if setting & 2 else b"", body)
             for path in (b"/", b"/metrics", b"/readyz", b"/nothing"):
                 yield bytes([setting, 1]) + b"GET %s HTTP/1.1\r\nHost: 127.0.0.1:9090\r\n\r\n" % path
+    if name == "proxy_header":
+        yield b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\nGET / HTTP/1.1\r\n"
+        yield b"PROXY TCP6 2001:db8::1 ::1 1 0\r\n"
+        yield b"PROXY UNKNOWN ffff::1 whatever\r\n"
+        for command, family, length in ((0x20, 0, 0), (0x21, 0x11, 12), (0x21, 0x21, 36), (0x21, 0x31, 216)):
+            yield b"\r\n\r\n\0\r\nQUIT\n" + bytes([command, family, 0, length]) + bytes(range(length)) + b"GET /"
     if name == "stored":
         yield b"content-type: text/html\r\ncache-control: max-age=60\r\n"
         yield b"etag: \"x\"\r\nlast-modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nvary: accept\r\n"
