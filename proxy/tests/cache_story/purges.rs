@@ -8,7 +8,7 @@ use sidecache::{
 };
 
 use crate::support::{
-    browser::Answer,
+    browser::{Answer, Browser},
     origin::{Asked, Gate, Origin, Step, answer, ok, send},
     purges::{all, rules, softly, tags, urls},
     story::{On, Story, everything},
@@ -438,50 +438,45 @@ async fn a_renewal_under_way_is_covered(on: On) {
     }
 }
 
+/// A POST whose answer later GETs may have, and which the origin answers when the gate opens.
+async fn posting(on: On, gate: &Gate) -> (Story, Browser) {
+    let gate = gate.clone();
+    let script = move |asked: &Asked| match asked.method.as_str() {
+        "POST" => {
+            let fields = "Content-Location: /a\r\nCache-Control: max-age=10\r\nCache-Tag: t\r\n";
+            [vec![Step::Wait(gate.clone())], ok(fields, "posted")].concat()
+        }
+        _ => ok("Cache-Tag: t\r\n", "fetched"),
+    };
+    let story = Story::start(on, Origin::start(script).await, &pages("10s")).await;
+    let mut client = story.browser().await;
+    client.send("POST /a HTTP/1.1\r\nhost: shop\r\ncontent-length: 0\r\n\r\n").await;
+    story.asked(1).await;
+    (story, client)
+}
+
 async fn what_a_post_is_about_to_bring_is_covered(on: On) {
     for request in ways("/a").into_iter().flat_map(|way| [way.clone(), softly(way)]) {
         let (named, gate) = (format!("{request:?}"), Gate::shut());
-        let behind = gate.clone();
-        let script = move |asked: &Asked| match asked.method.as_str() {
-            "POST" => {
-                let fields = "Content-Location: /a\r\nCache-Control: max-age=10\r\nCache-Tag: t\r\n";
-                [vec![Step::Wait(behind.clone())], ok(fields, "old page")].concat()
-            }
-            _ => ok("Cache-Tag: t\r\n", "new page"),
-        };
-        let story = Story::start(on, Origin::start(script).await, &pages("10s")).await;
-        let mut slow = story.browser().await;
-        slow.send("POST /a HTTP/1.1\r\nhost: shop\r\ncontent-length: 0\r\n\r\n").await;
-        story.asked(1).await;
+        let (story, mut slow) = posting(on, &gate).await;
         story.purge(request).await;
         gate.open();
-        assert_eq!(slow.answer("POST").await.body, "old page");
+        assert_eq!(slow.answer("POST").await.body, "posted");
         story.settled().await;
         let fresh = story.get("/a").await;
-        assert_eq!((fresh.fine(), fresh.body.as_str()), ("fwd=uri-miss; stored", "new page"), "{named}");
+        assert_eq!((fresh.fine(), fresh.body.as_str()), ("fwd=uri-miss; stored", "fetched"), "{named}");
     }
 }
 
 async fn what_a_post_brings_is_stored_though_others_are_purged_meanwhile(on: On) {
     let gate = Gate::shut();
-    let behind = gate.clone();
-    let script = move |asked: &Asked| match asked.method.as_str() {
-        "POST" => {
-            let fields = "Content-Location: /a\r\nCache-Control: max-age=10\r\n";
-            [vec![Step::Wait(behind.clone())], ok(fields, "page")].concat()
-        }
-        _ => ok("", "other page"),
-    };
-    let story = Story::start(on, Origin::start(script).await, &pages("10s")).await;
-    let mut slow = story.browser().await;
-    slow.send("POST /a HTTP/1.1\r\nhost: shop\r\ncontent-length: 0\r\n\r\n").await;
-    story.asked(1).await;
+    let (story, mut slow) = posting(on, &gate).await;
     story.purge(shop(&["/b"])).await;
     gate.open();
     assert_eq!(slow.answer("POST").await.fine(), "fwd=method; stored");
     story.settled().await;
     let hit = story.get("/a").await;
-    assert_eq!((hit.is_hit(), hit.body.as_str()), (true, "page"));
+    assert_eq!((hit.is_hit(), hit.body.as_str()), (true, "posted"));
 }
 
 async fn what_a_post_brings_is_stored_whatever_its_sidecar_purges_in_the_same_moment(on: On) {
@@ -513,27 +508,16 @@ async fn what_a_post_brings_is_stored_whatever_its_sidecar_purges_in_the_same_mo
 /// Of that purge, by another sidecar, this one has heard in part.
 async fn what_a_post_brings_is_not_stored_where_somebody_else_purges_meanwhile(on: On) {
     let gate = Gate::shut();
-    let behind = gate.clone();
-    let script = move |asked: &Asked| match asked.method.as_str() {
-        "POST" => {
-            let fields = "Content-Location: /a\r\nCache-Control: max-age=10\r\n";
-            [vec![Step::Wait(behind.clone())], ok(fields, "page")].concat()
-        }
-        _ => ok("", "new page"),
-    };
-    let story = Story::start(on, Origin::start(script).await, &pages("10s")).await;
+    let (story, mut slow) = posting(on, &gate).await;
     let Some(redis) = &story.redis else { return };
-    let mut slow = story.browser().await;
-    slow.send("POST /a HTTP/1.1\r\nhost: shop\r\ncontent-length: 0\r\n\r\n").await;
-    story.asked(1).await;
     let theirs = Epoch::from_number(story.app.purges.epoch().number() + 60_000_000).unwrap();
     let name = redis.all_keys().into_iter().find(|name| name.ends_with(":v1:e")).unwrap();
     redis.command(&["SET", &name, &theirs.number().to_string(), "PX", "60000"]);
     story.app.purges.purge_resource(7, Mode::Hard, theirs);
     gate.open();
-    assert_eq!(slow.answer("POST").await.body, "page");
+    assert_eq!(slow.answer("POST").await.body, "posted");
     story.settled().await;
-    assert_eq!(story.get("/a").await.body, "new page");
+    assert_eq!(story.get("/a").await.body, "fetched");
 }
 
 async fn what_a_rule_stored_before_an_edit_goes_with_its_url(on: On) {
