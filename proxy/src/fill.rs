@@ -6,6 +6,7 @@
 
 mod claim;
 mod judge;
+mod overheard;
 mod part;
 
 use std::{mem, pin::pin, slice, sync::Arc, time::Duration};
@@ -367,7 +368,8 @@ impl Drop for Fill {
     }
 }
 
-fn boxed(body: UpstreamBody) -> StreamBody {
+/// The same body, of no make in particular.
+pub(crate) fn boxed(body: UpstreamBody) -> StreamBody {
     Box::pin(body.map_err(Into::into))
 }
 

@@ -180,7 +180,11 @@ fn write_rule(f: &mut fmt::Formatter<'_>, place: usize, rule: &Rule) -> fmt::Res
     let Some(cache) = &rule.cache else {
         return writeln!(f, "     not cached");
     };
-    for line in lifetimes(cache).into_iter().chain(conditions(cache)) {
+    let shadow = cache.shadow.then(|| {
+        "in shadow: all of it goes to the app, and what would have been a hit says detail=shadow-hit"
+            .to_owned()
+    });
+    for line in shadow.into_iter().chain(lifetimes(cache)).into_iter().chain(conditions(cache)) {
         writeln!(f, "     {line}")?;
     }
     Ok(())
