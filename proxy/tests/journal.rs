@@ -63,8 +63,8 @@ async fn try_purge(
     resources: &[&ResourceKey],
     tags: &[Tag],
 ) -> Result<Purged, StoreError> {
-    let purge =
-        Purge { resources: resources.iter().map(|key| (*key).clone()).collect(), tags: tags.to_vec(), mode };
+    let resources = resources.iter().map(|key| (*key).clone()).collect();
+    let purge = Purge { resources, tags: tags.to_vec(), mode, ..Purge::default() };
     store.purge(&purge, Wait::ForStore, std::time::SystemTime::now()).await
 }
 

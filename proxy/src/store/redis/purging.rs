@@ -22,7 +22,7 @@ use super::{
     trust::BOUND,
 };
 use crate::{
-    epoch::Epoch,
+    epoch::{Epoch, Mode},
     sabotage::Omission,
     store::{Purge, Purged, StoreError, Wait},
     tags::Tag,
@@ -65,7 +65,8 @@ impl Inner {
             Act::Purge { hash, name: name.into(), mode }
         });
         let tags = purge.tags.iter().map(|tag| Act::PurgeTag { tag: *tag, mode });
-        resources.chain(tags).filter(|act| named.insert(act.what())).collect()
+        let stale = purge.stale.iter().map(|tag| Act::PurgeTag { tag: *tag, mode: Mode::Soft });
+        resources.chain(tags).chain(stale).filter(|act| named.insert(act.what())).collect()
     }
 
     /// Waits until every member has applied so many purges of an epoch, or trusts its memory no more: it
