@@ -9,6 +9,7 @@ use crate::{
     admit::Head,
     app::{App, Live},
     epoch::Mode,
+    invalidations::{Cause, Named},
     key::{QueryPolicy, ResourceKey, origin},
     message::Request,
     policy::{
@@ -28,13 +29,18 @@ pub async fn after_write(app: &App, live: &Live, request: &Request, told: &Parts
         return None;
     }
     let targets = obsolete(target, method, told.status, &told.headers);
+    let keys: Vec<_> = targets.iter().map(|target| app.resource_keys(target)).collect();
     let mut gone = Purge {
-        resources: targets.iter().flat_map(|target| app.resource_keys(target)).collect(),
+        resources: keys.concat(),
         tags: groups_to_invalidate(method, told.status, &told.headers, &origin(target)),
         mode: Mode::Hard,
     };
+    let urls = keys.iter().filter(|keys| !keys.is_empty()).count();
+    app.invalidations.count(Cause::Write, Named { urls, tags: gone.tags.len(), ..Named::default() });
     let mut stale = Purge { mode: Mode::Soft, ..Purge::default() };
     for entry in live.purge_on.iter().filter(|entry| entry.matches(method, target)) {
+        let named = Named { tags: entry.tags.len(), rules: entry.rules.len(), ..Named::default() };
+        app.invalidations.count(Cause::PurgeOn, named);
         let purge = if entry.soft { &mut stale } else { &mut gone };
         purge.tags.extend(entry.purges());
     }
@@ -59,6 +65,9 @@ async fn carry_out(app: &App, purge: Purge, request: &Request) -> Option<Purged>
 /// Carries out what an operator asks for.
 pub async fn purge(app: Arc<App>, request: PurgeRequest) -> PurgeReport {
     let begun = Instant::now();
+    let PurgeRequest { urls, tags, rules, everything, .. } = &request;
+    let (urls, all) = (urls.len(), *everything);
+    app.invalidations.count(Cause::Purge, Named { urls, tags: tags.len(), rules: rules.len(), all });
     let named = request.tags.iter().map(|name| Tag::named(name.as_bytes()));
     let rules = request.rules.iter().map(|name| Tag::rule(name));
     let targets = request.urls.iter().flat_map(PurgeUrl::targets);

@@ -183,11 +183,12 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
     let budget = config.store.memory.unwrap_or_default();
     let metrics = Arc::new(admin::metrics(&app, &status, log, budget, server.places(), certificates));
     metrics.follow(&config.rules.names());
-    let telemetry = Arc::new(Telemetry(Arc::clone(&metrics)));
+    let telemetry = Arc::new(Telemetry(config.admin.is_some().then(|| Arc::clone(&metrics))));
     let panel = Panel {
         app: Arc::clone(&app),
         status: Arc::clone(&status),
         metrics: Arc::clone(&metrics),
+        budget,
         phase: phase.subscribe(),
     };
     panel.open(config.admin.as_ref(), options.admin_token_file.as_deref()).await?;
