@@ -12,9 +12,11 @@ use std::{
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use sidecache::{
-    admin::{self, AdminState, Health, Token},
+    admin::{self, AdminState, Health, Token, stats::Numbers},
     purge::{PurgeReport, PurgeRequest, Reached},
     reload::status::Report,
+    routes::Rules,
+    telemetry::metrics::Metrics,
 };
 use sidecache_fuzz::{
     grammar::{Words, connection},
@@ -41,6 +43,8 @@ const WORDS: Words = Words {
         "/readyz",
         "/config",
         "/metrics",
+        "/stats",
+        "/resources",
         "/openapi.json",
         "/purge/",
         "//purge",
@@ -105,6 +109,8 @@ fn state(purged: &Arc<Mutex<Vec<PurgeRequest>>>) -> AdminState {
         health: Arc::new(|| Health::Ready),
         config: Arc::new(move || report.clone()),
         metrics: Arc::new(|| Ok(String::new())),
+        stats: Arc::new(|| Numbers::of(&Metrics::new(SystemTime::UNIX_EPOCH), &Rules::default(), SystemTime::UNIX_EPOCH)),
+        resources: Arc::new(|| Metrics::new(SystemTime::UNIX_EPOCH).resources()),
         rules: Arc::new(|| vec!["/**".into()]),
         purge: Arc::new(move |request| {
             purged.lock().expect("it is not poisoned").push(request);

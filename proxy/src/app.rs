@@ -14,6 +14,7 @@ use crate::{
     arrivals::Arrivals,
     clock::Clock,
     flight::Flights,
+    invalidations::Invalidations,
     key::ResourceKey,
     limits::{Limits, Timeouts},
     purges::{Begun, Purges},
@@ -37,6 +38,8 @@ pub struct App {
     pub purges: Arc<Purges>,
     /// What has become of refreshes.
     pub refreshes: Refreshes,
+    /// What was made obsolete by way of this process.
+    pub invalidations: Invalidations,
     /// How many responses were stored that let one origin read them, and others see the same.
     pub cors_unkeyed: AtomicU64,
     /// What time it is.
@@ -80,6 +83,7 @@ impl App {
             store,
             arrivals: Arrivals::default(),
             refreshes: Refreshes::default(),
+            invalidations: Invalidations::default(),
             cors_unkeyed: AtomicU64::default(),
             clock,
             earlier: RwLock::default(),

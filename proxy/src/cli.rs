@@ -19,7 +19,7 @@ use crate::{
 pub const DEFAULT_CONFIG: &str = "config.yaml";
 
 /// The words that may come first.
-const COMMANDS: [&str; 3] = ["check", "healthcheck", "purge"];
+const COMMANDS: [&str; 4] = ["check", "healthcheck", "purge", "top"];
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +30,7 @@ Examples:
   sidecache healthcheck                      for a container's health check; needs no shell
   sidecache purge --url http://shop.example/products
                                              make every sidecar forget a page
+  sidecache top                              watch a running sidecar
 
 Signals:
   SIGTERM, SIGINT   stop accepting, finish what runs, end the app, exit; a second one ends at once
@@ -60,6 +61,8 @@ pub enum Action {
     Healthcheck(Healthcheck),
     /// Ask a running sidecar to purge: exit 0 when it is done, else 1.
     Purge(Purge),
+    /// Show what a running sidecar does, until `q`.
+    Top(Top),
 }
 
 /// What is no command line, or asks for help.
@@ -107,6 +110,7 @@ impl Cli {
             Some(Command::Check { file, config }) => Action::Check { config: config.unwrap_or(file) },
             Some(Command::Healthcheck(healthcheck)) => Action::Healthcheck(healthcheck),
             Some(Command::Purge(purge)) => Action::Purge(purge),
+            Some(Command::Top(top)) => Action::Top(top),
         }
     }
 }
@@ -158,6 +162,25 @@ enum Command {
     Healthcheck(Healthcheck),
     /// Make every sidecar forget what is stored: exit 0 when it is done, else 1
     Purge(Purge),
+    /// Watch a running sidecar: requests, hits, latencies, and what is fetched most and why; q ends it
+    Top(Top),
+}
+
+/// Whom to watch, and for how long.
+#[derive(Args, Debug)]
+pub struct Top {
+    /// The admin listener of the sidecar: http://host:port or unix:/path
+    #[arg(long, value_name = "URL", env = "SIDECACHE_ADMIN", default_value = "http://127.0.0.1:9090",
+          value_parser = admin)]
+    pub admin: Address,
+
+    /// The file with the bearer token of the admin listener; else SIDECACHE_ADMIN_TOKEN, if set
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// Print one page and end, as without a terminal
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// Which sidecar to ask.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::{
     admit::Head,
     app::{App, Live},
+    invalidations::{Cause, Named},
     key::{QueryPolicy, ResourceKey, origin},
     message::Request,
     policy::{
@@ -27,12 +28,17 @@ pub async fn after_write(app: &App, live: &Live, request: &Request, told: &Parts
         return None;
     }
     let targets = obsolete(target, method, told.status, &told.headers);
+    let keys: Vec<_> = targets.iter().map(|target| app.resource_keys(target)).collect();
     let mut purge = Purge {
-        resources: targets.iter().flat_map(|target| app.resource_keys(target)).collect(),
+        resources: keys.concat(),
         tags: groups_to_invalidate(method, told.status, &told.headers, &origin(target)),
         ..Purge::default()
     };
+    let urls = keys.iter().filter(|keys| !keys.is_empty()).count();
+    app.invalidations.count(Cause::Write, Named { urls, tags: purge.tags.len(), ..Named::default() });
     for entry in live.purge_on.iter().filter(|entry| entry.matches(method, target)) {
+        let named = Named { tags: entry.tags.len(), rules: entry.rules.len(), ..Named::default() };
+        app.invalidations.count(Cause::PurgeOn, named);
         let tags = if entry.soft { &mut purge.stale } else { &mut purge.tags };
         tags.extend(entry.purges());
     }
@@ -56,6 +62,9 @@ async fn carry_out(app: &App, purge: Purge, request: &Request) -> Option<Purged>
 /// Carries out what an operator asks for.
 pub async fn purge(app: Arc<App>, request: PurgeRequest) -> PurgeReport {
     let begun = Instant::now();
+    let PurgeRequest { urls, tags, rules, everything, .. } = &request;
+    let (urls, all) = (urls.len(), *everything);
+    app.invalidations.count(Cause::Purge, Named { urls, tags: tags.len(), rules: rules.len(), all });
     let named = request.tags.iter().map(|name| Tag::named(name.as_bytes()));
     let rules = request.rules.iter().map(|name| Tag::rule(name));
     let targets = request.urls.iter().flat_map(PurgeUrl::targets);

@@ -10,8 +10,10 @@ pub mod healthcheck;
 mod listener;
 mod problem;
 pub mod purge;
-mod routes;
+pub mod routes;
+pub mod stats;
 pub(crate) mod token;
+pub mod top;
 
 use std::{fmt, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -21,10 +23,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub use listener::Admin;
 pub use token::{Token, TokenError};
 
+use self::stats::Numbers;
 use crate::{
     address::Listen,
     purge::{PurgeReport, PurgeRequest},
     reload::status::Report,
+    telemetry::resources::Told,
 };
 
 /// The environment variable with the bearer token. Ours alone: a wrapped app does not see it.
@@ -90,6 +94,10 @@ pub struct AdminState {
     pub config: Arc<dyn Fn() -> Report + Send + Sync>,
     /// For `/metrics`, as [`crate::telemetry::metrics::Metrics::render`] gives it.
     pub metrics: Arc<dyn Fn() -> Result<String, fmt::Error> + Send + Sync>,
+    /// For `/stats`.
+    pub stats: Arc<dyn Fn() -> Numbers + Send + Sync>,
+    /// For `/resources`.
+    pub resources: Arc<dyn Fn() -> Told + Send + Sync>,
     /// The names of the rules in force, in their order: a purge may name no other.
     pub rules: Arc<dyn Fn() -> Vec<Arc<str>> + Send + Sync>,
     /// For `/purge`.

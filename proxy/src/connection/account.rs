@@ -1,9 +1,12 @@
 //! What becomes of a request is told once, however it ends: answered, cut short, or given up
 //! because the client has gone.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use http::StatusCode;
@@ -32,6 +35,7 @@ struct Answer {
     status: StatusCode,
     outcome: Outcome,
     rule: Option<Arc<str>>,
+    spared: Duration,
     failed: Option<Box<Failed>>,
 }
 
@@ -60,6 +64,7 @@ impl<'c> Account<'c> {
             status: reply.status,
             outcome: reply.outcome,
             rule: reply.rule.take(),
+            spared: reply.spared,
             failed: reply.failed.take(),
         };
     }
@@ -78,6 +83,7 @@ impl Answer {
             status: client_closed_request(),
             outcome: Outcome::Own(Own::ClientGone),
             rule: None,
+            spared: Duration::ZERO,
             failed: None,
         }
     }
@@ -89,6 +95,7 @@ impl Answer {
             status: StatusCode::BAD_REQUEST,
             outcome: Outcome::Own(Own::Refused),
             rule: None,
+            spared: Duration::ZERO,
             failed: Some(Box::new(failed)),
         }
     }
@@ -107,6 +114,7 @@ impl Drop for Account<'_> {
             status: self.answer.status,
             outcome: self.answer.outcome,
             rule: self.answer.rule.as_ref(),
+            spared: self.answer.spared,
             failed: self.answer.failed.as_deref(),
             body_bytes: self.sent.load(Ordering::Relaxed) - self.before,
             duration: self.started.elapsed(),

@@ -27,9 +27,10 @@ use crate::{
         AdminError, TokenError,
         healthcheck::{self, NotReady},
         purge::command::{self, PurgeFailed},
+        top::{self, TopFailed},
     },
     app::App,
-    cli::{Healthcheck, Purge, Run},
+    cli::{Healthcheck, Purge, Run, Top},
     clock::Clock,
     config::{self, Config, ConfigErrors},
     reload::{Reloader, status::Status},
@@ -107,6 +108,9 @@ pub enum RunError {
     /// What was to be purged may not be, or not everywhere.
     #[error("{0}")]
     Purge(#[from] PurgeFailed),
+    /// There is nothing to watch.
+    #[error("{0}")]
+    Top(#[from] TopFailed),
     /// The system refuses something else.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -183,11 +187,12 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
     let budget = config.store.memory.unwrap_or_default();
     let metrics = Arc::new(admin::metrics(&app, &status, log, budget, server.places(), certificates));
     metrics.follow(&config.rules.names());
-    let telemetry = Arc::new(Telemetry(Arc::clone(&metrics)));
+    let telemetry = Arc::new(Telemetry(config.admin.is_some().then(|| Arc::clone(&metrics))));
     let panel = Panel {
         app: Arc::clone(&app),
         status: Arc::clone(&status),
         metrics: Arc::clone(&metrics),
+        budget,
         phase: phase.subscribe(),
     };
     panel.open(config.admin.as_ref(), options.admin_token_file.as_deref()).await?;
@@ -253,6 +258,15 @@ fn print(text: fmt::Arguments<'_>) -> Result<ExitCode, RunError> {
 pub fn purge(options: &Purge) -> Result<ExitCode, RunError> {
     let done = to_the_end(runtime()?, command::ask(options))?;
     print(format_args!("{done}\n"))
+}
+
+/// `sidecache top`: shows what a running sidecar does.
+///
+/// # Errors
+/// It cannot be asked, or the terminal fails.
+pub fn top(options: &Top) -> Result<ExitCode, RunError> {
+    to_the_end(runtime()?, top::run(options))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// `sidecache healthcheck`: 0 when a running sidecar is ready; 1 when not, or when it cannot be asked,

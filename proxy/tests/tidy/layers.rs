@@ -29,6 +29,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "clock::Offset",
             "epoch",
             "headers",
+            "histogram",
             "key",
             "limits",
             "policy",
@@ -46,6 +47,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
         &[
             "arrivals",
             "flight",
+            "invalidations",
             "lately",
             "purges",
             "refreshes",
