@@ -12,7 +12,7 @@ use axum::{
 use http::{StatusCode, header::CONTENT_TYPE};
 use serde::Serialize;
 
-use super::{AdminState, Health, guard, problem::Problem, purge::purge};
+use super::{AdminState, Health, explain::explain, guard, problem::Problem, purge::purge};
 use crate::{reload::status::Report, telemetry::metrics};
 
 const INDEX: &str = concat!(
@@ -25,6 +25,7 @@ const INDEX: &str = concat!(
 /config   which configuration is in force, and what became of the last edit
 /metrics  for Prometheus
 /purge    POST {\"urls\": [\"http://host/path\"]}, or tags, rules, all: it goes on every sidecar
+/explain  POST {\"url\": \"http://host/path\"}: why it is a hit or not, and what to change
 /openapi.json  all of this, for programs
 "
 );
@@ -45,7 +46,7 @@ pub(super) fn router(state: AdminState) -> Router {
 }
 
 /// Every path, and what answers there.
-fn routes() -> [(&'static str, MethodRouter<AdminState>); 7] {
+fn routes() -> [(&'static str, MethodRouter<AdminState>); 8] {
     [
         ("/", get(INDEX)),
         ("/livez", get("live\n")),
@@ -53,6 +54,7 @@ fn routes() -> [(&'static str, MethodRouter<AdminState>); 7] {
         ("/config", get(config)),
         ("/metrics", get(scrape)),
         ("/purge", post(purge)),
+        ("/explain", post(explain)),
         ("/openapi.json", get(([(CONTENT_TYPE, "application/json")], DESCRIPTION))),
     ]
 }
@@ -111,7 +113,7 @@ impl From<Report> for Configuration {
 }
 
 /// The time in UTC, to the second.
-fn rfc3339(time: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);

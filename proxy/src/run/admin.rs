@@ -14,7 +14,7 @@ use crate::{
     address::Listen,
     admin::{self, Admin, AdminState, Health, Token},
     app::App,
-    obsolete,
+    explain, obsolete,
     places::Places,
     reload::status::Status,
     store::{
@@ -44,6 +44,7 @@ impl Panel {
         }
         let (app, phase) = (Arc::clone(&self.app), self.phase.clone());
         let (named, purged) = (Arc::clone(&self.app), Arc::clone(&self.app));
+        let explained = Arc::clone(&self.app);
         let (status, metrics) = (Arc::clone(&self.status), Arc::clone(&self.metrics));
         let state = AdminState {
             health: Arc::new(move || health(&app, *phase.borrow())),
@@ -51,6 +52,7 @@ impl Panel {
             metrics: Arc::new(move || metrics.render()),
             rules: Arc::new(move || named.live().rules.names()),
             purge: Arc::new(move |request| Box::pin(obsolete::purge(Arc::clone(&purged), request))),
+            explain: explain::teller(explained),
         };
         // Open to the very end: a probe must be able to see that the sidecar drains.
         tokio::spawn(admin.serve(state, pending()));

@@ -26,6 +26,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
         &[
             "address",
             "admit",
+            "advice",
             "clock::Offset",
             "epoch",
             "headers",
@@ -47,6 +48,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "arrivals",
             "flight",
             "lately",
+            "outcomes",
             "purges",
             "refreshes",
             "spool",
@@ -72,6 +74,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "complaint",
             "config",
             "connection",
+            "explain",
             "http1",
             "http2",
             "lib",
