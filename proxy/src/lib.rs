@@ -20,7 +20,7 @@
 //! Beside the path: [`config`] reads the file and [`reload`] notices its edits, [`app`] holds what
 //! it says, [`tags`], [`epoch`] and [`purge`] are the words of a purge and [`purges`] what is known of
 //! them, [`status`] names the outcomes, [`error`] writes the proxy's own answers, `reply` is what an answer
-//! says in every version of HTTP, [`observe`] is told of every exchange, [`telemetry`] logs and counts it,
+//! says in every version of HTTP, [`identity`] is what a request is called in logs and traces, [`observe`] is told of every exchange, [`telemetry`] logs and counts it,
 //! [`admin`] shows it, [`cli`], [`run`] and [`wrap`] are the command.
 
 pub mod address;
@@ -43,6 +43,7 @@ pub mod handler;
 pub mod headers;
 pub mod http1;
 pub mod http2;
+pub mod identity;
 pub mod interim;
 pub mod key;
 pub mod lately;

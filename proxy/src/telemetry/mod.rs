@@ -1,5 +1,6 @@
 //! What the sidecar says about itself: lines for people, numbers for machines.
 
+pub mod access;
 pub mod log;
 pub mod metrics;
 mod rule_metrics;
@@ -7,15 +8,34 @@ pub mod snapshot;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::observe::{Exchange, Observer};
+use access::AccessLog;
 use metrics::Metrics;
 
-/// Counts every exchange and writes its access line.
-pub struct Telemetry(pub Arc<Metrics>);
+/// Counts every exchange, and writes the access line of those that get one.
+pub struct Telemetry {
+    metrics: Arc<Metrics>,
+    access: ArcSwap<AccessLog>,
+}
+
+impl Telemetry {
+    /// Counts here, and logs as this says.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>, access: AccessLog) -> Self {
+        Self { metrics, access: ArcSwap::from_pointee(access) }
+    }
+
+    /// Puts an edited `access_log` in force.
+    pub fn follow(&self, access: AccessLog) {
+        self.access.store(Arc::new(access));
+    }
+}
 
 impl Observer for Telemetry {
     fn observe(&self, exchange: &Exchange<'_>) {
-        self.0.count(exchange);
-        log::access(exchange);
+        self.metrics.count(exchange);
+        self.access.load().tell(exchange);
     }
 }
