@@ -121,6 +121,16 @@ async fn an_error_of_our_own_says_what_it_is_called_and_nothing_else_does() {
     assert!(is_ours(unread.field("x-request-id").unwrap()), "what was not read is not believed");
 }
 
+#[tokio::test]
+async fn section_4_1_what_an_id_selects_is_for_no_other_request() {
+    let origin = Origin::start(|_| ok("Vary: X-Request-Id\r\n", "")).await;
+    let sidecar = Sidecar::start(origin.address, &everything("10s"));
+    for _ in 0..2 {
+        let answer = sidecar.get("/a").await;
+        assert_eq!(answer.field("cache-status"), Some("sidecache; fwd=uri-miss; detail=vary-star"));
+    }
+}
+
 /// The access lines so far.
 fn lines(sidecar: &Spawned) -> Vec<Value> {
     sidecar.log().into_iter().filter(|line| line["target"] == "access").collect()
