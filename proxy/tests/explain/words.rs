@@ -326,6 +326,12 @@ words! {
     lease_held: LeaseHeld => without_a_lease(&[("range", "bytes=0-1")], detail).await,
     lease_timeout: LeaseTimeout => without_a_lease(NONE, detail).await,
     purged: Purged => is_purged(detail).await,
+    shadow_hit: ShadowHit => {
+        let story = saying("", "{ ttl: 10s, shadow: true }").await;
+        story.get("/a").await.fine();
+        story.stores(1).await;
+        foretold(&story, "GET /a", NONE, detail).await;
+    },
     stale_while_revalidate: StaleWhileRevalidate => {
         let story = stale("{ ttl: 1s, stale_while_revalidate: 1m }").await;
         foretold(&story, "GET /a", NONE, detail).await;
