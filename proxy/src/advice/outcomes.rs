@@ -74,6 +74,6 @@ pub(super) const CLIENT_GONE: Advice = Advice {
 };
 pub(super) const FAILED: Advice = Advice {
     meaning: "a defect of the proxy (log and metrics only)",
-    because: "nothing in the file or in an RFC",
+    because: "a defect: no key of the file and no RFC asks for it",
     action: "report it",
 };
