@@ -229,8 +229,11 @@ fn bind(config: &Config) -> Result<(Server, Option<Arc<Certificates>>), RunError
 /// What is wrong with it.
 pub fn check(file: &Path) -> Result<ExitCode, RunError> {
     let mut config = Config::load(file, &environment)?;
-    let pairs = Certificates::load(config.tls.clone()).map_err(RunError::from);
-    let unusable = [pairs.err(), state::redis(&config.store).err()].into_iter().flatten();
+    let certificates = Certificates::load(config.tls.clone()).map_err(RunError::from);
+    if let Ok(certificates) = &certificates {
+        config.warnings.extend(certificates.warnings(SystemTime::now()));
+    }
+    let unusable = [certificates.err(), state::redis(&config.store).err()].into_iter().flatten();
     config.warnings.extend(unusable.map(|error| format!("it would not start here: {error}")));
     print(format_args!("{}", config.describe()))
 }
