@@ -1,6 +1,9 @@
 //! One connection, from its acceptance on: who is there, and in what language.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use socket2::SockRef;
@@ -41,6 +44,7 @@ impl Accepted {
             scheme,
             draining: shared.draining.clone(),
             place,
+            ended: OnceLock::new(),
         };
         // A task each: it is as large as the largest of what it may become.
         let introductions = shared.introductions.clone();
