@@ -16,7 +16,11 @@ use http::{
 use ipnet::IpNet;
 
 pub use self::rewriting::{has_rewriting, remove_lookalikes, remove_rewriting};
-use crate::{admit::Target, policy::facts::date, sabotage::Omission};
+use crate::{
+    admit::Target,
+    policy::{facts::date, media::essence},
+    sabotage::Omission,
+};
 
 /// The name of every sidecar in `Cache-Status` and `Proxy-Status`.
 pub const PSEUDONYM: &str = "sidecache";
@@ -98,8 +102,7 @@ pub fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 /// RFC 9110 §8.3.1: the media type of a message, without its parameters; nothing if it states none.
 #[must_use]
 pub fn media_type(headers: &HeaderMap) -> &[u8] {
-    let stated = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    stated.split(|&b| b == b';').next().unwrap_or_default().trim_ascii()
+    headers.get(CONTENT_TYPE).map_or(&b""[..], |stated| essence(stated.as_bytes()))
 }
 
 /// Whether a message is of a call of gRPC, in whatever coding.

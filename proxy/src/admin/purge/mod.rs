@@ -19,7 +19,10 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use self::wire::{Answer, Body, BodyError};
 use super::{AdminState, problem::Problem};
-use crate::purge::{PurgeReport, Reached};
+use crate::{
+    policy::media::essence,
+    purge::{PurgeReport, Reached},
+};
 
 /// Bytes of a body.
 const BODY_BYTES: usize = 64 * 1024;
@@ -81,8 +84,7 @@ async fn whole(request: Request<Stream>) -> Result<Bytes, Problem> {
 fn is_json(headers: &HeaderMap) -> bool {
     let mut fields = headers.get_all(CONTENT_TYPE).iter();
     let (Some(field), None) = (fields.next(), fields.next()) else { return false };
-    let essence = field.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
+    essence(field.as_bytes()).eq_ignore_ascii_case(b"application/json")
 }
 
 fn too_long() -> Problem {
