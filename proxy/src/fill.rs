@@ -255,7 +255,7 @@ impl Fill {
     }
 
     /// When what has come now was asked for, and what it draws.
-    fn exchanged(&self, begun: Begun) -> ExchangeTimes {
+    pub(crate) fn exchanged(&self, begun: Begun) -> ExchangeTimes {
         let response_time = self.app.clock.now();
         let lot = Lot::draw(self.key.as_bytes(), response_time);
         ExchangeTimes { request_time: begun.at, response_time, lot }
@@ -367,7 +367,7 @@ impl Drop for Fill {
     }
 }
 
-fn boxed(body: UpstreamBody) -> StreamBody {
+pub(crate) fn boxed(body: UpstreamBody) -> StreamBody {
     Box::pin(body.map_err(Into::into))
 }
 

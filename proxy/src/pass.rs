@@ -67,7 +67,7 @@ pub async fn pass(
 
 /// RFC 9110 §7.6.2: an `OPTIONS` with `Max-Forwards: 0` MUST NOT be forwarded; "instead, the intermediary MUST
 /// respond as the final recipient."
-fn asks_this_proxy(request: &Request) -> bool {
+pub(crate) fn asks_this_proxy(request: &Request) -> bool {
     let head = &request.head;
     head.method == Method::OPTIONS && max_forwards(&head.headers) == Some(0)
 }

@@ -166,6 +166,52 @@ pub enum Detail {
 }
 
 impl Detail {
+    /// All of them, in their order.
+    pub const ALL: &'static [Self] = &[
+        Self::NoRule,
+        Self::RuleOff,
+        Self::AmbiguousTarget,
+        Self::RequestBody,
+        Self::Upgrade,
+        Self::HiddenFields,
+        Self::EventStream,
+        Self::Range,
+        Self::Precondition,
+        Self::Cookie,
+        Self::Authorization,
+        Self::ClientNoStore,
+        Self::ClientControl,
+        Self::RuleChanged,
+        Self::NoStore,
+        Self::Private,
+        Self::NoCache,
+        Self::StatusNotListed,
+        Self::OddRequest,
+        Self::ContentType,
+        Self::NoLifetime,
+        Self::NotFresh,
+        Self::SetCookie,
+        Self::VaryStar,
+        Self::VaryTooLong,
+        Self::TooManyTags,
+        Self::TooLarge,
+        Self::NoLength,
+        Self::Head,
+        Self::OtherVariant,
+        Self::NotShareable,
+        Self::CollapseTimeout,
+        Self::CollapseFailed,
+        Self::StoreDown,
+        Self::StoreRefused,
+        Self::LeaseHeld,
+        Self::LeaseTimeout,
+        Self::Purged,
+        Self::StaleWhileRevalidate,
+        Self::StaleIfError,
+        Self::StaleNotAllowed,
+        Self::MaxStale,
+    ];
+
     /// The word in `detail=`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -335,6 +381,12 @@ fn write_detail(f: &mut fmt::Formatter<'_>, detail: Option<Detail>) -> fmt::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_details_are_listed_once_and_in_order() {
+        let places: Vec<_> = Detail::ALL.iter().map(|detail| *detail as usize).collect();
+        assert_eq!(places, (0..=Detail::MaxStale as usize).collect::<Vec<_>>());
+    }
 
     #[test]
     fn reads_as_rfc_9211_has_it() {

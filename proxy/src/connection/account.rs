@@ -16,6 +16,7 @@ use super::Connection;
 use crate::{
     message::{Failed, Reply, Request},
     observe::Exchange,
+    outcomes::Told,
     status::{Outcome, Own},
 };
 
@@ -83,8 +84,23 @@ impl<'c> Account<'c> {
     }
 }
 
+impl Account<'_> {
+    /// Whoever asks later why it is not cached is told what this request was.
+    fn note(&self, request: &Request) {
+        let Answer { status, outcome, .. } = self.answer;
+        if matches!(outcome, Outcome::Hit { detail: None, .. }) {
+            return;
+        }
+        let app = &self.connection.app;
+        app.outcomes.note(&app.live().rules, &request.head, Told { outcome, status, at: app.clock.now() });
+    }
+}
+
 impl Drop for Account<'_> {
     fn drop(&mut self) {
+        if let Some(request) = self.request {
+            self.note(request);
+        }
         self.connection.observer.observe(&Exchange {
             request: self.request,
             peer: self.connection.peer,

@@ -44,6 +44,11 @@ impl Fill {
             let shared = matches!(&admitted, Ok((_, Storable { fresh: true, .. })));
             self.app.flights.note(&self.key, self.fingerprint, shared);
         }
+        if let Ok((shared, _)) = &admitted
+            && self.is_for_one_origin(&answer.head.headers, &shared.nominated)
+        {
+            self.app.cors_unkeyed.fetch_add(1, Ordering::Relaxed);
+        }
         admitted
     }
 
@@ -53,8 +58,12 @@ impl Fill {
         self.is_common() && status != StatusCode::NOT_MODIFIED && !blames_request(status, &self.asked)
     }
 
-    /// Each condition in turn, and what is then stored and shared.
-    fn admit(&self, answer: &Answer, exchange: ExchangeTimes) -> Result<(Shared, Storable), Detail> {
+    /// Each condition in turn, and what is then stored and shared. Nobody remembers that it was asked.
+    pub(crate) fn admit(
+        &self,
+        answer: &Answer,
+        exchange: ExchangeTimes,
+    ) -> Result<(Shared, Storable), Detail> {
         let mut headers = answer.head.headers.clone();
         remove_hop_by_hop(&mut headers);
         ensure_valid_date(&mut headers, exchange.response_time);
@@ -86,9 +95,6 @@ impl Fill {
             withheld.extend(take(&mut headers, &[CONTENT_RANGE])); // Stated anew too.
         }
         let withheld = Lines::from_map(&withheld);
-        if self.is_for_one_origin(&headers, &nominated) {
-            self.app.cors_unkeyed.fetch_add(1, Ordering::Relaxed);
-        }
         let variant = VariantKey::new(&self.asked, &self.rule.key, &nominated);
         let body = Arc::new(Spool::new(length));
         let lines = Lines::from_map(&headers);

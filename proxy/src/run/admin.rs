@@ -20,7 +20,7 @@ use crate::{
         stats::{Numbers, Redis},
     },
     app::App,
-    obsolete,
+    explain, obsolete,
     places::Places,
     reload::status::Status,
     store::{
@@ -52,6 +52,7 @@ impl Panel {
         }
         let (app, phase) = (Arc::clone(&self.app), self.phase.clone());
         let (named, purged) = (Arc::clone(&self.app), Arc::clone(&self.app));
+        let explained = Arc::clone(&self.app);
         let (status, metrics) = (Arc::clone(&self.status), Arc::clone(&self.metrics));
         let (counted, of, budget) = (Arc::clone(&self.metrics), Arc::clone(&self.app), self.budget);
         let asked = Arc::clone(&self.metrics);
@@ -63,6 +64,7 @@ impl Panel {
             resources: Arc::new(move || asked.resources()),
             rules: Arc::new(move || named.live().rules.names()),
             purge: Arc::new(move |request| Box::pin(obsolete::purge(Arc::clone(&purged), request))),
+            explain: explain::teller(explained),
         };
         tokio::spawn(steps(Arc::clone(&self.metrics)));
         // Open to the very end: a probe must be able to see that the sidecar drains.

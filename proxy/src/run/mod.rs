@@ -25,13 +25,15 @@ use crate::{
     address::{AddressError, Listen},
     admin::{
         AdminError, TokenError,
+        client::AskFailed,
         healthcheck::{self, NotReady},
-        purge::command::{self, PurgeFailed},
+        purge,
     },
     app::App,
-    cli::{Healthcheck, Purge, Run},
+    cli::{Explain, Healthcheck, Purge, Run},
     clock::Clock,
     config::{self, Config, ConfigErrors},
+    explain::{self, QuestionError},
     reload::{Reloader, status::Status},
     server::Server,
     store::redis::SettingsError,
@@ -104,9 +106,12 @@ pub enum RunError {
     /// The sidecar that was asked is not ready.
     #[error("{0}")]
     NotReady(#[from] NotReady),
-    /// What was to be purged may not be, or not everywhere.
+    /// A sidecar cannot be asked, or has not done all that it was.
     #[error("{0}")]
-    Purge(#[from] PurgeFailed),
+    Ask(#[from] AskFailed),
+    /// What is to be explained is no request.
+    #[error("{0}")]
+    Question(#[from] QuestionError),
     /// The system refuses something else.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -249,8 +254,21 @@ fn print(text: fmt::Arguments<'_>) -> Result<ExitCode, RunError> {
 /// # Errors
 /// It is not known to have been purged everywhere.
 pub fn purge(options: &Purge) -> Result<ExitCode, RunError> {
-    let done = to_the_end(runtime()?, command::ask(options))?;
+    let done = to_the_end(runtime()?, purge::command::ask(options))?;
     print(format_args!("{done}\n"))
+}
+
+/// `sidecache explain`: asks a running sidecar, or the file, and prints what there is to say.
+///
+/// # Errors
+/// It cannot be asked; the file is wrong.
+pub fn explain(options: &Explain) -> Result<ExitCode, RunError> {
+    let question = options.question()?;
+    let explained = match &options.config {
+        Some(file) => explain::command::read(&Config::load(file, &environment)?, &question, options.json),
+        None => to_the_end(runtime()?, explain::command::ask(options))?,
+    };
+    print(format_args!("{explained}"))
 }
 
 /// `sidecache healthcheck`: 0 when a running sidecar is ready; 1 when not, or when it cannot be asked,
@@ -288,11 +306,11 @@ pub fn complain(error: &RunError) {
 }
 
 impl RunError {
-    /// 2 for a file that is not right, else 1.
+    /// 2 for a file or a question that is not right, else 1.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) => ExitCode::from(2),
+            Self::Config(_) | Self::Question(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }

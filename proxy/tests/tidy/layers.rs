@@ -26,6 +26,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
         &[
             "address",
             "admit",
+            "advice",
             "clock::Offset",
             "epoch",
             "headers",
@@ -49,6 +50,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "flight",
             "invalidations",
             "lately",
+            "outcomes",
             "purges",
             "refreshes",
             "spool",
@@ -74,6 +76,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "complaint",
             "config",
             "connection",
+            "explain",
             "http1",
             "http2",
             "lib",
