@@ -20,7 +20,7 @@ use crate::{
 pub const DEFAULT_CONFIG: &str = "config.yaml";
 
 /// The words that may come first.
-const COMMANDS: [&str; 4] = ["check", "explain", "healthcheck", "purge"];
+const COMMANDS: [&str; 5] = ["check", "explain", "healthcheck", "purge", "top"];
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,6 +33,7 @@ Examples:
                                              make every sidecar forget a page
   sidecache explain http://shop.example/products -H 'Cookie: session=1'
                                              why is it not a hit, and what to change?
+  sidecache top                              watch a running sidecar
 
 Signals:
   SIGTERM, SIGINT   stop accepting, finish what runs, end the app, exit; a second one ends at once
@@ -63,6 +64,8 @@ pub enum Action {
     Healthcheck(Healthcheck),
     /// Ask a running sidecar to purge: exit 0 when it is done, else 1.
     Purge(Purge),
+    /// Show what a running sidecar does, until `q`.
+    Top(Top),
     /// Ask a running sidecar, or the file, why a request is answered as it is: exit 0, or 1 if that cannot be asked.
     Explain(Explain),
 }
@@ -112,6 +115,7 @@ impl Cli {
             Some(Command::Check { file, config }) => Action::Check { config: config.unwrap_or(file) },
             Some(Command::Healthcheck(healthcheck)) => Action::Healthcheck(healthcheck),
             Some(Command::Purge(purge)) => Action::Purge(purge),
+            Some(Command::Top(top)) => Action::Top(top),
             Some(Command::Explain(explain)) => Action::Explain(explain),
         }
     }
@@ -166,6 +170,25 @@ enum Command {
     Purge(Purge),
     /// Say why a request is a hit or not, and what to change: exit 0, or 1 if nobody can be asked
     Explain(Explain),
+    /// Watch a running sidecar: requests, hits, latencies, and what is fetched most and why; q ends it
+    Top(Top),
+}
+
+/// Whom to watch, and for how long.
+#[derive(Args, Debug)]
+pub struct Top {
+    /// The admin listener of the sidecar: http://host:port or unix:/path
+    #[arg(long, value_name = "URL", env = "SIDECACHE_ADMIN", default_value = "http://127.0.0.1:9090",
+          value_parser = admin)]
+    pub admin: Address,
+
+    /// The file with the bearer token of the admin listener; else SIDECACHE_ADMIN_TOKEN, if set
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// Print one page and end, as without a terminal
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// Which sidecar to ask.

@@ -20,6 +20,7 @@ use crate::{
     purges::Known,
     respond,
     routes::Rule,
+    shadow::shadow,
     status::{Detail, Forward, Fwd},
     store::{Lookup, Selector, StoreError},
 };
@@ -56,6 +57,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
         let lookup = visit.lookup(key, &selector).await;
         let now = app.clock.now();
         match decide(found(&lookup), &admission, cache, rule.fingerprint, now) {
+            decision if cache.shadow => break Box::pin(shadow(ask, decision.in_shadow())).await,
             Decision::Serve(freshness) => break served(&lookup, freshness.told(visit.is_alone()), &ask),
             Decision::ServeAndRefresh(freshness, when) => {
                 refresh(&lookup, when, landings, known, &ask);

@@ -11,7 +11,7 @@
 //! | 5 lookup | [`store`] | what is stored for it |
 //! | 6 decide | [`policy`] | RFC 9111, as pure functions |
 //! | – the story | [`handler`] | one `match` on the decision |
-//! | – | [`pass`], [`miss`] | the ways of what the store has no part in, and of what it could not answer |
+//! | – | [`pass`], [`miss`], [`shadow`] | the ways of what the store has no part in, of what it could not answer, and of what it may not answer yet |
 //! | 7 serve | [`respond`] | a stored response becomes an answer |
 //! | 8 fetch | [`forward`], [`siblings`], [`upstream`] | the origin is asked |
 //! | 9 collapse | [`flight`], [`spool`] | one asks, the others wait |
@@ -70,6 +70,7 @@ pub mod routes;
 pub mod run;
 pub mod sabotage;
 pub mod server;
+pub mod shadow;
 pub mod siblings;
 pub mod spool;
 pub mod status;

@@ -86,6 +86,7 @@ impl<'r> Posting<'r> {
     fn begin(app: &App, request: &Request, rule: &'r Rule) -> Option<Self> {
         let (head, cache) = (&request.head, rule.cache.as_ref()?);
         let common = head.method == Method::POST
+            && !cache.shadow
             && !head.connection.hides_fields
             && !has_unkeyed_credentials(&head.headers, head.notable, cache)
             && !forbids_storing(&head.headers, cache)

@@ -155,6 +155,8 @@ pub enum Detail {
     LeaseTimeout,
     /// Purged while it was being fetched.
     Purged,
+    /// It would have been a hit, and the rule is in shadow.
+    ShadowHit,
     /// Served stale, while it is refreshed (RFC 5861 §3).
     StaleWhileRevalidate,
     /// Served stale, because the origin failed (RFC 5861 §4).
@@ -254,6 +256,7 @@ impl Detail {
             Self::LeaseHeld => "lease-held",
             Self::LeaseTimeout => "lease-timeout",
             Self::Purged => "purged",
+            Self::ShadowHit => "shadow-hit",
             Self::StaleWhileRevalidate => "stale-while-revalidate",
             Self::StaleIfError => "stale-if-error",
             Self::StaleNotAllowed => "stale-not-allowed",

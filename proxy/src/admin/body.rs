@@ -6,6 +6,7 @@ use http::{HeaderMap, Request, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::problem::Problem;
+use crate::policy::media::essence;
 
 /// The body, if it is JSON and has at most so many bytes, beyond which `advice` says what to do.
 pub(super) async fn whole(request: Request<Body>, most: usize, advice: &str) -> Result<Bytes, Problem> {
@@ -32,6 +33,5 @@ pub(super) async fn whole(request: Request<Body>, most: usize, advice: &str) -> 
 fn is_json(headers: &HeaderMap) -> bool {
     let mut fields = headers.get_all(CONTENT_TYPE).iter();
     let (Some(field), None) = (fields.next(), fields.next()) else { return false };
-    let essence = field.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
+    essence(field.as_bytes()).eq_ignore_ascii_case(b"application/json")
 }

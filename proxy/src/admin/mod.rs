@@ -17,6 +17,7 @@ pub mod purge;
 pub mod routes;
 pub mod stats;
 pub(crate) mod token;
+pub mod top;
 
 use std::{fmt, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 

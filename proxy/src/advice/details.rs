@@ -207,6 +207,11 @@ pub(super) const LEASE_TIMEOUT: Advice = Advice {
     because: "one fetch for the fleet: the lease is another sidecar's, who is waited for no longer",
     action: "look at the app",
 };
+pub(super) const SHADOW_HIT: Advice = Advice {
+    meaning: "it would have been a hit, and the rule says `shadow: true`",
+    because: "`shadow: true` of the rule: it says what it would answer, and the app answers",
+    action: "take `shadow` away when you trust it",
+};
 pub(super) const PURGED: Advice = Advice {
     meaning: "a purge by tag, by rule or of everything covers it, and came while the app was being asked: who waited gets it, nobody else will",
     because: "RFC 9111 §4.4: what was asked for before a purge may be from before the change",

@@ -87,6 +87,7 @@ impl Advice {
             Detail::LeaseHeld => &details::LEASE_HELD,
             Detail::LeaseTimeout => &details::LEASE_TIMEOUT,
             Detail::Purged => &details::PURGED,
+            Detail::ShadowHit => &details::SHADOW_HIT,
             Detail::StaleWhileRevalidate => &details::STALE_WHILE_REVALIDATE,
             Detail::StaleIfError => &details::STALE_IF_ERROR,
             Detail::StaleNotAllowed => &details::STALE_NOT_ALLOWED,

@@ -187,8 +187,13 @@ pub(crate) fn behaviour(rule: &Rule) -> Vec<String> {
     let cache = rule.cache.as_ref();
     cache.map_or_else(
         || vec!["not cached".to_owned()],
-        |cache| lifetimes(cache).into_iter().chain(conditions(cache)).collect(),
+        |cache| in_shadow(cache).into_iter().chain(lifetimes(cache)).chain(conditions(cache)).collect(),
     )
+}
+
+fn in_shadow(cache: &CacheRule) -> Option<String> {
+    let said = "in shadow: all of it goes to the app, and what would have been a hit says detail=shadow-hit";
+    cache.shadow.then(|| said.to_owned())
 }
 
 fn write_rule(f: &mut fmt::Formatter<'_>, place: usize, rule: &Rule) -> fmt::Result {

@@ -59,6 +59,10 @@ pub(super) async fn now(ask: Ask<'_>) -> Decided {
     let alone = visit.is_alone();
     let told = |verdict, fetches| Decided { verdict, fetches, stored: held, nominated, now };
     match decision {
+        decision if cache.shadow => {
+            let would = decision.in_shadow();
+            told(Verdict::of(Outcome::Forward(would.forward)), would.fetches)
+        }
         Decision::Serve(freshness) => told(hit(freshness.told(alone), None, held_of(&lookup), cache), false),
         Decision::ServeAndRefresh(freshness, when) => {
             told(hit(freshness.told(alone), Some(when), held_of(&lookup), cache), false)

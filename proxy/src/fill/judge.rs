@@ -5,15 +5,15 @@ use std::sync::{Arc, atomic::Ordering};
 use http::{
     HeaderMap, HeaderName, StatusCode,
     header::{
-        ACCESS_CONTROL_ALLOW_ORIGIN, AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE,
-        ORIGIN, SET_COOKIE,
+        ACCESS_CONTROL_ALLOW_ORIGIN, AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, ORIGIN,
+        SET_COOKIE,
     },
 };
 
 use super::{Answer, Fill};
 use crate::{
     flight::Shared,
-    headers::{Lines, ensure_valid_date, remove_hop_by_hop, take, take_own},
+    headers::{Lines, ensure_valid_date, media_type, remove_hop_by_hop, take, take_own},
     key::VariantKey,
     policy::{
         blame::blames_request,
@@ -139,9 +139,7 @@ impl Fill {
 
 /// Such a body ends when somebody has had enough of it.
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    let essence = media_type.split(|&b| b == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    media_type(headers).eq_ignore_ascii_case(b"text/event-stream")
 }
 
 /// The announced length, if the body's end can be proven and it is not too long to keep.

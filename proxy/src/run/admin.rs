@@ -130,7 +130,9 @@ fn shortcomings(fleet: &Fleet) -> Vec<String> {
         return vec![format!("{what}: {reason}")];
     }
     let mut reasons = Vec::new();
-    if !fleet.redis().takes_writes() {
+    if let Some(reason) = fleet.redis().forbidden() {
+        reasons.push(format!("nothing new is stored: our user of Redis may not write: {reason}"));
+    } else if !fleet.redis().takes_writes() {
         reasons.push("nothing new is stored: Redis takes no writes (is it full?)".into());
     }
     if let TrackingCondition::Down { reason } = fleet.tracking().condition() {

@@ -28,9 +28,10 @@ use crate::{
         client::AskFailed,
         healthcheck::{self, NotReady},
         purge,
+        top::{self, TopFailed},
     },
     app::App,
-    cli::{Explain, Healthcheck, Purge, Run},
+    cli::{Explain, Healthcheck, Purge, Run, Top},
     clock::Clock,
     config::{self, Config, ConfigErrors},
     explain::{self, QuestionError},
@@ -112,6 +113,9 @@ pub enum RunError {
     /// What is to be explained is no request.
     #[error("{0}")]
     Question(#[from] QuestionError),
+    /// There is nothing to watch.
+    #[error("{0}")]
+    Top(#[from] TopFailed),
     /// The system refuses something else.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -235,8 +239,11 @@ fn bind(config: &Config) -> Result<(Server, Option<Arc<Certificates>>), RunError
 /// What is wrong with it.
 pub fn check(file: &Path) -> Result<ExitCode, RunError> {
     let mut config = Config::load(file, &environment)?;
-    let pairs = Certificates::load(config.tls.clone()).map_err(RunError::from);
-    let unusable = [pairs.err(), state::redis(&config.store).err()].into_iter().flatten();
+    let certificates = Certificates::load(config.tls.clone()).map_err(RunError::from);
+    if let Ok(certificates) = &certificates {
+        config.warnings.extend(certificates.warnings(SystemTime::now()));
+    }
+    let unusable = [certificates.err(), state::redis(&config.store).err()].into_iter().flatten();
     config.warnings.extend(unusable.map(|error| format!("it would not start here: {error}")));
     print(format_args!("{}", config.describe()))
 }
@@ -256,6 +263,15 @@ fn print(text: fmt::Arguments<'_>) -> Result<ExitCode, RunError> {
 pub fn purge(options: &Purge) -> Result<ExitCode, RunError> {
     let done = to_the_end(runtime()?, purge::command::ask(options))?;
     print(format_args!("{done}\n"))
+}
+
+/// `sidecache top`: shows what a running sidecar does.
+///
+/// # Errors
+/// It cannot be asked, or the terminal fails.
+pub fn top(options: &Top) -> Result<ExitCode, RunError> {
+    to_the_end(runtime()?, top::run(options))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// `sidecache explain`: asks a running sidecar, or the file, and prints what there is to say.
