@@ -12,7 +12,12 @@
 
 mod support;
 
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sidecache::{
     advice::Advice,
@@ -24,9 +29,12 @@ use sidecache::{
 
 use crate::support::users::Rights;
 
+fn at(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(path)
+}
+
 fn read(path: &str) -> String {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    fs::read_to_string(top.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    fs::read_to_string(at(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The blocks of a language.
@@ -296,7 +304,7 @@ fn the_links_lead_somewhere() {
                     slugs.map(|heading| heading.to_lowercase().replace('`', "").replace(' ', "-"));
                 assert!(slugs.any(|slug| slug == heading), "{file}: {link}");
             } else if !link.starts_with("https://") {
-                read(link);
+                assert!(at(link).exists(), "{file}: {link}");
             }
         }
     }

@@ -89,6 +89,11 @@ impl<'c> Account<'c> {
         }
     }
 
+    /// There will be no answer, because of this.
+    pub(crate) fn refused(&mut self, why: &str) {
+        self.answer = Answer::refused(why);
+    }
+
     /// All of it was handed on to who brings it to the client: the system, or the frames of HTTP/2. What they hold
     /// then, some kilobytes, may still be lost on its way.
     pub(crate) fn completed(&mut self) {
@@ -108,7 +113,7 @@ impl Answer {
         }
     }
 
-    /// The connection was ended before there was one, because of what came on it.
+    /// What came with the request, or on its connection, is not to be borne.
     fn refused(why: &str) -> Self {
         let failed = Failed { error: "http_request_error", cause: why.to_owned() };
         Self {
