@@ -169,14 +169,15 @@ fn the_defaults_are_the_code_s() {
 
 #[test]
 fn every_key_of_the_file_is_in_a_table() {
-    let files = ["mod", "bounds", "cache", "cache_key", "purge_on", "redis", "route", "store", "tls"];
+    let files =
+        ["mod", "access_log", "bounds", "cache", "cache_key", "purge_on", "redis", "route", "store", "tls"];
     let files = files.map(|name| format!("proxy/src/config/{name}.rs"));
     let known: BTreeSet<String> = files.iter().flat_map(|file| literals(file, "known: &[", "]")).collect();
     let rows = table(["key", "default"]);
     let mut listed =
         set(rows.iter().flat_map(|row| quoted(&row[0])).map(|name| name.rsplit('.').next().unwrap()));
     // Maps whose keys have rows of their own.
-    listed.extend(set(["store", "limits", "timeouts", "key", "except", "sentinel"]));
+    listed.extend(set(["store", "limits", "timeouts", "access_log", "key", "except", "sentinel"]));
     assert_eq!(listed, known);
     assert!(read("README.md").contains("`key.query.except`"));
 }
