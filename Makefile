@@ -26,7 +26,7 @@ consistency: redis-server
 	SIDECACHE_SCALE=full cargo test --locked -p sidecache --test fleet -- --nocapture consistency::
 	cargo test --locked -p sidecache --features sabotage --test fleet -- --nocapture without_a_guard
 
-# Ten minutes of load and faults: fails if a client sees an error, or anything grows or stays in Redis.
+# Twenty minutes of load and faults: fails if a client sees an error, or anything grows or stays in Redis.
 soak: redis-server
 	SIDECACHE_SCALE=full cargo test --locked -p sidecache --test soak -- --nocapture
 

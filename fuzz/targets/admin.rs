@@ -13,6 +13,8 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use sidecache::{
     admin::{self, AdminState, Health, Token, stats::Numbers},
+    config::Config,
+    explain,
     purge::{PurgeReport, PurgeRequest, Reached},
     reload::status::Report,
     routes::Rules,
@@ -95,6 +97,12 @@ const WORDS: Words = Words {
     ],
 };
 
+/// The file that is asked for explanations.
+fn config() -> Config {
+    let text = "listen: 127.0.0.1:0\nupstream: http://127.0.0.1:1\nroutes: [{ match: /**, cache: 1m }]\n";
+    Config::parse(text, "config.yaml", &|_| None).expect("it is right")
+}
+
 /// Nothing that is shown is looked at; what is purged is kept.
 fn state(purged: &Arc<Mutex<Vec<PurgeRequest>>>) -> AdminState {
     let purged = Arc::clone(purged);
@@ -118,6 +126,7 @@ fn state(purged: &Arc<Mutex<Vec<PurgeRequest>>>) -> AdminState {
                 PurgeReport { epoch: None, reached: Reached::Fleet, members: 1, waited: Duration::ZERO };
             Box::pin(async move { report })
         }),
+        explain: Arc::new(|question| Box::pin(std::future::ready(explain::on_paper(&config(), &question)))),
     }
 }
 

@@ -25,6 +25,8 @@ use sidecache::{
         healthcheck::{self, NotReady},
         stats::Numbers,
     },
+    config::Config,
+    explain,
     purge::{PurgeReport, Reached},
     reload::status::Status,
     routes::Rules,
@@ -41,6 +43,8 @@ use tokio::{
 const LONG: Duration = Duration::from_secs(20);
 const SECRET: &str = "0123456789abcdef";
 
+#[path = "admin/explain.rs"]
+mod explanations;
 #[path = "admin/purge.rs"]
 mod purge;
 #[path = "admin/stats.rs"]
@@ -63,6 +67,12 @@ fn purges_nothing() -> Purge {
     Arc::new(move |_| Box::pin(std::future::ready(report.clone())))
 }
 
+/// A file with one rule.
+fn one_rule() -> Config {
+    let text = "listen: 127.0.0.1:0\nupstream: http://127.0.0.1:1\nroutes: [{ match: /a, cache: 5m }]\n";
+    Config::parse(text, "config.yaml", &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
 fn state(purge: Purge) -> (AdminState, Arc<Mutex<Health>>, Arc<Status>, Arc<Metrics>) {
     let health = Arc::new(Mutex::new(Health::Ready));
     let config = Arc::new(Status::new(Path::new("/etc/config.yaml"), UNIX_EPOCH));
@@ -77,6 +87,7 @@ fn state(purge: Purge) -> (AdminState, Arc<Mutex<Health>>, Arc<Status>, Arc<Metr
         resources: Arc::new(move || asked.resources()),
         rules: Arc::new(|| vec!["/cached_products".into(), "home".into()]),
         purge,
+        explain: Arc::new(|question| Box::pin(std::future::ready(explain::on_paper(&one_rule(), &question)))),
     };
     (state, health, config, metrics)
 }

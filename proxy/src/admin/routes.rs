@@ -16,7 +16,9 @@ use http::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdminState, Health, guard,
+    AdminState, Health,
+    explain::explain,
+    guard,
     problem::Problem,
     purge::purge,
     stats::{resources, stats},
@@ -35,6 +37,7 @@ const INDEX: &str = concat!(
 /stats    how it fares, and fared in the last ten minutes
 /resources  what is asked for most, and what has to be fetched most, and why
 /purge    POST {\"urls\": [\"http://host/path\"]}, or tags, rules, all: it goes on every sidecar
+/explain  POST {\"url\": \"http://host/path\"}: why it is a hit or not, and what to change
 /openapi.json  all of this, for programs
 "
 );
@@ -55,7 +58,7 @@ pub(super) fn router(state: AdminState) -> Router {
 }
 
 /// Every path, and what answers there.
-fn routes() -> [(&'static str, MethodRouter<AdminState>); 9] {
+fn routes() -> [(&'static str, MethodRouter<AdminState>); 10] {
     [
         ("/", get(INDEX)),
         ("/livez", get("live\n")),
@@ -65,6 +68,7 @@ fn routes() -> [(&'static str, MethodRouter<AdminState>); 9] {
         ("/stats", get(stats)),
         ("/resources", get(resources)),
         ("/purge", post(purge)),
+        ("/explain", post(explain)),
         ("/openapi.json", get(([(CONTENT_TYPE, "application/json")], DESCRIPTION))),
     ]
 }
@@ -147,7 +151,7 @@ impl From<Report> for Configuration {
 }
 
 /// The time in UTC, to the second.
-pub(super) fn rfc3339(time: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);

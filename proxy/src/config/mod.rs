@@ -5,7 +5,7 @@
 mod bounds;
 mod cache;
 mod cache_key;
-mod describe;
+pub(crate) mod describe;
 mod expand;
 mod mask;
 mod network;

@@ -20,7 +20,7 @@ use crate::{
         stats::{Numbers, Redis},
     },
     app::App,
-    obsolete,
+    explain, obsolete,
     places::Places,
     reload::status::Status,
     store::{
@@ -52,6 +52,7 @@ impl Panel {
         }
         let (app, phase) = (Arc::clone(&self.app), self.phase.clone());
         let (named, purged) = (Arc::clone(&self.app), Arc::clone(&self.app));
+        let explained = Arc::clone(&self.app);
         let (status, metrics) = (Arc::clone(&self.status), Arc::clone(&self.metrics));
         let (counted, of, budget) = (Arc::clone(&self.metrics), Arc::clone(&self.app), self.budget);
         let asked = Arc::clone(&self.metrics);
@@ -63,6 +64,7 @@ impl Panel {
             resources: Arc::new(move || asked.resources()),
             rules: Arc::new(move || named.live().rules.names()),
             purge: Arc::new(move |request| Box::pin(obsolete::purge(Arc::clone(&purged), request))),
+            explain: explain::teller(explained),
         };
         tokio::spawn(steps(Arc::clone(&self.metrics)));
         // Open to the very end: a probe must be able to see that the sidecar drains.
@@ -128,7 +130,9 @@ fn shortcomings(fleet: &Fleet) -> Vec<String> {
         return vec![format!("{what}: {reason}")];
     }
     let mut reasons = Vec::new();
-    if !fleet.redis().takes_writes() {
+    if let Some(reason) = fleet.redis().forbidden() {
+        reasons.push(format!("nothing new is stored: our user of Redis may not write: {reason}"));
+    } else if !fleet.redis().takes_writes() {
         reasons.push("nothing new is stored: Redis takes no writes (is it full?)".into());
     }
     if let TrackingCondition::Down { reason } = fleet.tracking().condition() {

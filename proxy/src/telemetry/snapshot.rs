@@ -168,6 +168,11 @@ pub fn clients(scrape: &mut Scrape<'_>, stats: PlaceStats) {
             ([("how", "abuse")], stats.abuses),
         ],
     );
+    scrape.counter(
+        "sidecache_client_streams_reset",
+        "Requests of HTTP/2 that were reset for what came with them: malformed, or more at once than limits.streams",
+        stats.resets,
+    );
 }
 
 /// The certificates that clients are shown.

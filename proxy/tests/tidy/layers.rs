@@ -26,6 +26,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
         &[
             "address",
             "admit",
+            "advice",
             "clock::Offset",
             "epoch",
             "headers",
@@ -49,6 +50,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "flight",
             "invalidations",
             "lately",
+            "outcomes",
             "purges",
             "refreshes",
             "spool",
@@ -63,7 +65,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
         Layer::Story,
         &[
             "app", "ask", "error", "fill", "forward", "handler", "miss", "obsolete", "pass", "respond",
-            "siblings",
+            "shadow", "siblings",
         ],
     ),
     (
@@ -74,6 +76,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "complaint",
             "config",
             "connection",
+            "explain",
             "http1",
             "http2",
             "lib",
