@@ -12,7 +12,12 @@
 
 mod support;
 
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sidecache::{
     advice::Advice,
@@ -24,9 +29,12 @@ use sidecache::{
 
 use crate::support::users::Rights;
 
+fn at(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(path)
+}
+
 fn read(path: &str) -> String {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    fs::read_to_string(top.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    fs::read_to_string(at(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The blocks of a language.
@@ -161,14 +169,15 @@ fn the_defaults_are_the_code_s() {
 
 #[test]
 fn every_key_of_the_file_is_in_a_table() {
-    let files = ["mod", "bounds", "cache", "cache_key", "purge_on", "redis", "route", "store", "tls"];
+    let files =
+        ["mod", "access_log", "bounds", "cache", "cache_key", "purge_on", "redis", "route", "store", "tls"];
     let files = files.map(|name| format!("proxy/src/config/{name}.rs"));
     let known: BTreeSet<String> = files.iter().flat_map(|file| literals(file, "known: &[", "]")).collect();
     let rows = table(["key", "default"]);
     let mut listed =
         set(rows.iter().flat_map(|row| quoted(&row[0])).map(|name| name.rsplit('.').next().unwrap()));
     // Maps whose keys have rows of their own.
-    listed.extend(set(["store", "limits", "timeouts", "key", "except", "sentinel"]));
+    listed.extend(set(["store", "limits", "timeouts", "access_log", "key", "except", "sentinel"]));
     assert_eq!(listed, known);
     assert!(read("README.md").contains("`key.query.except`"));
 }
@@ -295,7 +304,7 @@ fn the_links_lead_somewhere() {
                     slugs.map(|heading| heading.to_lowercase().replace('`', "").replace(' ', "-"));
                 assert!(slugs.any(|slug| slug == heading), "{file}: {link}");
             } else if !link.starts_with("https://") {
-                read(link);
+                assert!(at(link).exists(), "{file}: {link}");
             }
         }
     }

@@ -169,7 +169,7 @@ pub(super) const COLLAPSE_TIMEOUT: Advice = Advice {
 };
 pub(super) const COLLAPSE_FAILED: Advice = Advice {
     meaning: "the fetch it waited for ended without a word",
-    because: "nothing in the file or in an RFC",
+    because: "a defect: no key of the file and no RFC asks for it",
     action: "report it: a defect",
 };
 pub(super) const STALE_WHILE_REVALIDATE: Advice = Advice {

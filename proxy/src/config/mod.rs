@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads the environment or the clock, and only [`Config::load`] touches the disk.
 
+mod access_log;
 mod bounds;
 mod cache;
 mod cache_key;
@@ -43,6 +44,7 @@ use crate::{
     limits::{Limits, Timeouts},
     policy::rule::CacheRule,
     routes::{PurgeOn, Rules},
+    telemetry::access::AccessLog,
 };
 
 /// What a file says, checked as a whole.
@@ -74,6 +76,10 @@ pub struct Config {
     pub rules: Rules,
     /// Which writes purge more than their own URL.
     pub purge_on: Vec<PurgeOn>,
+    /// Which requests get a line in the log.
+    pub access_log: AccessLog,
+    /// Whether a trace begins here where none comes with a request.
+    pub begins_traces: bool,
     /// What is allowed but seldom meant; for the log, at start and after a reload.
     pub warnings: Vec<String>,
 }
@@ -93,6 +99,8 @@ const KEYS: Keys = Keys {
         "limits",
         "timeouts",
         "targeted_cache_control",
+        "access_log",
+        "traceparent",
     ],
     later: &[],
     foreign: &[
@@ -127,8 +135,12 @@ const KEYS: Keys = Keys {
         ("cdn_cache_control", "did you mean `targeted_cache_control`?"),
         ("trusted", "did you mean `trusted_proxies`?"),
         ("metrics", "did you mean `admin`?"),
-        ("log", "logging is set on the command line"),
-        ("logging", "logging is set on the command line"),
+        ("log", "did you mean `access_log`? The rest is set on the command line"),
+        ("logging", "did you mean `access_log`? The rest is set on the command line"),
+        ("access", "did you mean `access_log`?"),
+        ("trace", "did you mean `traceparent`?"),
+        ("traces", "did you mean `traceparent`?"),
+        ("tracing", "did you mean `traceparent`?"),
     ],
 };
 
@@ -211,6 +223,8 @@ fn config(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Config> {
         Some(at) => purge_on::purge_on(reader, at, named),
         None => Some(Vec::new()),
     };
+    let access_log = top.get("access_log").and_then(|at| access_log::access_log(reader, at));
+    let begins_traces = top.get("traceparent").and_then(|at| reader.word(at, &access_log::TRACEPARENT));
     let network = network?;
     Some(Config {
         listen: network.listen,
@@ -226,6 +240,8 @@ fn config(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Config> {
         targeted_cache_control: targeted,
         rules: rules?,
         purge_on: purge_on?,
+        access_log: access_log.unwrap_or_default(),
+        begins_traces: begins_traces.unwrap_or_default(),
         warnings: Vec::new(),
     })
 }

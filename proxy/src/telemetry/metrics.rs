@@ -264,6 +264,7 @@ mod tests {
     fn count(metrics: &Metrics, rule: Option<&str>, outcome: Outcome, status: u16, body_bytes: u64) {
         metrics.count(&Exchange {
             request: None,
+            unread: None,
             peer: Peer::Local,
             status: StatusCode::from_u16(status).unwrap(),
             outcome,

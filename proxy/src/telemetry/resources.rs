@@ -310,6 +310,7 @@ mod tests {
     use crate::{
         admit::{Head, HeadLimits, Scheme},
         headers::Peer,
+        identity::Identity,
         interim::Interims,
         message::Request,
         status::{Forward, Fwd},
@@ -325,12 +326,19 @@ mod tests {
         let text = Bytes::from(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         let limits = HeadLimits { bytes: 10_000, fields: 10, target: 9_000 };
         let head = Head::parse(&text, Scheme::Http, &limits).unwrap();
-        Request { head, peer: Peer::Local, expectation: None, interims: Interims::default() }
+        Request {
+            head,
+            peer: Peer::Local,
+            identity: Identity::default(),
+            expectation: None,
+            interims: Interims::default(),
+        }
     }
 
     fn note(resources: &Resources, request: &Request, outcome: Outcome) {
         resources.note(&Exchange {
             request: Some(request),
+            unread: None,
             peer: Peer::Local,
             status: StatusCode::OK,
             outcome,
