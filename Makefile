@@ -50,7 +50,7 @@ conformance: redis-server
 	conformance/run
 
 # The dashboard in a real browser (Debian's chromium), with axe-core. Needs Node.js 20 and npm.
-browser: redis-server chromium
+browser: redis-server promtool chromium
 	cargo build --locked
 	cd $(BROWSER) && npm install $(NPM) && node --test --test-concurrency=1
 

@@ -2,16 +2,20 @@
 // folder of its own.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
+import { createServer } from "node:net";
 import { setTimeout } from "node:timers/promises";
+import { promisify } from "node:util";
 
-const TARGET = process.env.CARGO_TARGET_DIR ?? resolve(import.meta.dirname, "../../../target");
-const program = name => join(TARGET, "debug", name);
+const TOP = resolve(import.meta.dirname, "../../..");
+const TARGET = process.env.CARGO_TARGET_DIR ?? join(TOP, "target");
+const OURS = ["origin", "sidecache"];
+const program = name => OURS.includes(name) ? join(TARGET, "debug", name) : name;
 
 /** For a program to say that it has started. */
 const PATIENCE = 20_000;
@@ -71,6 +75,34 @@ routes:${rules}`);
     this.redis = await this.#run("redis-server", settings, {}, [/[Rr]eady to accept connections/]);
   }
 
+  /** What a command of sidecache prints, asked of this one. */
+  async command(...words) {
+    const env = { ...process.env, SIDECACHE_ADMIN: this.admin, NO_COLOR: "1" };
+    const { stdout } = await promisify(execFile)(program("sidecache"), words, { env });
+    return stdout;
+  }
+
+  /** Debian's Prometheus, by the configuration of the compose file, but for whom it asks and how often. */
+  async startPrometheus() {
+    const config = await readFile(join(TOP, "observe/prometheus.yml"), "utf8");
+    const asked = config.replace("127.0.0.1:9090", new URL(this.admin).host).replace(/scrape_interval: \S+/, "scrape_interval: 1s");
+    const file = join(this.#folder, "prometheus.yml");
+    await writeFile(file, asked);
+    await writeFile(join(this.#folder, "alerts.yml"), await readFile(join(TOP, "observe/alerts.yml")));
+    const address = `127.0.0.1:${await freePort()}`;
+    const settings = [`--config.file=${file}`, `--storage.tsdb.path=${join(this.#folder, "tsdb")}`,
+      `--web.listen-address=${address}`];
+    await this.#run("prometheus", settings, {}, [/Server is ready to receive web requests/]);
+    this.prometheus = `http://${address}`;
+  }
+
+  /** What Prometheus has of a series, or nothing yet. */
+  async measured(query) {
+    const answer = await fetch(`${this.prometheus}/api/v1/query?query=${encodeURIComponent(query)}`);
+    const { data } = await answer.json();
+    return data.result.map(({ value }) => Number(value[1])).at(0);
+  }
+
   /** Until the sidecar has its Redis, if any. */
   async #isReady() {
     const until = Date.now() + PATIENCE;
@@ -98,8 +130,7 @@ routes:${rules}`);
 
   /** Starts a program, and waits until its log has each of the marks; `found` is what they captured. */
   async #run(name, parameters, env, marks) {
-    const path = name === "redis-server" ? name : program(name);
-    const child = spawn(path, parameters, { cwd: this.#folder, env: { ...process.env, ...env, NO_COLOR: "1" } });
+    const child = spawn(program(name), parameters, { cwd: this.#folder, env: { ...process.env, ...env, NO_COLOR: "1" } });
     this.#running.push(child);
     const found = marks.map(() => null);
     const said = [];
@@ -119,6 +150,23 @@ routes:${rules}`);
     await heard;
     return { child, found };
   }
+}
+
+/** Waits until something is so. */
+export async function until(what, is) {
+  const late = Date.now() + PATIENCE;
+  for (let last; !await is(said => last = said); await setTimeout(50)) {
+    assert(Date.now() < late, `${what}: still ${last}`);
+  }
+}
+
+/** One that nobody listens on now. */
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  await new Promise(done => server.close(done));
+  return port;
 }
 
 async function end(child, signal) {
