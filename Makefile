@@ -3,7 +3,7 @@
 BIN := $${CARGO_TARGET_DIR:-target}/debug
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: demo test consistency soak fleet bench slow conformance lint audit redis-server
+.PHONY: demo test consistency soak fleet bench slow conformance package package-check lint audit redis-server
 
 # The demo shop behind the proxy: in memory, or in Redis when REDIS_URL is set. Ctrl-C ends both.
 demo:
@@ -46,6 +46,15 @@ slow:
 # The public test suite for HTTP caches; fails when a score drops below conformance/recorded.json.
 conformance: redis-server
 	conformance/run
+
+# A Debian package of this machine's kind; needs cargo-deb.
+package:
+	packaging/build
+
+# The unit, the manifests, the manual and the package against what they are for. Names what cannot be checked here.
+package-check:
+	cargo build --locked -p sidecache
+	packaging/check
 
 lint:
 	cargo fmt --check

@@ -7,6 +7,8 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use clap_complete::Shell;
+
 use crate::{
     address::{Protocol, UpstreamUrl},
     config,
@@ -19,7 +21,7 @@ use crate::{
 pub const DEFAULT_CONFIG: &str = "config.yaml";
 
 /// The words that may come first.
-const COMMANDS: [&str; 3] = ["check", "healthcheck", "purge"];
+const COMMANDS: [&str; 6] = ["check", "healthcheck", "purge", "schema", "completions", "man"];
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,6 +62,12 @@ pub enum Action {
     Healthcheck(Healthcheck),
     /// Ask a running sidecar to purge: exit 0 when it is done, else 1.
     Purge(Purge),
+    /// Print the JSON Schema of the file.
+    Schema,
+    /// Print the script by which a shell completes this command.
+    Completions(Shell),
+    /// Write the pages of the manual into this folder.
+    Man(PathBuf),
 }
 
 /// What is no command line, or asks for help.
@@ -107,6 +115,9 @@ impl Cli {
             Some(Command::Check { file, config }) => Action::Check { config: config.unwrap_or(file) },
             Some(Command::Healthcheck(healthcheck)) => Action::Healthcheck(healthcheck),
             Some(Command::Purge(purge)) => Action::Purge(purge),
+            Some(Command::Schema) => Action::Schema,
+            Some(Command::Completions { shell }) => Action::Completions(shell),
+            Some(Command::Man { folder }) => Action::Man(folder),
         }
     }
 }
@@ -158,6 +169,19 @@ enum Command {
     Healthcheck(Healthcheck),
     /// Make every sidecar forget what is stored: exit 0 when it is done, else 1
     Purge(Purge),
+    /// Print the JSON Schema of the configuration, by which editors complete and check it
+    Schema,
+    /// Print what completes this command in a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write the pages of the manual into a folder
+    #[command(hide = true)]
+    Man {
+        /// An existing folder
+        folder: PathBuf,
+    },
 }
 
 /// Which sidecar to ask.
@@ -170,6 +194,10 @@ pub struct Healthcheck {
     /// The file that names the admin listener
     #[arg(long, short, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
+
+    /// Ask /livez: whether it runs, be it ready or not
+    #[arg(long)]
+    pub live: bool,
 }
 
 /// What to purge, and whom to ask.
