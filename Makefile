@@ -1,9 +1,9 @@
-# What people run. Needs a Rust toolchain; `make test` also redis-server, which it installs if it can.
+# What people run. Needs a Rust toolchain; `make test` also redis-server and promtool, which it installs if it can.
 
 BIN := $${CARGO_TARGET_DIR:-target}/debug
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: demo test consistency soak fleet bench slow conformance package package-check lint audit redis-server
+.PHONY: demo test consistency soak fleet bench slow conformance package package-check lint audit redis-server promtool
 
 # The demo shop behind the proxy: in memory, or in Redis when REDIS_URL is set. Ctrl-C ends both.
 demo:
@@ -15,7 +15,7 @@ demo:
 	@exec $(BIN)/sidecache --ready /healthz -- $(BIN)/origin
 
 # Every test. The runner's own summary comes last.
-test: redis-server
+test: redis-server promtool
 	cargo test --locked --workspace --doc
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
 		else cargo test --locked --workspace --lib --bins --tests; fi
@@ -26,7 +26,7 @@ consistency: redis-server
 	SIDECACHE_SCALE=full cargo test --locked -p sidecache --test fleet -- --nocapture consistency::
 	cargo test --locked -p sidecache --features sabotage --test fleet -- --nocapture without_a_guard
 
-# Ten minutes of load and faults: fails if a client sees an error, or anything grows or stays in Redis.
+# Twenty minutes of load and faults: fails if a client sees an error, or anything grows or stays in Redis.
 soak: redis-server
 	SIDECACHE_SCALE=full cargo test --locked -p sidecache --test soak -- --nocapture
 
@@ -65,6 +65,12 @@ lint:
 audit:
 	@cargo deny --version || { echo 'cargo-deny is missing: cargo install --locked cargo-deny' >&2; exit 1; }
 	cargo deny --locked check --hide-inclusion-graph bans licenses sources
+
+promtool:
+	@command -v promtool >/dev/null || { command -v apt-get >/dev/null && $(SUDO) apt-get update -qq && \
+		$(SUDO) apt-get install -y -qq --no-install-recommends prometheus && \
+		{ $(SUDO) systemctl disable --now prometheus || true; } >/dev/null 2>&1; } || \
+		{ echo 'A test has promtool look at the metrics, and found none: install Prometheus.' >&2; exit 1; }
 
 redis-server:
 	@command -v redis-server >/dev/null || { command -v apt-get >/dev/null && \

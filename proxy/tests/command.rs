@@ -261,7 +261,7 @@ fn each_command_has_a_page_of_the_manual() {
     printed(&["man", pages.path().to_str().unwrap()]);
     let read = |name: &str| fs::read_to_string(pages.path().join(name)).unwrap();
     assert!(read("sidecache.1").contains("SIGHUP"), "{}", read("sidecache.1"));
-    for command in ["check", "healthcheck", "purge", "schema", "completions"] {
+    for command in ["check", "explain", "healthcheck", "purge", "top", "schema", "completions"] {
         assert!(read(&format!("sidecache-{command}.1")).contains(".SH SYNOPSIS"), "{command}");
     }
     assert!(!pages.path().join("sidecache-man.1").exists(), "a page of what is hidden");

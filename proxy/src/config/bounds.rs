@@ -179,9 +179,10 @@ pub(super) const TIMEOUTS: Keys = Keys {
             Kind::Text(&SOME_TIME),
             "for which a client is waited for, at most, until it has sent 4 KiB of a body or taken 4 KiB \
              of a response, or the rest; time that the app takes does not count. Over TCP also for it to \
-             acknowledge what was written (on Linux), as what the kernel took over counts as taken; over \
-             TLS what the session took over, up to 64 KiB, counts only when the kernel has it. Calls of \
-             gRPC (`POST` with `te: trailers`, to an app in HTTP/2) may pause for `timeouts.idle`",
+             acknowledge what was written (on Linux), as what the kernel took over, about 128 KiB beyond \
+             what is on its way, counts as taken, and it takes more when half of that has gone; over TLS \
+             what the session took over, up to 64 KiB, counts only when the kernel has it. Calls of gRPC \
+             (`POST` with `te: trailers`, to an app in HTTP/2) may pause for `timeouts.idle`",
         ),
         Key::new(
             "connect",

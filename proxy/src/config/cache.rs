@@ -97,6 +97,8 @@ fn map(reader: &mut Reader<'_>, entries: &Entries<'_>, largest_body: LargestBody
         rule.max_body = max_body(reader, at, largest_body).unwrap_or(rule.max_body);
     }
     tagging(reader, entries, &mut rule);
+    let shadow = entries.get("shadow").and_then(|at| reader.scalar(at, "true or false", switch));
+    rule.shadow = shadow.unwrap_or_default();
     rule
 }
 

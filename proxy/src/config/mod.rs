@@ -5,7 +5,7 @@
 mod bounds;
 mod cache;
 mod cache_key;
-mod describe;
+pub(crate) mod describe;
 mod expand;
 mod keys;
 mod mask;
@@ -138,7 +138,9 @@ const KEYS: Keys = Keys {
             "trusted_proxies",
             Absent::Means("none"),
             Kind::List { of: &Kind::Text(&network::NETWORK), least: 0, most: ANY },
-            "addresses or networks of proxies in front, whose `X-Forwarded-*` and `Forwarded` are kept",
+            "addresses or networks of proxies in front, whose `X-Forwarded-*` and `Forwarded` are kept, \
+             and added to. Of one that sends only the former, or only the latter, the app gets only \
+             these: the others would name the proxy in the place of its client",
         ),
         Key::new(
             "proxy_protocol",

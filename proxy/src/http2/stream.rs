@@ -22,7 +22,7 @@ use crate::{
     connection::{Account, Connection, Elapsed, Frames, Pace, Patience, Upload, Watchdog, body_channel},
     error::Failure,
     handler,
-    headers::{is_grpc, remove_hop_by_hop},
+    headers::is_grpc,
     interim::Interim,
     limits::Timeouts,
     message::{BoxError, Fields, Reply, ReplyBody, Request, RequestBody, RequestBodyError, StreamBody},
@@ -229,9 +229,7 @@ impl Outbound<'_> {
             match frame.into_data() {
                 Ok(data) => self.put(data, false).await?,
                 Err(other) => {
-                    let mut trailers = other.into_trailers().unwrap_or_default();
-                    remove_hop_by_hop(&mut trailers);
-                    return Ok(self.stream.send_trailers(trailers)?);
+                    return Ok(self.stream.send_trailers(other.into_trailers().unwrap_or_default())?);
                 }
             }
         }

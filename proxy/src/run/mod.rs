@@ -30,13 +30,16 @@ use crate::{
     address::{AddressError, Listen},
     admin::{
         AdminError, TokenError,
+        client::AskFailed,
         healthcheck::{self, NotReady, Question},
-        purge::command::{self, PurgeFailed},
+        purge,
+        top::{self, TopFailed},
     },
     app::App,
-    cli::{Healthcheck, Purge, Run},
+    cli::{Explain, Healthcheck, Purge, Run, Top},
     clock::Clock,
     config::{self, Config, ConfigErrors},
+    explain::{self, QuestionError},
     reload::{Reloader, status::Status},
     server::Server,
     store::redis::SettingsError,
@@ -109,9 +112,15 @@ pub enum RunError {
     /// The sidecar that was asked is not ready.
     #[error("{0}")]
     NotReady(#[from] NotReady),
-    /// What was to be purged may not be, or not everywhere.
+    /// A sidecar cannot be asked, or has not done all that it was.
     #[error("{0}")]
-    Purge(#[from] PurgeFailed),
+    Ask(#[from] AskFailed),
+    /// What is to be explained is no request.
+    #[error("{0}")]
+    Question(#[from] QuestionError),
+    /// There is nothing to watch.
+    #[error("{0}")]
+    Top(#[from] TopFailed),
     /// The system refuses something else.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -189,11 +198,12 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
     let budget = config.store.memory.unwrap_or_default();
     let metrics = Arc::new(admin::metrics(&app, &status, log, budget, server.places(), certificates));
     metrics.follow(&config.rules.names());
-    let telemetry = Arc::new(Telemetry(Arc::clone(&metrics)));
+    let telemetry = Arc::new(Telemetry(config.admin.is_some().then(|| Arc::clone(&metrics))));
     let panel = Panel {
         app: Arc::clone(&app),
         status: Arc::clone(&status),
         metrics: Arc::clone(&metrics),
+        budget,
         phase: phase.subscribe(),
     };
     panel.open(config.admin.as_ref(), options.admin_token_file.as_deref()).await?;
@@ -238,8 +248,11 @@ fn bind(config: &Config) -> Result<(Server, Option<Arc<Certificates>>), RunError
 /// What is wrong with it.
 pub fn check(file: &Path) -> Result<ExitCode, RunError> {
     let mut config = Config::load(file, &environment)?;
-    let pairs = Certificates::load(config.tls.clone()).map_err(RunError::from);
-    let unusable = [pairs.err(), state::redis(&config.store).err()].into_iter().flatten();
+    let certificates = Certificates::load(config.tls.clone()).map_err(RunError::from);
+    if let Ok(certificates) = &certificates {
+        config.warnings.extend(certificates.warnings(SystemTime::now()));
+    }
+    let unusable = [certificates.err(), state::redis(&config.store).err()].into_iter().flatten();
     config.warnings.extend(unusable.map(|error| format!("it would not start here: {error}")));
     print(format_args!("{}", config.describe()))
 }
@@ -257,8 +270,30 @@ fn print(text: fmt::Arguments<'_>) -> Result<ExitCode, RunError> {
 /// # Errors
 /// It is not known to have been purged everywhere.
 pub fn purge(options: &Purge) -> Result<ExitCode, RunError> {
-    let done = to_the_end(runtime()?, command::ask(options))?;
+    let done = to_the_end(runtime()?, purge::command::ask(options))?;
     print(format_args!("{done}\n"))
+}
+
+/// `sidecache top`: shows what a running sidecar does.
+///
+/// # Errors
+/// It cannot be asked, or the terminal fails.
+pub fn top(options: &Top) -> Result<ExitCode, RunError> {
+    to_the_end(runtime()?, top::run(options))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `sidecache explain`: asks a running sidecar, or the file, and prints what there is to say.
+///
+/// # Errors
+/// It cannot be asked; the file is wrong.
+pub fn explain(options: &Explain) -> Result<ExitCode, RunError> {
+    let question = options.question()?;
+    let explained = match &options.config {
+        Some(file) => explain::command::read(&Config::load(file, &environment)?, &question, options.json),
+        None => to_the_end(runtime()?, explain::command::ask(options))?,
+    };
+    print(format_args!("{explained}"))
 }
 
 /// `sidecache healthcheck`: 0 when a running sidecar is ready; 1 when not, or when it cannot be asked,
@@ -297,11 +332,11 @@ pub fn complain(error: &RunError) {
 }
 
 impl RunError {
-    /// 2 for a file that is not right, else 1.
+    /// 2 for a file or a question that is not right, else 1.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) => ExitCode::from(2),
+            Self::Config(_) | Self::Question(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }

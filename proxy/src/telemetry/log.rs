@@ -274,6 +274,7 @@ mod tests {
             status: StatusCode::OK,
             outcome: Outcome::Forward(Forward::because(Fwd::Bypass, Some(Detail::Cookie))),
             rule: Some(&Arc::from(rule)),
+            spared: Duration::ZERO,
             body_bytes: 1234,
             duration: Duration::from_micros(1501),
             complete,

@@ -15,17 +15,23 @@ use prometheus_client::{
     metrics::MetricType,
     registry::Registry,
 };
+use tokio::time::Instant;
 
-use super::rule_metrics::Rules;
-use crate::observe::Exchange;
-
-/// The media type of [`Metrics::render`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use super::{
+    counts::{Counts, RuleCounts},
+    resources::{Resources, Told},
+    rule_metrics::Rules,
+    window::{Point, Window},
+};
+use crate::{histogram::Durations, observe::Exchange};
 
 /// Everything that is measured.
 pub struct Metrics {
     registry: Registry,
     rules: Arc<Rules>,
+    started: SystemTime,
+    window: Window,
+    resources: Resources,
 }
 
 impl Metrics {
@@ -33,7 +39,13 @@ impl Metrics {
     #[must_use]
     pub fn new(started: SystemTime) -> Self {
         let rules = Arc::new(Rules::default());
-        let mut metrics = Self { registry: Registry::default(), rules: Arc::clone(&rules) };
+        let mut metrics = Self {
+            registry: Registry::default(),
+            rules: Arc::clone(&rules),
+            started,
+            window: Window::default(),
+            resources: Resources::new(started),
+        };
         metrics.register(move |scrape| rules.write(scrape));
         metrics.register(move |scrape| process(scrape, started));
         metrics
@@ -52,12 +64,49 @@ impl Metrics {
         self.rules.follow(rules);
     }
 
-    /// Counts one exchange, without a lock.
+    /// Counts one exchange, and waits for nothing.
     pub fn count(&self, exchange: &Exchange<'_>) {
         self.rules.count(exchange);
+        self.resources.note(exchange);
     }
 
-    /// All of it, as text.
+    /// Ends a step of the window; to be called every [`STEP`](super::window::STEP).
+    pub fn step(&self, at: SystemTime, now: Instant) {
+        self.window.step(at, now, self.totals());
+        self.resources.step(at);
+    }
+
+    /// The steps of the last ten minutes, the oldest first.
+    #[must_use]
+    pub fn window(&self, now: SystemTime) -> Vec<Point> {
+        self.window.points(now)
+    }
+
+    /// What was asked for most in the last minutes.
+    #[must_use]
+    pub fn resources(&self) -> Told {
+        self.resources.told()
+    }
+
+    /// What was counted of requests in all.
+    #[must_use]
+    pub fn totals(&self) -> Counts {
+        self.rules.totals()
+    }
+
+    /// What was counted of each rule in force, by name, and last of requests without one.
+    #[must_use]
+    pub fn by_rule(&self) -> Vec<RuleCounts> {
+        self.rules.each()
+    }
+
+    /// When the process began.
+    #[must_use]
+    pub fn started(&self) -> SystemTime {
+        self.started
+    }
+
+    /// All of it, as text in the format of OpenMetrics; [`super::exposition`] knows the other one.
     ///
     /// # Errors
     /// None that a `String` as the target can cause.
@@ -118,6 +167,19 @@ impl Scrape<'_> {
         series: impl IntoIterator<Item = ([(&'l str, &'l str); N], V)>,
     ) {
         self.family(name, help, MetricType::Gauge, series, |encoder, value| encoder.encode_gauge(&value));
+    }
+
+    /// How long things took, told apart by labels.
+    pub fn histograms<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = ([(&'l str, &'l str); N], Durations)>,
+    ) {
+        self.family(name, help, MetricType::Histogram, series, |encoder, took| {
+            let buckets: Vec<_> = took.buckets().collect();
+            encoder.encode_histogram::<NoLabelSet>(took.sum.as_secs_f64(), took.count(), &buckets, None)
+        });
     }
 
     /// How many fell between each end (in seconds, the last one infinite) and the one before it.
@@ -201,8 +263,9 @@ mod tests {
             outcome,
             failed: None,
             rule: rule.map(Arc::from).as_ref(),
+            spared: Duration::from_millis(1_500),
             body_bytes,
-            duration: Duration::ZERO,
+            duration: Duration::from_millis(3),
             complete: true,
         });
     }

@@ -109,6 +109,26 @@ async fn a_head_without_an_end_ends() {
     }
 }
 
+/// The client has not gone: it is sent away.
+#[tokio::test]
+async fn requests_that_end_with_their_connection_are_accounted_as_refused() {
+    let rig = Rig::new("").await;
+    let mut client = Client::connect(&rig.sidecar).await;
+    assert!(client.send(&get(1, "/x")).await);
+    let _origin = rig.called().await;
+    client.flood(|_| frame(PING, 0, 0, &[0; 8])).await;
+    let seen = rig.sidecar.observed("it", |seen| !seen.is_empty()).await;
+    assert_eq!((seen[0].asked.as_str(), seen[0].status, seen[0].outcome), ("GET /x", 400, "refused"));
+    assert!(!seen[0].complete);
+    // One who leaves of its own accord has gone.
+    let mut client = Client::connect(&rig.sidecar).await;
+    assert!(client.send(&get(1, "/y")).await);
+    let _origin = rig.called().await;
+    drop(client);
+    let seen = rig.sidecar.observed("the other", |seen| seen.len() == 2).await;
+    assert_eq!((seen[1].status, seen[1].outcome), (499, "client-gone"));
+}
+
 #[tokio::test]
 async fn frames_that_say_nothing_end() {
     ends(|_| frame(PING, 0, 0, &[0; 8])).await;
@@ -155,6 +175,7 @@ async fn more_streams_than_allowed_are_refused_and_the_others_answered() {
     }
     assert!(client.send(&get(stream(3), "/x")).await);
     assert_eq!(client.ended(stream(3)).await, Ended::Reset(REFUSED_STREAM));
+    assert_eq!(rig.sidecar.places.stats().resets, 1);
     for (round, origin) in origins.iter_mut().enumerate() {
         origin.head().await;
         origin.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;

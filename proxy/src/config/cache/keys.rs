@@ -142,8 +142,15 @@ pub(super) const KEYS: Keys = Keys {
             "longer responses stream through and are not stored; at most an eighth of `store.memory`, or \
              8 MiB in Redis",
         ),
+        Key::new(
+            "shadow",
+            Absent::Is("false"),
+            Kind::Switch,
+            "`true`: nothing is answered from the cache; `Cache-Status`, log and metrics say what it \
+             would have done",
+        ),
     ],
-    later: &["shadow"],
+    later: &[],
     foreign: &[
         ("max_age", "did you mean `ttl`?"),
         ("s_maxage", "did you mean `ttl`?"),
@@ -157,6 +164,9 @@ pub(super) const KEYS: Keys = Keys {
         ("expires", "did you mean `ttl`?"),
         ("age", "did you mean `ttl`?"),
         ("enabled", "write `cache: off`, or a ttl"),
+        ("dry_run", "did you mean `shadow`?"),
+        ("observe", "did you mean `shadow`?"),
+        ("report_only", "did you mean `shadow`?"),
         ("off", "write `cache: off`"),
         ("force", "did you mean `override`?"),
         ("force_ttl", "write ttl and `override: true`"),

@@ -18,7 +18,8 @@
 //! prefix:v1:t:{<tag>}                  the epochs of a tag's latest purges, hard and soft
 //! prefix:v1:p:{<what>}:<how>:<epoch>   the announcement of a purge, for a minute
 //! prefix:v1:e                          the last epoch
-//! prefix:v1:m                          the members of the fleet: for how long each trusts its memory
+//! prefix:v1:m                          the members of the fleet: for how long each trusts its memory, and since
+//!                                      when they are noted here
 //! prefix:v1:a:<epoch>                  who has applied a purge, for some seconds
 //! ```
 //!

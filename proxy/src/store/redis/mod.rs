@@ -308,6 +308,12 @@ impl RedisStore {
         self.0.nodes.all(|node| node.bodies.is_ready())
     }
 
+    /// What our user of Redis may not do that claims, commits and purges take, in its words.
+    #[must_use]
+    pub fn forbidden(&self) -> Option<Arc<String>> {
+        self.0.nodes.view().nodes().iter().find_map(|node| node.forbidden())
+    }
+
     /// Whether claims, commits and purges of all resources would be tried now.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
