@@ -1,9 +1,11 @@
 # What people run. Needs a Rust toolchain; `make test` also redis-server and promtool, which it installs if it can.
 
 BIN := $${CARGO_TARGET_DIR:-target}/debug
+BROWSER := proxy/tests/browser
+NPM := --no-package-lock --no-audit --no-fund --ignore-scripts
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: demo test consistency soak fleet bench slow conformance package package-check lint audit redis-server promtool
+.PHONY: demo test consistency soak fleet bench slow conformance browser screenshot package package-check lint audit redis-server promtool chromium
 
 # The demo shop behind the proxy: in memory, or in Redis when REDIS_URL is set. Ctrl-C ends both.
 demo:
@@ -47,6 +49,16 @@ slow:
 conformance: redis-server
 	conformance/run
 
+# The dashboard in a real browser (Debian's chromium), with axe-core. Needs Node.js 20 and npm.
+browser: redis-server chromium
+	cargo build --locked
+	cd $(BROWSER) && npm install $(NPM) && node --test --test-concurrency=1
+
+# Writes docs/dashboard.png and docs/dashboard-dark.png. Minutes.
+screenshot: redis-server chromium
+	cargo build --locked
+	cd $(BROWSER) && npm install $(NPM) && node screenshot.js
+
 # A Debian package of this machine's kind; needs cargo-deb.
 package:
 	packaging/build
@@ -76,3 +88,8 @@ redis-server:
 	@command -v redis-server >/dev/null || { command -v apt-get >/dev/null && \
 		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq redis-server; } || \
 		{ echo 'The tests start a redis-server of their own and found none: install Redis 7.' >&2; exit 1; }
+
+chromium:
+	@command -v chromium >/dev/null || { command -v apt-get >/dev/null && \
+		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium; } || \
+		{ echo 'The dashboard is tried in chromium, and there is none: install it.' >&2; exit 1; }

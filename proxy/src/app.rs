@@ -70,6 +70,8 @@ pub struct Live {
     pub limits: Limits,
     /// `timeouts:`
     pub timeouts: Timeouts,
+    /// `traceparent: create`
+    pub begins_traces: bool,
     /// The name of this very process in `Via`: two sidecars in a row are no loop.
     pub pseudonym: Arc<str>,
 }

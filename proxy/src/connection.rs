@@ -21,6 +21,7 @@ use crate::{
     admit::{Head, Scheme},
     app::{App, Live},
     headers::Peer,
+    identity::Identity,
     interim::Interims,
     message::Request,
     observe::Observer,
@@ -53,12 +54,14 @@ impl Connection {
     /// A request that came on it.
     #[inline]
     pub(crate) fn request(&self, mut head: Head, live: &Live) -> Request {
-        if self.peer.is_trusted(&live.trusted_proxies) {
+        let trusted = self.peer.is_trusted(&live.trusted_proxies);
+        if trusted {
             head.target.trust(&head.headers);
         }
         let waits = head.connection.expects_continue && head.framing.has_body();
         let expectation = waits.then(Arc::default);
-        Request { head, peer: self.peer, expectation, interims: Interims::default() }
+        let identity = Identity::new(trusted, live.begins_traces);
+        Request { head, peer: self.peer, identity, expectation, interims: Interims::default() }
     }
 
     /// Waits until the drain begins, and the last chance for a request has passed.

@@ -14,9 +14,11 @@ use crate::{
     admit::Framing,
     app::Live,
     headers::{
-        X_FORWARDED_HOST, X_FORWARDED_PROTO, append_via, connection_options, has_rewriting, max_forwards,
-        rebuild_forwarded, remove_hop_by_hop, remove_lookalikes, remove_rewriting,
+        TRACEPARENT, TRACESTATE, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, append_via,
+        connection_options, has_rewriting, max_forwards, rebuild_forwarded, remove_hop_by_hop,
+        remove_lookalikes, remove_rewriting,
     },
+    identity::Trace,
     key::{KeyPolicy, cookies, normalise_codings},
     message::Request,
     policy::{
@@ -42,6 +44,10 @@ pub fn passed<B>(request: &Request, live: &Live, body: B) -> http::Request<B> {
     remove_hop_by_hop(&mut headers);
     remove_lookalikes(&mut headers);
     count_forward(&request.head.method, &mut headers);
+    if request.trace().is_none_or(|trace| trace.parent.is_none()) {
+        headers.remove(TRACESTATE); // W3C Trace Context §3.3: it goes with a `traceparent` that is valid.
+    }
+    identify(&mut headers, request, &[]);
     if let Some(names) = trailers {
         headers.insert(TRAILER, names);
     }
@@ -178,11 +184,32 @@ fn fill_with<B: Default>(
         Conditions::Rest(stored, held) => ask_for_rest(&mut headers, stored, held),
     }
     remove_rewriting(&mut headers, &rule.key.headers);
+    if !rule.key.headers.contains(&TRACESTATE) {
+        headers.remove(TRACESTATE); // In no fixed form, and anybody's.
+    }
+    identify(&mut headers, request, &rule.key.headers);
     normalise_codings(&mut headers);
     if rule.credentials == Credentials::Ignore {
         remove_unkeyed_credentials(&mut headers, &rule.key);
     }
     outgoing(request, live, headers, B::default())
+}
+
+/// Tells the app what the request is called here and in traces: no word of a client's own, since even a trace is
+/// told in one form. What is `keyed` selects, and stays as it is.
+fn identify(headers: &mut HeaderMap, request: &Request, keyed: &[HeaderName]) {
+    let trace = request.trace().and_then(Trace::to_value);
+    for (name, value) in [(X_REQUEST_ID, request.request_id().to_value()), (TRACEPARENT, trace)] {
+        match value {
+            _ if keyed.contains(&name) => {}
+            Some(value) => {
+                headers.insert(name, value);
+            }
+            None => {
+                headers.remove(name);
+            }
+        }
+    }
 }
 
 fn outgoing<B>(request: &Request, live: &Live, mut headers: HeaderMap, body: B) -> http::Request<B> {

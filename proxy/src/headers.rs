@@ -33,6 +33,12 @@ pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-ho
 /// By which scheme the client asked, as a proxy in front tells.
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// What a request is called in the logs of all that it passes.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Which trace a request is part of (W3C Trace Context §3.2).
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What those who trace say to each other of it (§3.3).
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Fields that a sender cannot have dropped by naming them in `Connection`: losing one of these
 /// would change what the request means, or hide who sent it.

@@ -20,8 +20,8 @@
 //! Beside the path: [`config`] reads the file and [`reload`] notices its edits, [`app`] holds what
 //! it says, [`tags`], [`epoch`] and [`purge`] are the words of a purge and [`purges`] what is known of
 //! them, [`status`] names the outcomes, [`error`] writes the proxy's own answers, `reply` is what an answer
-//! says in every version of HTTP, [`observe`] is told of every exchange, [`telemetry`] logs and counts it,
-//! [`outcomes`] remembers the last ones, [`advice`] says what to do about them and [`explain`] why,
+//! says in every version of HTTP, [`identity`] is what a request is called in logs and traces, [`observe`] is
+//! told of every exchange, [`telemetry`] logs and counts it, [`outcomes`] remembers the last ones, [`advice`] says what to do about them and [`explain`] why,
 //! [`admin`] shows it, [`cli`], [`run`] and [`wrap`] are the command.
 
 pub mod address;
@@ -47,6 +47,7 @@ pub mod headers;
 pub mod histogram;
 pub mod http1;
 pub mod http2;
+pub mod identity;
 pub mod interim;
 pub mod invalidations;
 pub mod key;

@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     admit::Head,
     headers::{Lines, Peer},
+    identity::{Identity, RequestId, Trace},
     interim::{Interim, InterimSink, Interims},
     status::Outcome,
 };
@@ -36,6 +37,8 @@ pub struct Request {
     pub head: Head,
     /// Who sent it.
     pub peer: Peer,
+    /// What it is called in logs and traces.
+    pub identity: Identity,
     /// What the client waits for before it sends its body, if it waits.
     pub expectation: Option<Arc<Expectation>>,
     /// What the origin says before its answer.
@@ -43,6 +46,18 @@ pub struct Request {
 }
 
 impl Request {
+    /// Its id: the sender's, where that is trusted and gave one, else ours.
+    #[must_use]
+    pub fn request_id(&self) -> &RequestId {
+        self.identity.request_id(&self.head.headers)
+    }
+
+    /// The trace that it is part of, if it is part of one.
+    #[must_use]
+    pub fn trace(&self) -> Option<&Trace> {
+        self.identity.trace(&self.head.headers)
+    }
+
     /// Where interim responses for the client go, if it takes any: "Since HTTP/1.0 did not define any
     /// 1xx status codes, a server MUST NOT send a 1xx response to an HTTP/1.0 client" (RFC 9110 §15.2).
     #[must_use]

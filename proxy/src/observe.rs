@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use crate::{
     headers::Peer,
+    identity::RequestId,
     message::{Failed, Request},
     status::Outcome,
 };
@@ -15,6 +16,8 @@ use crate::{
 pub struct Exchange<'r> {
     /// The request; absent where it could not be read as one.
     pub request: Option<&'r Request>,
+    /// The id of one that could not be read.
+    pub unread: Option<&'r RequestId>,
     /// Who sent it.
     pub peer: Peer,
     /// The status of the answer.
@@ -33,6 +36,14 @@ pub struct Exchange<'r> {
     pub duration: Duration,
     /// Whether the client got all of it.
     pub complete: bool,
+}
+
+impl<'r> Exchange<'r> {
+    /// What it is called.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&'r RequestId> {
+        self.request.map(Request::request_id).or(self.unread)
+    }
 }
 
 /// Told of every exchange. Called on the way of a request: it must not block.

@@ -212,6 +212,7 @@ impl Detail {
         Self::StaleIfError,
         Self::StaleNotAllowed,
         Self::MaxStale,
+        Self::ShadowHit,
     ];
 
     /// The word in `detail=`.

@@ -43,6 +43,8 @@ use tokio::{
 const LONG: Duration = Duration::from_secs(20);
 const SECRET: &str = "0123456789abcdef";
 
+#[path = "admin/dashboard.rs"]
+mod dashboard;
 #[path = "admin/explain.rs"]
 mod explanations;
 #[path = "admin/purge.rs"]

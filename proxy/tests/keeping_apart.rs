@@ -13,6 +13,7 @@ use sidecache::{
     app::Live,
     forward,
     headers::Peer,
+    identity::Identity,
     interim::Interims,
     key::{QueryPolicy, ResourceKey},
     message::Request,
@@ -146,7 +147,13 @@ async fn rule_key_and_forwarded_target_are_of_the_same_bytes() {
         let bytes = Bytes::from(format!("GET {raw} HTTP/1.1\r\nHost: a\r\n\r\n"));
         let limits = HeadLimits { bytes: 1024, fields: 8, target: 256 };
         let Ok(head) = Head::parse(&bytes, Scheme::Http, &limits) else { continue };
-        let request = Request { head, peer: Peer::Local, expectation: None, interims: Interims::default() };
+        let request = Request {
+            head,
+            peer: Peer::Local,
+            identity: Identity::default(),
+            expectation: None,
+            interims: Interims::default(),
+        };
         let Head { method, target, headers, .. } = &request.head;
         read += 1;
         assert_eq!(forward::passed(&request, &live, ()).uri(), raw.as_str());

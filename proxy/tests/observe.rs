@@ -167,6 +167,42 @@ async fn each_rule_is_told_with_what_came_of_its_requests() {
     assert!(resources.contains("/c?…") && !resources.contains("s3cret"), "{resources}");
 }
 
+#[tokio::test]
+async fn what_is_made_obsolete_is_counted_and_what_the_app_took() {
+    let more = "purge_on: [{ match: /off/**, tags: [x, y], rules: [/a] }]";
+    let (sidecar, origin, admin) = sidecar(more).await;
+    sidecar.get("/a").await;
+    for path in ["/a", "/off/b"] {
+        let head = "Host: a\r\nConnection: close\r\nContent-Length: 0";
+        sidecar.ask(&format!("POST {path} HTTP/1.1\r\n{head}\r\n\r\n")).await;
+    }
+    let purge = r#"{"urls": ["http://a/a", "http://a/b"], "all": true}"#;
+    let length = purge.len();
+    let mut wire = Wire::tcp(([127, 0, 0, 1], admin).into()).await;
+    let head =
+        format!("Host: localhost:{admin}\r\nContent-Type: application/json\r\nContent-Length: {length}");
+    wire.send(format!("POST /purge HTTP/1.1\r\n{head}\r\n\r\n{purge}")).await;
+    assert_eq!(wire.response().await.status(), 200);
+
+    let page = metrics_after(admin, 3).await;
+    let counted = |cause: &str, of: &str, count: u64| {
+        format!("sidecache_invalidations_total{{cause=\"{cause}\",of=\"{of}\"}} {count}")
+    };
+    for line in [
+        counted("write", "url", 1), // No rule has ever cached the other one.
+        counted("write", "tag", 0),
+        counted("purge-on", "tag", 2),
+        counted("purge-on", "rule", 1),
+        counted("purge", "url", 2),
+        counted("purge", "all", 1),
+        "sidecache_upstream_head_seconds_count 3".to_owned(),
+        "sidecache_upstream_fetch_seconds_count 3".to_owned(),
+    ] {
+        assert!(page.lines().any(|have| have == line), "{line} is not in\n{page}");
+    }
+    assert_eq!(origin.count(), 3);
+}
+
 /// The command in an empty folder, and so without a file.
 fn top(folder: &TempDir, admin: u16) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sidecache"));
@@ -192,9 +228,16 @@ async fn top_prints_one_page() {
     for output in output.await.unwrap() {
         let page = String::from_utf8(output.stdout.clone()).unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-        for part in
-            ["ready", "RULE", "/a ", "50.0%", "rule-off 1", "HOTTEST", "http://a/a", "bypass, rule-off"]
-        {
+        for part in [
+            "ready",
+            "IN 10 MINUTES",
+            "/a ",
+            "50.0%",
+            "rule-off 1",
+            "HOTTEST",
+            "http://a/a",
+            "bypass, rule-off",
+        ] {
             assert!(page.contains(part), "{part:?} is not in\n{page}");
         }
         assert!(page.lines().count() <= 24 && page.lines().all(|line| line.chars().count() <= 80), "{page}");

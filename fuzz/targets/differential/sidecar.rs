@@ -58,6 +58,7 @@ fn app() -> Arc<App> {
         upstream: Arc::new(Upstream::new(settings).expect("a runtime")),
         hosts: None,
         trusted_proxies: Vec::new(),
+        begins_traces: config.begins_traces,
         pseudonym: "sidecache".into(),
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),

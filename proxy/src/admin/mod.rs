@@ -1,12 +1,13 @@
-//! The admin listener: health, the configuration's state, metrics, purges, explanations. Apart from the data port, so that
-//! nothing of it can be reached through the proxy, and no path of the app is taken.
+//! The admin listener: health, the configuration's state, metrics, purges, explanations, and a page that shows them.
+//! Apart from the data port, so that nothing of it can be reached through the proxy, and no path of the app is taken.
 //!
 //! `/livez` and `/readyz` are for probes that can hold no secret, and tell nothing that is one; they
-//! need no token. Everything else does where a token is set, and without one the listener takes
-//! loopback addresses and unix sockets only.
+//! need no token; nor does the page itself (`dashboard`), which asks for one. Everything else does where a
+//! token is set, and without one the listener takes loopback addresses and unix sockets only.
 
 mod body;
 pub mod client;
+mod dashboard;
 pub(crate) mod explain;
 mod guard;
 pub mod healthcheck;

@@ -16,7 +16,7 @@ use http::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdminState, Health,
+    AdminState, Health, dashboard,
     explain::explain,
     guard,
     problem::Problem,
@@ -30,6 +30,7 @@ const INDEX: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "
 
+/         in a browser, the dashboard
 /livez    the process runs
 /readyz   200 when requests should be sent here, else 503, with reasons
 /config   which configuration is in force, and what became of the last edit
@@ -49,6 +50,7 @@ const DESCRIPTION: &str = include_str!("openapi.json");
 pub(super) fn router(state: AdminState) -> Router {
     let router = routes().into_iter().fold(Router::new(), |all, (path, route)| all.route(path, route));
     router
+        .route(dashboard::FILES, get(dashboard::file))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here; / says what there is"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not by this method; Allow says by which")
@@ -60,7 +62,7 @@ pub(super) fn router(state: AdminState) -> Router {
 /// Every path, and what answers there.
 fn routes() -> [(&'static str, MethodRouter<AdminState>); 10] {
     [
-        ("/", get(INDEX)),
+        ("/", get(index)),
         ("/livez", get("live\n")),
         ("/readyz", get(ready)),
         ("/config", get(config)),
@@ -71,6 +73,15 @@ fn routes() -> [(&'static str, MethodRouter<AdminState>); 10] {
         ("/explain", post(explain)),
         ("/openapi.json", get(([(CONTENT_TYPE, "application/json")], DESCRIPTION))),
     ]
+}
+
+/// The dashboard for browsers, and for others a line for each path.
+async fn index(headers: HeaderMap) -> Response {
+    if dashboard::wants_page(&headers) {
+        dashboard::page()
+    } else {
+        ([(VARY, "accept")], INDEX).into_response()
+    }
 }
 
 /// Whether requests should come here.

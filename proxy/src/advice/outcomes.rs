@@ -48,7 +48,7 @@ pub(super) const REQUEST: Advice = Advice {
     action: "look at its `detail`",
 };
 pub(super) const REFUSED: Advice = Advice {
-    meaning: "not passed on: malformed, too large, not for this host (log and metrics only)",
+    meaning: "not passed on: malformed, too large, not for this host; or under way when what came on its stream or connection of HTTP/2 ended that (log and metrics only)",
     because: "RFC 9112 and the file's `limits` and `hosts`: what could be read in two ways, or is not for this proxy, goes no further",
     action: "look at the status, and at the errors below",
 };
@@ -74,6 +74,6 @@ pub(super) const CLIENT_GONE: Advice = Advice {
 };
 pub(super) const FAILED: Advice = Advice {
     meaning: "a defect of the proxy (log and metrics only)",
-    because: "nothing in the file or in an RFC",
+    because: "a defect: no key of the file and no RFC asks for it",
     action: "report it",
 };

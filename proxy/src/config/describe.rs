@@ -9,10 +9,11 @@ use super::{
 };
 use crate::{
     key::QueryPolicy,
-    policy::rule::{CacheRule, ClientControl, Credentials, SetCookie},
+    policy::rule::{CacheRule, ClientControl, Credentials, Percent, SetCookie},
     routes::{PurgeOn, Rule},
     store::tiers::OnOutage,
     stored::Compression,
+    telemetry::access::AccessLog,
 };
 
 impl Config {
@@ -56,6 +57,12 @@ impl fmt::Display for Description<'_> {
             )?;
         }
         writeln!(f, "governs   {}", governing(config))?;
+        if config.access_log != AccessLog::default() {
+            writeln!(f, "log       {}", access_log(&config.access_log))?;
+        }
+        if config.begins_traces {
+            writeln!(f, "traces    begin here, where none comes with a request")?;
+        }
         writeln!(f, "limits    {}", limits(config))?;
         writeln!(f, "timeouts  {}", timeouts(config))?;
         writeln!(f, "\nroutes (the first match wins)")?;
@@ -128,6 +135,21 @@ fn in_an_outage(store: &StoreConfig) -> String {
 fn governing(config: &Config) -> String {
     let targeted = config.targeted_cache_control.iter().map(|name| format!("{name}, else "));
     format!("{}cache-control and expires", targeted.collect::<String>())
+}
+
+fn access_log(access: &AccessLog) -> String {
+    let AccessLog { sample, slow, quiet } = access;
+    let sampled = match *sample {
+        Percent::ALL => "a line for each request".to_owned(),
+        share => format!(
+            "a line for {share} of the requests, and for all that fail or take {}",
+            show_duration(*slow)
+        ),
+    };
+    match quiet.as_slice() {
+        [] => sampled,
+        paths => format!("{sampled}; of {} only errors", shown(paths)),
+    }
 }
 
 fn limits(config: &Config) -> String {

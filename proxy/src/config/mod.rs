@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads the environment or the clock, and only [`Config::load`] touches the disk.
 
+mod access_log;
 mod bounds;
 mod cache;
 mod cache_key;
@@ -38,7 +39,7 @@ pub use self::{
     reload::restart_only_changes, schema::schema, store::StoreConfig,
 };
 use self::{
-    keys::{ANY, Absent, Key, Keys, Kind},
+    keys::{ANY, Absent, Key, Keys, Kind, words},
     problem::Wrong,
     reader::{At, Reader},
 };
@@ -47,6 +48,7 @@ use crate::{
     limits::{Limits, Timeouts},
     policy::rule::CacheRule,
     routes::{PurgeOn, Rules},
+    telemetry::access::AccessLog,
 };
 
 /// What a file says, checked as a whole.
@@ -78,6 +80,10 @@ pub struct Config {
     pub rules: Rules,
     /// Which writes purge more than their own URL.
     pub purge_on: Vec<PurgeOn>,
+    /// Which requests get a line in the log.
+    pub access_log: AccessLog,
+    /// Whether a trace begins here where none comes with a request.
+    pub begins_traces: bool,
     /// What is allowed but seldom meant; for the log, at start and after a reload.
     pub warnings: Vec<String>,
 }
@@ -138,9 +144,10 @@ const KEYS: Keys = Keys {
             "trusted_proxies",
             Absent::Means("none"),
             Kind::List { of: &Kind::Text(&network::NETWORK), least: 0, most: ANY },
-            "addresses or networks of proxies in front, whose `X-Forwarded-*` and `Forwarded` are kept, \
-             and added to. Of one that sends only the former, or only the latter, the app gets only \
-             these: the others would name the proxy in the place of its client",
+            "addresses or networks of proxies in front, whose `X-Forwarded-*`, `Forwarded` and \
+             `X-Request-Id` are kept, and the first two added to. Of one that sends only `X-Forwarded-*`, \
+             or only `Forwarded`, the app gets only that: the other would name the proxy in the place of \
+             its client",
         ),
         Key::new(
             "proxy_protocol",
@@ -157,6 +164,19 @@ const KEYS: Keys = Keys {
             targeted::FIELDS,
             "fields of responses (RFC 9213) of which the first that is there counts instead of \
              `Cache-Control` and `Expires`; `[]` for none",
+        ),
+        Key::new(
+            "access_log",
+            Absent::Means("a line for each request"),
+            Kind::Map(&access_log::KEYS),
+            "which requests get a line in the log",
+        ),
+        Key::new(
+            "traceparent",
+            Absent::Is("pass"),
+            Kind::Words(&words(&access_log::TRACEPARENT)),
+            "`pass`: a trace is passed on to the app; `create`: and begins here where none comes with a \
+             request",
         ),
     ],
     later: &[],
@@ -192,8 +212,12 @@ const KEYS: Keys = Keys {
         ("cdn_cache_control", "did you mean `targeted_cache_control`?"),
         ("trusted", "did you mean `trusted_proxies`?"),
         ("metrics", "did you mean `admin`?"),
-        ("log", "logging is set on the command line"),
-        ("logging", "logging is set on the command line"),
+        ("log", "did you mean `access_log`? The rest is set on the command line"),
+        ("logging", "did you mean `access_log`? The rest is set on the command line"),
+        ("access", "did you mean `access_log`?"),
+        ("trace", "did you mean `traceparent`?"),
+        ("traces", "did you mean `traceparent`?"),
+        ("tracing", "did you mean `traceparent`?"),
     ],
 };
 
@@ -276,6 +300,8 @@ fn config(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Config> {
         Some(at) => purge_on::purge_on(reader, at, named),
         None => Some(Vec::new()),
     };
+    let access_log = top.get("access_log").and_then(|at| access_log::access_log(reader, at));
+    let begins_traces = top.get("traceparent").and_then(|at| reader.word(at, &access_log::TRACEPARENT));
     let network = network?;
     Some(Config {
         listen: network.listen,
@@ -291,6 +317,8 @@ fn config(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Config> {
         targeted_cache_control: targeted,
         rules: rules?,
         purge_on: purge_on?,
+        access_log: access_log.unwrap_or_default(),
+        begins_traces: begins_traces.unwrap_or_default(),
         warnings: Vec::new(),
     })
 }

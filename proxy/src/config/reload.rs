@@ -9,7 +9,7 @@ use crate::{address::Listen, stored::Compression};
 /// start: what is in force may come from several edits since.
 ///
 /// The rest (`upstream`, `hosts`, `trusted_proxies`, `timeouts`, the other limits,
-/// `targeted_cache_control`, `routes`, `purge_on`) acts at once.
+/// `targeted_cache_control`, `routes`, `purge_on`, `access_log`, `traceparent`) acts at once.
 #[must_use]
 pub fn restart_only_changes(old: &Config, new: &Config) -> Vec<String> {
     let listen = |config: &Config| shown(&config.listen);

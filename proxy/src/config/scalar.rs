@@ -108,7 +108,7 @@ pub(super) fn percent(text: &str, most: u8) -> Result<Percent, Wrong> {
     let Some(number) = text.strip_suffix('%') else {
         let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let advice = if is_number { format!("write {text}%") } else { "write 10%".to_owned() };
-        return Err(Wrong::new("a share of the lifetime needs a percent sign", advice));
+        return Err(Wrong::new("a share needs a percent sign", advice));
     };
     let digits = number.bytes().all(|b| b.is_ascii_digit());
     match number.parse().ok().filter(|_| digits) {
@@ -118,7 +118,7 @@ pub(super) fn percent(text: &str, most: u8) -> Result<Percent, Wrong> {
         _ if digits && !number.is_empty() => {
             Err(Wrong::new(format!("`{text}` is too much"), format!("write {most}% at most")))
         }
-        _ => Err(Wrong::new(format!("`{text}` is not a share of the lifetime"), "write a whole number, 10%")),
+        _ => Err(Wrong::new(format!("`{text}` is not a share"), "write a whole number, 10%")),
     }
 }
 

@@ -14,7 +14,9 @@ use tokio::time::Instant;
 
 use super::Connection;
 use crate::{
-    message::{Failed, Reply, Request},
+    headers::X_REQUEST_ID,
+    identity::RequestId,
+    message::{Failed, Fields, Reply, Request},
     observe::Exchange,
     outcomes::Told,
     status::{Outcome, Own},
@@ -24,6 +26,8 @@ use crate::{
 pub(crate) struct Account<'c> {
     connection: &'c Connection,
     request: Option<&'c Request>,
+    /// The id of one that could not be read.
+    unread: Option<RequestId>,
     started: Instant,
     /// Bytes of bodies sent on this connection; before this exchange, and ever.
     before: u64,
@@ -51,6 +55,7 @@ impl<'c> Account<'c> {
         Self {
             connection,
             request,
+            unread: None,
             started: Instant::now(),
             before,
             sent: Arc::clone(sent),
@@ -61,6 +66,9 @@ impl<'c> Account<'c> {
 
     /// There is an answer, and its sending begins.
     pub(crate) fn answered(&mut self, reply: &mut Reply) {
+        if reply.failed.is_some() && matches!(reply.outcome, Outcome::Own(_)) {
+            self.name(&mut reply.fields);
+        }
         self.answer = Answer {
             status: reply.status,
             outcome: reply.outcome,
@@ -68,6 +76,22 @@ impl<'c> Account<'c> {
             spared: reply.spared,
             failed: reply.failed.take(),
         };
+    }
+
+    /// An error of our own says what to ask the log for.
+    fn name(&mut self, fields: &mut Fields) {
+        let id = match self.request {
+            Some(request) => request.request_id(),
+            None => self.unread.insert(RequestId::make()),
+        };
+        if let (Fields::Map(fields), Some(id)) = (fields, id.to_value()) {
+            fields.insert(X_REQUEST_ID, id);
+        }
+    }
+
+    /// There will be no answer, because of this.
+    pub(crate) fn refused(&mut self, why: &str) {
+        self.answer = Answer::refused(why);
     }
 
     /// All of it was handed on to who brings it to the client: the system, or the frames of HTTP/2. What they hold
@@ -89,7 +113,7 @@ impl Answer {
         }
     }
 
-    /// The connection was ended before there was one, because of what came on it.
+    /// What came with the request, or on its connection, is not to be borne.
     fn refused(why: &str) -> Self {
         let failed = Failed { error: "http_request_error", cause: why.to_owned() };
         Self {
@@ -126,6 +150,7 @@ impl Drop for Account<'_> {
         }
         self.connection.observer.observe(&Exchange {
             request: self.request,
+            unread: self.unread.as_ref(),
             peer: self.connection.peer,
             status: self.answer.status,
             outcome: self.answer.outcome,

@@ -1,6 +1,9 @@
 //! `sidecache explain`: asks a running sidecar, or the file.
 
-use super::{Question, Report, on_paper, text::Shown};
+use super::{
+    Question, Report, on_paper,
+    text::{Asked, Shown},
+};
 use crate::{
     admin::{
         client::{AskFailed, post},
@@ -18,7 +21,7 @@ const ANSWER_BYTES: usize = 1024 * 1024;
 pub struct Explained {
     report: Report,
     json: bool,
-    on_paper: bool,
+    asked: Asked,
 }
 
 /// Asks a running sidecar.
@@ -32,19 +35,20 @@ pub async fn ask(options: &Explain) -> Result<Explained, AskFailed> {
     let body = Body { url, method, headers: headers.clone(), ask_origin: *ask_origin };
     let (status, text) = post(admin, token_file.as_deref(), "/explain", &body, ANSWER_BYTES).await?;
     let report = serde_json::from_slice(&text).map_err(|_| AskFailed::Stranger(admin.clone(), status))?;
-    Ok(Explained { report, json: *json, on_paper: false })
+    let asked = if *ask_origin { Asked::App } else { Asked::Proxy };
+    Ok(Explained { report, json: *json, asked })
 }
 
 /// Asks the file.
 #[must_use]
 pub fn read(config: &Config, question: &Question, json: bool) -> Explained {
-    Explained { report: on_paper(config, question), json, on_paper: true }
+    Explained { report: on_paper(config, question), json, asked: Asked::File }
 }
 
 impl std::fmt::Display for Explained {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.json {
-            false => Shown { report: &self.report, on_paper: self.on_paper }.fmt(f),
+            false => Shown { report: &self.report, asked: self.asked }.fmt(f),
             true => {
                 let text = serde_json::to_string_pretty(&self.report).map_err(|_| std::fmt::Error)?;
                 writeln!(f, "{text}")

@@ -18,7 +18,7 @@ use crate::{
         reuse::{Decision, Fetch, Found, Freshness, When, decide},
         rule::CacheRule,
     },
-    status::{Outcome, Own},
+    status::{Fwd, Outcome, Own},
     store::{
         Lookup, StoreError,
         tiers::{Leave, Tier, Visit},
@@ -159,10 +159,16 @@ fn fetched(
 
 /// The app is asked.
 fn asked(fetch: Fetch) -> Verdict {
-    let outcome = Outcome::Forward(fetch.forward);
-    let Advice { meaning, .. } = *Advice::on(outcome);
-    let why = fetch.forward.detail.map(|detail| format!(": {}", Advice::of(detail).meaning));
-    Verdict::of(outcome).saying(format!("the app is asked: {meaning}{}", why.unwrap_or_default()))
+    let Fetch { forward, .. } = fetch;
+    let outcome = Outcome::Forward(forward);
+    let meaning = Advice::on(outcome).meaning;
+    let why = match (forward.fwd, forward.detail.map(|detail| Advice::of(detail).meaning)) {
+        // Of these the detail is all there is to say.
+        (Fwd::Bypass | Fwd::Request, Some(detail)) => detail.to_owned(),
+        (_, Some(detail)) => format!("{meaning}; {detail}"),
+        (_, None) => meaning.to_owned(),
+    };
+    Verdict::of(outcome).saying(format!("the app is asked: {why}"))
 }
 
 /// An answer from the store.

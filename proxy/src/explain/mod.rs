@@ -86,7 +86,10 @@ pub async fn explain(app: &Arc<App>, question: &Question) -> Report {
             if let Some(key) = &mut report.key {
                 key.selected_by = selected_by(&cache.key, &decided.nominated);
             }
-            report.stored = decided.stored.as_ref().map(|held| stored(held, &decided, &ask));
+            report.stored = match &decided.stored {
+                Some(held) => Some(stored(held, &decided, &ask).await),
+                None => None,
+            };
             (report.last, report.origin) = (last, origin);
             report.decision = informed(&report, &decided, told, &admission);
             report
@@ -183,7 +186,7 @@ fn last(told: Told, now: SystemTime) -> Last {
     Last { at: rfc3339(told.at), status: told.status.as_u16(), stored, verdict: verdict.saying(summary) }
 }
 
-fn stored(held: &Held, decided: &Decided, ask: &Ask<'_>) -> StoredReport {
+async fn stored(held: &Held, decided: &Decided, ask: &Ask<'_>) -> StoredReport {
     let Held { stored, marked, tier } = held;
     let Ask { app, rule, cache, key, .. } = *ask;
     let (facts, exchange) = (&stored.facts, stored.exchange());
@@ -201,7 +204,7 @@ fn stored(held: &Held, decided: &Decided, ask: &Ask<'_>) -> StoredReport {
         left_seconds: left.map(|left| marked.map_or(left, |since| left.min(-since))),
         tags: names(stored, rule, cache),
         body_bytes: stored.body.len() as u64,
-        other_variants: app.store.variants(key).map(|all| all.saturating_sub(1)),
+        other_variants: app.store.variants(key).await.map(|all| all.saturating_sub(1)),
     }
 }
 

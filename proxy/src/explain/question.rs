@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::{
     admit::{Head, HeadLimits, Refusal, Scheme},
     headers::{Peer, X_FORWARDED_PROTO},
+    identity::Identity,
     interim::Interims,
     message::Request,
     purge::{PurgeUrlError, named, spellings},
@@ -104,7 +105,8 @@ impl Question {
             head.target.trust(&head.headers);
         }
         let peer = Peer::Ip(proxy.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-        Ok(Request { head, peer, expectation: None, interims: Interims::default() })
+        let identity = Identity::new(proxy.is_some(), false);
+        Ok(Request { head, peer, identity, expectation: None, interims: Interims::default() })
     }
 }
 

@@ -79,7 +79,7 @@ pub struct StoredReport {
     pub tags: Vec<String>,
     /// Bytes of its body.
     pub body_bytes: u64,
-    /// How many more variants of the resource are stored, as far as that is known here.
+    /// How many more variants of the resource are stored, as far as Redis answers.
     pub other_variants: Option<usize>,
 }
 

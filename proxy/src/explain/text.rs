@@ -21,8 +21,18 @@ const MARGIN: usize = 9;
 /// Shows a report.
 pub(super) struct Shown<'r> {
     pub(super) report: &'r Report,
-    /// Whether nobody was asked what is stored, so that what the rule does is all there is to say.
-    pub(super) on_paper: bool,
+    pub(super) asked: Asked,
+}
+
+/// Who was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// A file, which knows of nothing that is stored: what the rule does is all there is to say.
+    File,
+    /// A running proxy.
+    Proxy,
+    /// The same, and by that the app.
+    App,
 }
 
 impl fmt::Display for Shown<'_> {
@@ -39,12 +49,12 @@ impl fmt::Display for Shown<'_> {
                 line(f, "", &format!("selected by {}", key.selected_by.join(", ")))?;
             }
         }
-        let said = rule.iter().filter(|_| self.on_paper).flat_map(|rule| &rule.says);
+        let said = rule.iter().filter(|_| self.asked == Asked::File).flat_map(|rule| &rule.says);
         for (place, text) in said.enumerate() {
             line(f, if place == 0 { "does" } else { "" }, text)?;
         }
         match stored {
-            _ if self.on_paper => {}
+            _ if self.asked == Asked::File => {}
             Some(stored) => line(f, "stored", &held(stored))?,
             None if key.is_some() => line(f, "stored", "nothing that this request selects")?,
             None => {}
@@ -53,10 +63,15 @@ impl fmt::Display for Shown<'_> {
         if let Some(Last { status, verdict, .. }) = last {
             line(f, "last", &format!("{}, status {status}: {}", words(verdict), verdict.summary))?;
         }
-        if let Some(OriginReport { status, summary, .. }) = origin {
-            line(f, "app", &format!("status {status}: {summary}"))?;
+        match origin {
+            Some(OriginReport { status, summary, .. }) => {
+                line(f, "app", &format!("status {status}: {summary}"))
+            }
+            None if self.asked == Asked::App => {
+                line(f, "app", "not asked: the answer to such a request is never stored")
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -184,7 +199,7 @@ mod tests {
 
     #[test]
     fn is_aligned_and_within_the_width() {
-        let text = Shown { report: &report(), on_paper: false }.to_string();
+        let text = Shown { report: &report(), asked: Asked::Proxy }.to_string();
         assert!(text.starts_with("GET http://shop.example/a\n\nrule     home (/a), cache: 5m\n"), "{text}");
         let stored = "stored   in memory: 200, 9.1 KiB, 12s old, fresh for 4m 48s more of 5m; tags products, rule\n         home; one more variant\n";
         assert!(text.contains(stored), "{text}");

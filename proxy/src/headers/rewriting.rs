@@ -19,7 +19,9 @@ use http::{
     header::{HOST, MAX_FORWARDS},
 };
 
-use super::{HOP_BY_HOP, NEVER_HOP_BY_HOP, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use super::{
+    HOP_BY_HOP, NEVER_HOP_BY_HOP, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
+};
 use crate::admit::Notable;
 
 /// Words which say that a field is about what the request was, or should be, before or behind somebody.
@@ -51,7 +53,7 @@ fn is_ambiguous(name: &HeaderName) -> bool {
 }
 
 /// Whether what it may be taken for matters to whoever stands before an app: it frames or routes a request,
-/// carries credentials or conditions, or rewrites it.
+/// carries credentials or conditions, names it, or rewrites it.
 fn is_lookalike(name: &HeaderName) -> bool {
     if !is_ambiguous(name) {
         return false;
@@ -59,7 +61,8 @@ fn is_lookalike(name: &HeaderName) -> bool {
     let Ok(plain) = HeaderName::try_from(name.as_str().replace('_', "-")) else { return true };
     let mut noted = Notable::default();
     noted.note(&plain);
-    let mut known = HOP_BY_HOP.iter().chain(&NEVER_HOP_BY_HOP).chain(&[MAX_FORWARDS]);
+    let others = [MAX_FORWARDS, X_REQUEST_ID];
+    let mut known = HOP_BY_HOP.iter().chain(&NEVER_HOP_BY_HOP).chain(&others);
     noted != Notable::default() || known.any(|known| *known == plain) || says_how(plain.as_str())
 }
 
@@ -139,6 +142,7 @@ mod tests {
             "Proxy_Authorization",
             "Cache_Control",
             "Max_Forwards",
+            "X_Request_Id",
             "_method",
         ] {
             assert!(is_lookalike(&name(lookalike)), "{lookalike}");

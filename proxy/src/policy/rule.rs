@@ -62,11 +62,14 @@ pub struct Ignore {
     pub private: bool,
 }
 
-/// A share of a time.
+/// A share, of a time or of many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Percent(u8);
 
 impl Percent {
+    /// A hundred of them.
+    pub const ALL: Self = Self(100);
+
     /// Nothing beyond a hundred.
     #[must_use]
     pub fn new(percent: u8) -> Option<Self> {
@@ -77,6 +80,12 @@ impl Percent {
     #[must_use]
     pub fn is_zero(self) -> bool {
         self.0 == 0
+    }
+
+    /// Whether a number from 0 to 99 is among so many of a hundred.
+    #[must_use]
+    pub fn includes(self, number: u8) -> bool {
+        number < self.0
     }
 
     /// So much of a time.

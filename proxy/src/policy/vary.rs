@@ -2,15 +2,22 @@
 
 use http::{HeaderMap, HeaderName, header::VARY};
 
-use crate::status::Detail;
+use crate::{
+    headers::{TRACEPARENT, TRACESTATE, X_REQUEST_ID},
+    status::Detail,
+};
 
 /// Most fields that `Vary` may nominate; a response with more is not stored.
 pub const MAX_NOMINATED: usize = 16;
 
+/// What a fill tells of itself, and not of who asked: an answer that they select is for no other request.
+static ONCE: [HeaderName; 3] = [X_REQUEST_ID, TRACEPARENT, TRACESTATE];
+
 /// The nominated fields: lower case, in order, each once, however many lines and in whatever case.
 ///
 /// # Errors
-/// `*`, which no request ever matches, what is no field name, and more than [`MAX_NOMINATED`].
+/// `*`, which no request ever matches, what is as good as that, what is no field name, and more than
+/// [`MAX_NOMINATED`].
 pub fn nominated(headers: &HeaderMap) -> Result<Box<[HeaderName]>, Detail> {
     let mut names = Vec::new();
     for line in headers.get_all(VARY) {
@@ -21,6 +28,9 @@ pub fn nominated(headers: &HeaderMap) -> Result<Box<[HeaderName]>, Detail> {
                 name => names.push(HeaderName::from_bytes(name).map_err(|_| Detail::VaryStar)?),
             }
         }
+    }
+    if names.iter().any(|name| ONCE.contains(name)) {
+        return Err(Detail::VaryStar);
     }
     names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
     names.dedup();
@@ -50,7 +60,7 @@ mod tests {
 
     #[test]
     fn section_4_1_a_star_never_matches_wherever_it_stands() {
-        for star in [&["*"][..], &["foo, *"], &["foo", " * "]] {
+        for star in [&["*"][..], &["foo, *"], &["foo", " * "], &["foo, X-Request-ID"], &["traceparent"]] {
             assert_eq!(of(star), Err(Detail::VaryStar));
         }
         let many: Vec<_> = (0..=MAX_NOMINATED).map(|n| format!("x{n}")).collect();

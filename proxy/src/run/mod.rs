@@ -198,7 +198,8 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
     let budget = config.store.memory.unwrap_or_default();
     let metrics = Arc::new(admin::metrics(&app, &status, log, budget, server.places(), certificates));
     metrics.follow(&config.rules.names());
-    let telemetry = Arc::new(Telemetry(config.admin.is_some().then(|| Arc::clone(&metrics))));
+    let counted = config.admin.is_some().then(|| Arc::clone(&metrics));
+    let telemetry = Arc::new(Telemetry::new(counted, config.access_log.clone()));
     let panel = Panel {
         app: Arc::clone(&app),
         status: Arc::clone(&status),
@@ -219,8 +220,16 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
     tracing::info!(listening = listening.join(", "), "ready");
     let file = options.config.clone();
     let started = config.clone();
-    let reloading =
-        Reloading { app: Arc::clone(&app), metrics, status, manager: manager.clone(), config, started };
+    let seen = Arc::clone(&telemetry);
+    let reloading = Reloading {
+        app: Arc::clone(&app),
+        metrics,
+        telemetry: seen,
+        status,
+        manager: manager.clone(),
+        config,
+        started,
+    };
     tokio::spawn(async move { reloading.run(reloader, &file).await });
     let (drained, deadline) =
         serving::serve(server, Arc::clone(&app), telemetry, &phase, &mut child, &mut signals, &manager)

@@ -7,13 +7,14 @@ use crate::{
     app::App,
     config::{Config, restart_only_changes},
     reload::{Change, Reloader, status::Status},
-    telemetry::metrics::Metrics,
+    telemetry::{Telemetry, metrics::Metrics},
 };
 
 /// What an edit acts on.
 pub(super) struct Reloading {
     pub(super) app: Arc<App>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) telemetry: Arc<Telemetry>,
     pub(super) status: Arc<Status>,
     pub(super) manager: Manager,
     /// What is in force.
@@ -59,6 +60,7 @@ impl Reloading {
         let before = self.app.live();
         let live = state::live(&config, Some((&self.config, &before))).map_err(|error| error.to_string())?;
         self.metrics.follow(&live.rules.names());
+        self.telemetry.follow(config.access_log.clone());
         self.app.swap(live);
         self.config = config;
         Ok(needs_restart)

@@ -69,6 +69,7 @@ pub(super) fn live(config: &Config, before: Option<(&Config, &Live)>) -> Result<
         trusted_proxies: config.trusted_proxies.clone(),
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),
+        begins_traces: config.begins_traces,
         pseudonym: before.map_or_else(pseudonym, |(_, live)| Arc::clone(&live.pseudonym)),
     })
 }

@@ -45,12 +45,11 @@ pub enum Tier {
 }
 
 impl Tiers {
-    /// How many variants of a resource memory holds; nothing where Redis may have others.
-    #[must_use]
-    pub fn variants(&self, key: &ResourceKey) -> Option<usize> {
+    /// How many variants of a resource are stored; nothing where Redis does not say.
+    pub async fn variants(&self, key: &ResourceKey) -> Option<usize> {
         match self {
             Self::Memory(store) => Some(store.variants(key)),
-            Self::Redis(_) => None,
+            Self::Redis(fleet) => fleet.redis().variants(key).await.ok(),
         }
     }
 

@@ -82,13 +82,6 @@ impl Counts {
         self.took.iter().map(Durations::count).sum()
     }
 
-    /// The share of hits; nothing, without any request.
-    #[must_use]
-    pub fn hit_ratio(&self) -> Option<f64> {
-        let requests = self.requests();
-        (requests > 0).then(|| self.of(Class::Hit) as f64 / requests as f64)
-    }
-
     /// What has been counted since an earlier reading.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {

@@ -6,8 +6,6 @@
 use std::{
     fmt::{Debug, Write},
     io::{self, BufWriter, IsTerminal},
-    net::IpAddr,
-    time::Duration,
 };
 
 use clap::ValueEnum;
@@ -28,7 +26,6 @@ use tracing_subscriber::{
 };
 
 use super::metrics::Scrape;
-use crate::{headers::Peer, observe::Exchange, status::Detail};
 
 /// Lines that wait for a sink that has stopped; further ones are dropped and counted. At some
 /// 300 bytes a line this bounds what a blocked sink costs to a few megabytes.
@@ -179,63 +176,12 @@ impl Write for Escaping<'_, '_> {
     }
 }
 
-/// Writes the access line of one exchange, under the target `access`; next to nothing when nobody
-/// wants it.
-///
-/// The query is left out: tokens, session keys and personal data travel there, and a log is read by
-/// more people than a database. No field of a request is logged either, but for its `Host`. Where the
-/// request could not be read as one, what it said is missing.
-pub fn access(exchange: &Exchange<'_>) {
-    let head = exchange.request.map(|request| &request.head);
-    tracing::info!(
-        target: "access",
-        method = head.map(|head| head.method.as_str()),
-        host = head.map(|head| head.target.authority()),
-        path = head.map(|head| head.target.path()),
-        version = head.map(|head| debug(head.version)),
-        status = exchange.status.as_u16(),
-        bytes = exchange.body_bytes,
-        duration_ms = milliseconds(exchange.duration),
-        outcome = exchange.outcome.word(),
-        fwd_status = exchange.outcome.fwd_status().map(|status| status.as_u16()),
-        detail = exchange.outcome.detail().map(Detail::as_str),
-        rule = exchange.rule.map(AsRef::as_ref),
-        peer = address(exchange.peer).map(display),
-        error = exchange.failed.map(|failed| failed.error),
-        cause = exchange.failed.map(|failed| failed.cause.as_str()),
-        // Said only where the client did not get all of it.
-        complete = (!exchange.complete).then_some(false),
-    );
-}
-
-/// A client on a unix socket has none.
-fn address(peer: Peer) -> Option<IpAddr> {
-    match peer {
-        Peer::Ip(address) => Some(address),
-        Peer::Local => None,
-    }
-}
-
-/// Milliseconds, exact to the microsecond.
-fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::{Arc, Mutex, PoisonError};
 
-    use bytes::Bytes;
-    use http::StatusCode;
-
     use super::*;
-    use crate::{
-        admit::{Head, HeadLimits, Scheme},
-        interim::Interims,
-        message::Request,
-        status::{Forward, Fwd, Outcome},
-        telemetry::metrics::Metrics,
-    };
+    use crate::telemetry::metrics::Metrics;
 
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -249,7 +195,12 @@ mod tests {
         }
     }
 
-    fn written(format: Format, filter: &str, colours: bool, log: impl FnOnce()) -> String {
+    pub(in crate::telemetry) fn written(
+        format: Format,
+        filter: &str,
+        colours: bool,
+        log: impl FnOnce(),
+    ) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
         let subscriber = subscriber(format, filter, colours, move || writer.clone()).unwrap();
@@ -257,77 +208,12 @@ mod tests {
         String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
     }
 
-    const REQUEST: &[u8] = b"GET /products?token=s3cret HTTP/1.1\r\nHost: shop.example\r\n\
-        Cookie: id=s3cret\r\nAuthorization: Bearer s3cret\r\n\r\n";
-
-    fn request() -> Request {
-        let limits = HeadLimits { bytes: 1000, fields: 10, target: 100 };
-        let head = Head::parse(&Bytes::from_static(REQUEST), Scheme::Http, &limits).unwrap();
-        let peer = Peer::Ip("192.0.2.7".parse().unwrap());
-        Request { head, peer, expectation: None, interims: Interims::default() }
-    }
-
-    fn log_access(request: Option<&Request>, rule: &str, complete: bool) {
-        access(&Exchange {
-            request,
-            peer: Peer::Ip("192.0.2.7".parse().unwrap()),
-            status: StatusCode::OK,
-            outcome: Outcome::Forward(Forward::because(Fwd::Bypass, Some(Detail::Cookie))),
-            rule: Some(&Arc::from(rule)),
-            spared: Duration::ZERO,
-            body_bytes: 1234,
-            duration: Duration::from_micros(1501),
-            complete,
-            failed: None,
-        });
-    }
-
-    #[test]
-    fn one_object_a_request() {
-        let text = written(Format::Json, "info", false, || log_access(Some(&request()), "/products", true));
-        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-        for (field, value) in [
-            ("target", "access"),
-            ("method", "GET"),
-            ("host", "shop.example"),
-            ("path", "/products"),
-            ("version", "HTTP/1.1"),
-            ("outcome", "bypass"),
-            ("detail", "cookie"),
-            ("rule", "/products"),
-            ("peer", "192.0.2.7"),
-        ] {
-            assert_eq!(json[field], value, "{field} in {text}");
-        }
-        assert_eq!((json["status"].as_u64(), json["bytes"].as_u64()), (Some(200), Some(1234)));
-        assert_eq!(json["duration_ms"].as_f64(), Some(1.501));
-        let time = json["timestamp"].as_str().unwrap();
-        assert!(time.ends_with('Z') && time.as_bytes()[10] == b'T', "{time}");
-    }
-
-    #[test]
-    fn what_may_be_secret_is_never_logged() {
-        for format in [Format::Human, Format::Json] {
-            let text = written(format, "trace", false, || log_access(Some(&request()), "/products", true));
-            assert!(text.contains("/products") && !text.contains("s3cret"), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_was_cut_or_could_not_be_read_says_so() {
-        let text = written(Format::Json, "info", false, || log_access(None, "r", false));
-        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!((&json["complete"], json.get("path")), (&false.into(), None), "{text}");
-        let text = written(Format::Human, "info", false, || log_access(None, "r", true));
-        assert!(!text.contains("complete") && text.contains("outcome=\"bypass\""), "{text}");
-    }
-
     #[test]
     fn whatever_a_field_holds_stays_on_its_line() {
         let hostile = "/\x1b[2J\r\nINFO fake\n\u{9b}31m\u{202e}\x07";
         for format in [Format::Human, Format::Json] {
             let text = written(format, "info", false, || {
-                log_access(Some(&request()), hostile, true);
+                tracing::info!(target: "access", rule = hostile);
                 tracing::info!(path = hostile, shown = %hostile, "said");
             });
             assert_eq!(text.lines().count(), 2, "{text}");
@@ -355,7 +241,7 @@ mod tests {
     #[test]
     fn a_filter_silences_the_access_log_alone() {
         let text = written(Format::Human, "info,access=off", false, || {
-            log_access(Some(&request()), "/products", true);
+            tracing::info!(target: "access", path = "/products");
             tracing::info!("started");
         });
         assert!(text.contains("started") && !text.contains("products"), "{text}");
@@ -400,7 +286,7 @@ mod tests {
         // Would never return if a line could wait.
         tracing::subscriber::with_default(subscriber, || {
             for _ in 0..100 {
-                log_access(None, "r", true);
+                tracing::info!(target: "access", status = 200);
             }
         });
         // One line is with the sink and eight wait.

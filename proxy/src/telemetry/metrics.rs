@@ -21,7 +21,7 @@ use super::{
     counts::{Counts, RuleCounts},
     resources::{Resources, Told},
     rule_metrics::Rules,
-    window::{Point, Window},
+    window::{Answers, Point, Window},
 };
 use crate::{histogram::Durations, observe::Exchange};
 
@@ -72,7 +72,7 @@ impl Metrics {
 
     /// Ends a step of the window; to be called every [`STEP`](super::window::STEP).
     pub fn step(&self, at: SystemTime, now: Instant) {
-        self.window.step(at, now, self.totals());
+        self.window.step(at, now, self.totals(), &self.by_rule());
         self.resources.step(at);
     }
 
@@ -98,6 +98,12 @@ impl Metrics {
     #[must_use]
     pub fn by_rule(&self) -> Vec<RuleCounts> {
         self.rules.each()
+    }
+
+    /// What of the counts of a rule has come in the last ten minutes.
+    #[must_use]
+    pub fn recent(&self, rule: &RuleCounts) -> Answers {
+        self.window.recent(rule)
     }
 
     /// When the process began.
@@ -258,6 +264,7 @@ mod tests {
     fn count(metrics: &Metrics, rule: Option<&str>, outcome: Outcome, status: u16, body_bytes: u64) {
         metrics.count(&Exchange {
             request: None,
+            unread: None,
             peer: Peer::Local,
             status: StatusCode::from_u16(status).unwrap(),
             outcome,
@@ -312,6 +319,30 @@ mod tests {
     }
 
     #[test]
+    fn times_are_counted_by_who_answered() {
+        let metrics = metrics();
+        metrics.follow(&names(["/a"]));
+        let collapsed = Outcome::Forward(Forward { collapsed: true, ..Forward::because(Fwd::UriMiss, None) });
+        for outcome in [HIT, HIT, MISS, collapsed, Outcome::Own(Own::OriginFailed)] {
+            count(&metrics, Some("/a"), outcome, 200, 0);
+        }
+        assert_shows(
+            &metrics,
+            &[
+                "# TYPE sidecache_request_duration_seconds histogram",
+                r#"sidecache_request_duration_seconds_bucket{le="0.0025",rule="/a",class="hit"} 0"#,
+                r#"sidecache_request_duration_seconds_bucket{le="0.005",rule="/a",class="hit"} 2"#,
+                r#"sidecache_request_duration_seconds_bucket{le="+Inf",rule="/a",class="forwarded"} 2"#,
+                r#"sidecache_request_duration_seconds_sum{rule="/a",class="hit"} 0.006"#,
+                r#"sidecache_request_duration_seconds_count{rule="/a",class="own"} 1"#,
+                r#"sidecache_requests_collapsed_total{rule="/a"} 1"#,
+                // Only hits spare the origin anything.
+                r#"sidecache_origin_saved_seconds_total{rule="/a"} 3.0"#,
+            ],
+        );
+    }
+
+    #[test]
     fn the_exact_cause_is_counted_too() {
         let metrics = metrics();
         metrics.follow(&names(["/a"]));
@@ -347,6 +378,7 @@ mod tests {
             ],
         );
         assert!(!metrics.render().unwrap().contains("/goes"));
+        assert_eq!((metrics.totals().requests(), metrics.totals().bytes), (4, 4), "all there ever were");
     }
 
     #[test]

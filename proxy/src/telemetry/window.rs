@@ -2,14 +2,14 @@
 //! nothing for it.
 
 use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use tokio::time::Instant;
 
-use super::counts::Counts;
+use super::counts::{Class, Counts, RuleCounts};
 
 /// How long a step is.
 pub const STEP: Duration = Duration::from_secs(5);
@@ -34,13 +34,38 @@ pub struct Window(Mutex<Steps>);
 struct Steps {
     points: VecDeque<Point>,
     last: Option<(Instant, Counts)>,
+    /// The counts of the rules at the ends of these steps and at the beginning of the first, the oldest first.
+    rules: VecDeque<HashMap<Option<Arc<str>>, Answers>>,
+}
+
+/// How many requests were answered, and by whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// All of them.
+    pub requests: u64,
+    /// Those that the store answered.
+    pub hits: u64,
+    /// Those that the origin answered.
+    pub forwarded: u64,
+}
+
+impl From<&Counts> for Answers {
+    fn from(counts: &Counts) -> Self {
+        let (hits, forwarded) = (counts.of(Class::Hit), counts.of(Class::Forwarded));
+        Self { requests: counts.requests(), hits, forwarded }
+    }
 }
 
 impl Window {
     /// A step ends now, with these counters. The first call begins the first one. One that took twice its time or
     /// more, because the machine slept or had no core to spare, is left out: its sum would look like a peak.
-    pub fn step(&self, at: SystemTime, now: Instant, counts: Counts) {
+    pub fn step(&self, at: SystemTime, now: Instant, counts: Counts, by_rule: &[RuleCounts]) {
+        let rules = by_rule.iter().map(|rule| (rule.name.clone(), Answers::from(&rule.counts))).collect();
         let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if steps.rules.len() > STEPS {
+            steps.rules.pop_front();
+        }
+        steps.rules.push_back(rules);
         let Some((began, before)) = steps.last.replace((now, counts)) else { return };
         if now.duration_since(began) >= STEP * 2 {
             return;
@@ -59,13 +84,28 @@ impl Window {
         let recent = |point: &&Point| now.duration_since(point.at).unwrap_or_default() <= length;
         steps.points.iter().filter(recent).copied().collect()
     }
+
+    /// What of these counts of a rule has come since the window began.
+    #[must_use]
+    pub fn recent(&self, rule: &RuleCounts) -> Answers {
+        let steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A rule that was not there then is new.
+        let then = steps.rules.front().and_then(|rules| rules.get(&rule.name)).copied().unwrap_or_default();
+        let now = Answers::from(&rule.counts);
+        Answers {
+            requests: now.requests.saturating_sub(then.requests),
+            hits: now.hits.saturating_sub(then.hits),
+            forwarded: now.forwarded.saturating_sub(then.forwarded),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
+    use std::{collections::BTreeMap, time::UNIX_EPOCH};
 
     use super::*;
+    use crate::histogram::Histogram;
 
     fn counted(bytes: u64) -> Counts {
         Counts { bytes, ..Counts::default() }
@@ -77,7 +117,7 @@ mod tests {
         let mut bytes = 0;
         for step in 0..=steps {
             bytes += u64::from(step);
-            window.step(UNIX_EPOCH + length * step, start + length * step, counted(bytes));
+            window.step(UNIX_EPOCH + length * step, start + length * step, counted(bytes), &[]);
         }
         (window, UNIX_EPOCH + length * steps)
     }
@@ -105,5 +145,27 @@ mod tests {
         let (window, now) = stepped(STEP, 3);
         assert_eq!(window.points(now + Duration::from_secs(594)).len(), 2);
         assert_eq!(window.points(now + Duration::from_secs(3600)), []);
+    }
+
+    #[test]
+    fn of_a_rule_only_what_came_in_the_window_is_recent() {
+        let rule = |name: &str, hits| {
+            let histogram = Histogram::default();
+            (0..hits).for_each(|_| histogram.note(Duration::ZERO));
+            let took = [histogram.read(), Default::default(), Default::default()];
+            RuleCounts {
+                name: Some(name.into()),
+                counts: Counts { took, ..counted(0) },
+                details: BTreeMap::new(),
+            }
+        };
+        let (window, start) = (Window::default(), Instant::now());
+        for step in 0..=200 {
+            let (hits, at) = (3 * step, STEP * step);
+            window.step(UNIX_EPOCH + at, start + at, counted(0), &[rule("/a", hits)]);
+        }
+        let expected = |hits| Answers { requests: hits, hits, forwarded: 0 };
+        assert_eq!(window.recent(&rule("/a", 602)), expected(2 + 3 * STEPS as u64));
+        assert_eq!(window.recent(&rule("/new", 5)), expected(5));
     }
 }

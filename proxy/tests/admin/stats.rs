@@ -5,6 +5,7 @@ use http::StatusCode;
 use sidecache::{
     admit::{Head, HeadLimits, Scheme},
     headers::Peer,
+    identity::Identity,
     interim::Interims,
     message::Request,
     observe::Exchange,
@@ -19,7 +20,8 @@ const HIT: Outcome = Outcome::Hit { ttl: 9, detail: None };
 fn request(host: &str, path: &str) -> Request {
     let text = Bytes::from(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
     let head = Head::parse(&text, Scheme::Http, &HeadLimits { bytes: 4000, fields: 10, target: 1000 });
-    Request { head: head.unwrap(), peer: Peer::Local, expectation: None, interims: Interims::default() }
+    let (head, identity, interims) = (head.unwrap(), Identity::default(), Interims::default());
+    Request { head, peer: Peer::Local, identity, expectation: None, interims }
 }
 
 /// A request for which 10 bytes were sent in 3 ms; a hit spares the origin 250 ms.
@@ -27,6 +29,7 @@ fn count(metrics: &Metrics, path: &str, outcome: Outcome, status: u16) {
     let is_hit = matches!(outcome, Outcome::Hit { .. });
     metrics.count(&Exchange {
         request: Some(&request("shop", path)),
+        unread: None,
         peer: Peer::Local,
         status: StatusCode::from_u16(status).unwrap(),
         outcome,
@@ -95,6 +98,7 @@ async fn stats_tell_the_last_minutes_and_all_since_the_start() {
             "rules": [{
                 "name": null, "cache": "off", "requests": 7, "hits": 3, "forwarded": 2, "own": 2,
                 "hit_ratio": 3.0 / 7.0, "would_hit": 0, "bytes": 70, "details": { "cookie": 1 },
+                "recent": { "requests": 7, "hits": 3, "forwarded": 2, "hit_ratio": 3.0 / 7.0 },
             }],
             "store": { "memory": { "resources": 0, "bytes": 0, "budget_bytes": 0 }, "redis": null },
             "upstream": { "busy": 0, "idle": 0, "queued": 0 },
@@ -149,6 +153,7 @@ async fn ten_thousand_urls_and_hosts_add_no_series() {
         let outcome = if n % 2 == 0 { HIT } else { Outcome::Forward(Forward::because(Fwd::UriMiss, None)) };
         rig.metrics.count(&Exchange {
             request: Some(&request(&host, &path)),
+            unread: None,
             peer: Peer::Ip([10, 0, u8::try_from(n / 256).unwrap(), u8::try_from(n % 256).unwrap()].into()),
             status: StatusCode::OK,
             outcome,

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{browser::Browser, origin::Origin, spawned::Spawned};
+use crate::support::{browser::Browser, origin::Origin, redis::eventually, spawned::Spawned};
 
 fn explain(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sidecache"));
@@ -30,6 +30,8 @@ async fn a_running_sidecar_is_asked() {
     let sidecar = Spawned::start(&format!("upstream: http://{}\n{rest}", origin.address)).await;
     let admin = format!("unix:{}", sidecar.admin_socket().display());
     Browser::connect(sidecar.address).await.ask("GET /a", &[]).await.fine();
+    let asked = || sidecar.admin_post("/explain", r#"{"url": "http://shop/a"}"#);
+    eventually("the request is noted", async || asked().contains("set-cookie")).await;
     let text = printed(&explain(&["http://shop/a", "--admin", &admin]));
     for line in [
         "GET http://shop/a",

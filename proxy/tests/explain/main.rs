@@ -19,7 +19,7 @@ use sidecache::{
     status::Detail,
 };
 
-use crate::support::{browser::Answer, story::Story};
+use crate::support::{browser::Answer, redis::eventually, story::Story};
 
 type Fields<'f> = &'f [(&'f str, &'f str)];
 
@@ -32,6 +32,20 @@ fn question(line: &str, fields: Fields<'_>, ask_origin: bool) -> Question {
 
 async fn explained(story: &Story, line: &str, fields: Fields<'_>) -> Report {
     explain::explain(&story.app, &question(line, fields, false)).await
+}
+
+/// The same once the request before is noted, which is when all of its answer was sent.
+async fn afterwards(story: &Story, line: &str, fields: Fields<'_>, word: &str) -> Report {
+    let mut found = None;
+    let noted = async || {
+        let report = explained(story, line, fields).await;
+        let last = report.last.as_ref().map(|last| &last.verdict);
+        let is_so = last.is_some_and(|last| last.outcome == word || last.detail.as_deref() == Some(word));
+        found = Some(report).filter(|_| is_so);
+        found.is_some()
+    };
+    eventually(&format!("the last one is {word}"), noted).await;
+    found.unwrap()
 }
 
 /// The same, with a question to the app.
@@ -65,14 +79,14 @@ async fn foretold(story: &Story, line: &str, fields: Fields<'_>, detail: Detail)
 /// It is known from the answer, and told from then on.
 async fn learnt(story: &Story, line: &str, fields: Fields<'_>, detail: Detail) -> Report {
     is_said(&story.ask(line, fields).await, detail);
-    let report = explained(story, line, fields).await;
+    let report = afterwards(story, line, fields, detail.as_str()).await;
     let told = &report.decision;
     assert!(told.summary.contains(Advice::of(detail).meaning), "{told:?}");
     assert_eq!((told.because.as_str(), told.action.as_str()), {
         let Advice { because, action, .. } = *Advice::of(detail);
         (because, action)
     });
-    remembered(&report, detail);
+    is_remembered(&report, detail);
     report
 }
 
@@ -89,7 +103,11 @@ async fn judged(story: &Story, line: &str, fields: Fields<'_>, detail: Detail) {
 }
 
 /// The last request was told so.
-fn remembered(report: &Report, detail: Detail) {
+async fn remembered(story: &Story, line: &str, fields: Fields<'_>, detail: Detail) {
+    is_remembered(&afterwards(story, line, fields, detail.as_str()).await, detail);
+}
+
+fn is_remembered(report: &Report, detail: Detail) {
     let last = &report.last.as_ref().unwrap().verdict;
     assert_eq!(last.detail.as_deref(), Some(detail.as_str()), "{last:?}");
     assert_eq!(last.action, Advice::of(detail).action);

@@ -1,8 +1,9 @@
 //! What an explanation shows beside the words.
 
-use super::{Fields, explained, explained_by_the_app};
+use super::{Fields, afterwards, explained, explained_by_the_app};
 use crate::support::{
     origin::{Asked, Origin, Step, chunk, chunked_head, last_chunk, ok},
+    redis::eventually,
     story::{On, Story, everything},
 };
 
@@ -43,8 +44,8 @@ async fn the_rule_and_why_not_those_before() {
 async fn what_is_stored_and_for_how_long() {
     for (on, first, then, others) in [
         (On::Memory, "memory", "memory", Some(1)),
-        (On::Redis, "redis", "redis", None),
-        (On::Tiers, "redis", "memory", None),
+        (On::Redis, "redis", "redis", Some(1)),
+        (On::Tiers, "redis", "memory", Some(1)),
     ] {
         let origin = Origin::saying("Vary: accept\r\nCache-Tag: t, u\r\nSurrogate-Key: v\r\n").await;
         let story = Story::cached(on, origin, "{ ttl: 10s, tags: [mine] }").await;
@@ -90,7 +91,8 @@ async fn a_question_stores_nothing_and_asks_nobody() {
     assert!(asked.decision.summary.contains("would be stored for 10s"), "{:?}", asked.decision);
     assert_eq!(story.origin.count(), 1);
     assert_eq!(story.get("/a").await.fine(), "fwd=uri-miss; stored");
-    assert!(story.observed.all().len() == 1 && story.app.flights.under_way() == 0);
+    eventually("one request was seen", async || story.observed.all().len() == 1).await;
+    assert_eq!(story.app.flights.under_way(), 0);
 }
 
 #[tokio::test]
@@ -151,6 +153,7 @@ async fn the_last_answer_is_of_the_same_resource_and_method_alone() {
     };
     let story = Story::cached(On::Memory, Origin::start(script).await, "10s").await;
     story.get("/a").await.fine();
+    afterwards(&story, "GET /a", NONE, "no-store").await;
     story.pass_millis(3500);
     let report = explained(&story, "GET /a", NONE).await;
     assert!(
@@ -164,7 +167,7 @@ async fn the_last_answer_is_of_the_same_resource_and_method_alone() {
     }
     story.get("/b").await.fine();
     story.get("/b").await.fine();
-    let hit = explained(&story, "GET /b", NONE).await;
+    let hit = afterwards(&story, "GET /b", NONE, "uri-miss").await;
     assert_eq!(
         (hit.decision.outcome.as_str(), hit.last.unwrap().verdict.outcome.as_str()),
         ("hit", "uri-miss")

@@ -19,7 +19,8 @@ use sidecache::{
 };
 
 use super::{
-    Fields, explained, explained_by_the_app, foretold, is_said, judged, learnt, outcome, question, remembered,
+    Fields, afterwards, explained, explained_by_the_app, foretold, is_said, judged, learnt, outcome,
+    question, remembered,
 };
 use crate::support::{
     browser::request,
@@ -135,7 +136,7 @@ async fn follows(detail: Detail, end: impl FnOnce(&Flight)) {
     let mut browser = follower(&story, NONE).await;
     end(&flight);
     is_said(&browser.answer("GET /a").await, detail);
-    remembered(&explained(&story, "GET /a", NONE).await, detail);
+    remembered(&story, "GET /a", NONE, detail).await;
 }
 
 /// One whose answer is selected by other fields each time.
@@ -150,7 +151,7 @@ async fn reselects(detail: Detail) {
     second.0.tell(nominating(&story, "accept-language"));
     third.0.tell(nominating(&story, "user-agent"));
     is_said(&browser.answer("GET /a").await, detail);
-    remembered(&explained(&story, "GET /a", fields).await, detail);
+    remembered(&story, "GET /a", fields, detail).await;
 }
 
 /// One whose flight has a body without an end.
@@ -167,7 +168,7 @@ async fn waits_too_long(detail: Detail) {
     leader.send(&request("GET /a", NONE, "")).await;
     leader.head().await.unwrap();
     is_said(&story.browser().await.ask("GET /a", NONE).await, detail);
-    remembered(&explained(&story, "GET /a", NONE).await, detail);
+    remembered(&story, "GET /a", NONE, detail).await;
     gate.open();
     leader.bytes(9).await.unwrap();
 }
@@ -180,7 +181,7 @@ async fn without_a_lease(fields: Fields<'_>, detail: Detail) {
     let claimed = story.app.store.claim(&key, &only, Claimant::Flight, Duration::from_secs(5)).await;
     let Ok(Claim::Granted(_lease)) = claimed else { panic!("{claimed:?}") };
     is_said(&story.browser().await.ask("GET /a", fields).await, detail);
-    remembered(&explained(&story, "GET /a", fields).await, detail);
+    remembered(&story, "GET /a", fields, detail).await;
 }
 
 /// One that is purged while it is fetched.
@@ -196,7 +197,7 @@ async fn is_purged(detail: Detail) {
     story.purge(PurgeRequest { urls, tags, rules, everything: true, mode: Mode::Hard, wait: true }).await;
     gate.open();
     is_said(&browser.answer("GET /a").await, detail);
-    remembered(&explained(&story, "GET /a", NONE).await, detail);
+    remembered(&story, "GET /a", NONE, detail).await;
 }
 
 async fn redis_is_down(detail: Detail) {
@@ -253,7 +254,7 @@ words! {
         let report = explained(&story, "GET /a", &[("content-length", "1")]).await;
         assert_eq!(report.decision.detail.as_deref(), Some(detail.as_str()));
         is_said(&story.post("GET /a", "x").await, detail);
-        remembered(&explained(&story, "GET /a", NONE).await, detail);
+        remembered(&story, "GET /a", NONE, detail).await;
     },
     upgrade: Upgrade => {
         let fields = [("connection", "upgrade"), ("upgrade", "websocket")];
@@ -326,6 +327,12 @@ words! {
     lease_held: LeaseHeld => without_a_lease(&[("range", "bytes=0-1")], detail).await,
     lease_timeout: LeaseTimeout => without_a_lease(NONE, detail).await,
     purged: Purged => is_purged(detail).await,
+    shadow_hit: ShadowHit => {
+        let story = saying("", "{ ttl: 10s, shadow: true }").await;
+        story.get("/a").await.fine();
+        story.stores(1).await;
+        foretold(&story, "GET /a", NONE, detail).await;
+    },
     stale_while_revalidate: StaleWhileRevalidate => {
         let story = stale("{ ttl: 1s, stale_while_revalidate: 1m }").await;
         foretold(&story, "GET /a", NONE, detail).await;
@@ -364,10 +371,10 @@ fn named(report: &Report, word: &str) {
 }
 
 /// The last one had this outcome.
-fn was(report: &Report, word: &str) {
-    let last = &report.last.as_ref().unwrap().verdict;
-    assert_eq!(last.outcome, word, "{last:?}");
-    assert!(!last.action.is_empty());
+async fn was(story: &Story, own: Own) {
+    let word = Outcome::Own(own).word();
+    let last = afterwards(story, "GET /a", NONE, word).await.last.unwrap().verdict;
+    assert!(last.outcome == word && !last.action.is_empty(), "{last:?}");
 }
 
 async fn forwards(fwd: Fwd) {
@@ -394,53 +401,54 @@ async fn forwards(fwd: Fwd) {
     comes_true(&story, line, fields, fwd.as_str()).await;
 }
 
+/// What the proxy answers itself is told before, and then has this status.
+async fn answered(story: &Story, line: &str, fields: Fields<'_>, own: Own, status: u16) {
+    named(&explained(story, line, fields).await, Outcome::Own(own).word());
+    let answer = story.ask(line, fields).await;
+    assert_eq!((answer.status, answer.field("cache-status")), (status, ""));
+}
+
+/// One whose client leaves while the app thinks.
+async fn left(own: Own) {
+    let story = Story::cached(On::Memory, Origin::start(|_| vec![Step::Hang]).await, "10s").await;
+    let mut browser = story.browser().await;
+    browser.send(&request("GET /a", NONE, "")).await;
+    story.asked(1).await;
+    drop(browser);
+    was(&story, own).await;
+}
+
+/// A defect comes by no traffic that anybody knows of.
+async fn defective(own: Own) {
+    let story = saying("", "10s").await;
+    let limits = HeadLimits::of(&Limits::default());
+    let request = question("GET /a", NONE, false).request(&limits, &[]).unwrap();
+    let status = http::StatusCode::INTERNAL_SERVER_ERROR;
+    let told = Told { outcome: Outcome::Own(own), status, at: story.clock.now() };
+    story.app.outcomes.note(&story.app.live().rules, &request.head, told);
+    was(&story, own).await;
+}
+
 async fn ends(own: Own) {
-    let word = Outcome::Own(own).word();
-    let story = match own {
-        Own::OriginFailed => {
-            Story::cached(On::Memory, Origin::start(|_| vec![Step::Reset]).await, "10s").await
-        }
-        Own::ClientGone => Story::cached(On::Memory, Origin::start(|_| vec![Step::Hang]).await, "10s").await,
-        Own::NotCached => saying("", HONOUR).await,
-        Own::Refused => routes(&format!("hosts: [other]\n{}", everything("10s"))).await,
-        Own::Answered | Own::Failed => saying("", "10s").await,
-    };
     match own {
         Own::Answered => {
-            let fields = [("max-forwards", "0")];
-            named(&explained(&story, "OPTIONS /a", &fields).await, word);
-            assert_eq!(story.ask("OPTIONS /a", &fields).await.field("allow").split(", ").count(), 8);
+            answered(&saying("", "10s").await, "OPTIONS /a", &[("max-forwards", "0")], own, 200).await;
         }
         Own::Refused => {
-            named(&explained(&story, "GET /a", NONE).await, word);
-            assert_eq!(story.get("/a").await.status, 421);
+            let story = routes(&format!("hosts: [other]\n{}", everything("10s"))).await;
+            answered(&story, "GET /a", NONE, own, 421).await;
         }
         Own::NotCached => {
             let fields = [("cache-control", "only-if-cached")];
-            named(&explained(&story, "GET /a", &fields).await, word);
-            assert_eq!(story.get_with("/a", &fields).await.status, 504);
+            answered(&saying("", HONOUR).await, "GET /a", &fields, own, 504).await;
         }
         Own::OriginFailed => {
+            let story = Story::cached(On::Memory, Origin::start(|_| vec![Step::Reset]).await, "10s").await;
             assert_eq!(story.get("/a").await.status, 502);
-            was(&explained(&story, "GET /a", NONE).await, word);
+            was(&story, own).await;
         }
-        Own::ClientGone => {
-            let mut browser = story.browser().await;
-            browser.send(&request("GET /a", NONE, "")).await;
-            story.asked(1).await;
-            drop(browser);
-            eventually("it is told", async || !story.observed.all().is_empty()).await;
-            was(&explained(&story, "GET /a", NONE).await, word);
-        }
-        // A defect comes by no traffic that anybody knows of.
-        Own::Failed => {
-            let limits = HeadLimits::of(&Limits::default());
-            let request = question("GET /a", NONE, false).request(&limits, &[]).unwrap();
-            let status = http::StatusCode::INTERNAL_SERVER_ERROR;
-            let told = Told { outcome: Outcome::Own(own), status, at: story.clock.now() };
-            story.app.outcomes.note(&story.app.live().rules, &request.head, told);
-            was(&explained(&story, "GET /a", NONE).await, word);
-        }
+        Own::ClientGone => left(own).await,
+        Own::Failed => defective(own).await,
     }
 }
 

@@ -90,6 +90,7 @@ pub fn live(config: &Config) -> Live {
         upstream: Arc::new(Upstream::new(settings).unwrap()),
         hosts: config.hosts.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
+        begins_traces: config.begins_traces,
         pseudonym: "sidecache".into(),
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),

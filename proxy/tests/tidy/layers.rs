@@ -42,7 +42,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "tags",
         ],
     ),
-    (Layer::Seam, &["clock", "interim", "message", "observe", "reply", "store"]),
+    (Layer::Seam, &["clock", "identity", "interim", "message", "observe", "reply", "store"]),
     (
         Layer::Adapter,
         &[

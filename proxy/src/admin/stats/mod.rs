@@ -3,7 +3,7 @@
 pub mod wire;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -24,7 +24,7 @@ use crate::{
         counts::{Class, Counts, RuleCounts},
         metrics::Metrics,
         resources::Told,
-        window::{Point, STEP},
+        window::{Answers, Point, STEP},
     },
     upstream::Stats as UpstreamStats,
 };
@@ -40,14 +40,25 @@ pub struct Numbers {
     pub window: Vec<Point>,
     /// Since the start.
     pub totals: Counts,
-    /// The same by rule, in the order of the file, and what its `cache` says.
-    pub rules: Vec<(RuleCounts, String)>,
+    /// The same by rule, in the order of the file.
+    pub rules: Vec<OfRule>,
     /// The memory tier, and the bytes that it may take.
     pub memory: (MemoryStats, u64),
     /// The Redis tier.
     pub redis: Option<Redis>,
     /// The client to the origin.
     pub upstream: UpstreamStats,
+}
+
+/// What is told of a rule.
+#[derive(Clone, Debug)]
+pub struct OfRule {
+    /// Since the start.
+    pub counted: RuleCounts,
+    /// In the last ten minutes.
+    pub recent: Answers,
+    /// What its `cache` says: see [`cache_word`].
+    pub cache: String,
 }
 
 /// What is told of the Redis tier.
@@ -70,7 +81,7 @@ impl Numbers {
             now,
             window: metrics.window(now),
             totals: metrics.totals(),
-            rules: in_order(metrics.by_rule(), rules),
+            rules: in_order(metrics, rules),
             memory: (MemoryStats { entries: 0, bytes: 0, evictions: 0 }, 0),
             redis: None,
             upstream: UpstreamStats::default(),
@@ -79,13 +90,17 @@ impl Numbers {
 }
 
 /// The counts of each rule of the file, in its order, and last of what matched none.
-fn in_order(counted: Vec<RuleCounts>, rules: &Rules) -> Vec<(RuleCounts, String)> {
+fn in_order(metrics: &Metrics, rules: &Rules) -> Vec<OfRule> {
     let mut by_name: HashMap<Option<Arc<str>>, RuleCounts> =
-        counted.into_iter().map(|counts| (counts.name.clone(), counts)).collect();
+        metrics.by_rule().into_iter().map(|counts| (counts.name.clone(), counts)).collect();
     let named = rules.iter().map(|rule| (Some(Arc::clone(&rule.name)), cache_word(rule)));
     let all = named.chain([(None, "off".to_owned())]);
     // An edit may be half in force.
-    all.filter_map(|(name, cache)| Some((by_name.remove(&name)?, cache))).collect()
+    let told = |(name, cache)| {
+        let counted = by_name.remove(&name)?;
+        Some(OfRule { recent: metrics.recent(&counted), counted, cache })
+    };
+    all.filter_map(told).collect()
 }
 
 /// Whose word the lifetime of a response is: `off`, the rule's own one (`300s`), or `origin`.
@@ -113,7 +128,7 @@ pub(super) async fn stats(State(state): State<AdminState>) -> Json<wire::Stats> 
             points: numbers.window.iter().map(Into::into).collect(),
         },
         totals: (&numbers.totals).into(),
-        rules: numbers.rules.into_iter().map(|(counts, cache)| rule(&counts, cache)).collect(),
+        rules: numbers.rules.into_iter().map(Into::into).collect(),
         store: wire::Store {
             memory: wire::Memory { resources: memory.entries as u64, bytes: memory.bytes, budget_bytes },
             redis: numbers.redis.map(Into::into),
@@ -156,21 +171,28 @@ pub(super) async fn resources(State(state): State<AdminState>) -> Json<wire::Res
     })
 }
 
-fn rule(counted: &RuleCounts, cache: String) -> wire::Rule {
-    let counts = &counted.counts;
-    let details: BTreeMap<_, _> =
-        counted.details.iter().map(|(word, count)| ((*word).to_owned(), *count)).collect();
-    wire::Rule {
-        name: counted.name.as_ref().map(ToString::to_string),
-        cache,
-        requests: counts.requests(),
-        hits: counts.of(Class::Hit),
-        forwarded: counts.of(Class::Forwarded),
-        own: counts.of(Class::Own),
-        hit_ratio: counts.hit_ratio(),
-        would_hit: counted.would_hit(),
-        bytes: counts.bytes,
-        details,
+impl From<OfRule> for wire::Rule {
+    fn from(OfRule { counted, recent, cache }: OfRule) -> Self {
+        let (would_hit, RuleCounts { name, counts, details }) = (counted.would_hit(), counted);
+        let ratio = |hits: u64, requests: u64| (requests > 0).then(|| hits as f64 / requests as f64);
+        Self {
+            name: name.map(|name| name.to_string()),
+            cache,
+            requests: counts.requests(),
+            hits: counts.of(Class::Hit),
+            forwarded: counts.of(Class::Forwarded),
+            own: counts.of(Class::Own),
+            hit_ratio: ratio(counts.of(Class::Hit), counts.requests()),
+            would_hit,
+            bytes: counts.bytes,
+            details: details.into_iter().map(|(word, count)| (word.to_owned(), count)).collect(),
+            recent: wire::Recent {
+                requests: recent.requests,
+                hits: recent.hits,
+                forwarded: recent.forwarded,
+                hit_ratio: ratio(recent.hits, recent.requests),
+            },
+        }
     }
 }
 

@@ -118,6 +118,21 @@ pub struct Rule {
     pub bytes: u64,
     /// How often each cause was told, by its word.
     pub details: BTreeMap<String, u64>,
+    /// In the last ten minutes.
+    pub recent: Recent,
+}
+
+/// The requests of one rule in the window.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Recent {
+    /// All of them.
+    pub requests: u64,
+    /// Those that the store answered.
+    pub hits: u64,
+    /// Those that the origin answered.
+    pub forwarded: u64,
+    /// Hits by all; nothing, without any.
+    pub hit_ratio: Option<f64>,
 }
 
 /// The tiers.

@@ -41,7 +41,7 @@ pub(super) fn page(address: &str, now: &Reading, before: Option<&Reading>, size:
     let of_rules = now.stats.rules.len().min((room * 2 / 5).max(1));
     let of_misses = misses.len().min((room - of_rules.min(room)).div_ceil(2));
     let of_hottest = room.saturating_sub(of_rules + of_misses);
-    lines.extend(rules(&now.stats, before.map(|before| &before.stats), of_rules, size));
+    lines.extend(rules(&now.stats, of_rules, size));
     lines.extend(heaviest(hottest, of_hottest, size));
     lines.extend(missed(misses, of_misses, size));
     fitted(lines, size)
@@ -166,37 +166,29 @@ impl Rates {
     }
 }
 
-/// Those with the most requests, since the last reading, or else since the start.
-fn rules(now: &Stats, before: Option<&Stats>, room: usize, size: Size) -> Vec<Line> {
-    let name = |rule: &Rule| rule.name.clone().unwrap_or_else(|| "(no rule)".to_owned());
-    let earlier = |rule: &Rule| before?.rules.iter().find(|old| old.name == rule.name);
-    let mut rules: Vec<_> = now
-        .rules
-        .iter()
-        .map(|rule| {
-            let old = earlier(rule);
-            let requests = rule.requests.saturating_sub(old.map_or(0, |old| old.requests));
-            (requests, rule)
-        })
-        .collect();
-    rules.sort_by_key(|(recent, rule)| (Reverse(*recent), Reverse(rule.requests)));
+/// Those with the most requests in the last ten minutes.
+fn rules(now: &Stats, room: usize, size: Size) -> Vec<Line> {
+    let mut rules: Vec<&Rule> = now.rules.iter().collect();
+    rules.sort_by_key(|rule| (Reverse(rule.recent.requests), Reverse(rule.requests)));
     let wide = size.columns.saturating_sub(NUMBERS + 18).max(16);
-    let head =
-        format!("{:<wide$} {:>8} {:>9} {:>7} {:>9}  most often", "RULE", "cache", "requests", "hits", "app");
+    let head = format!(
+        "{:<wide$} {:>8} {:>9} {:>7} {:>9}  most often",
+        "IN 10 MINUTES", "cache", "requests", "hits", "app"
+    );
     let line = |rule: &Rule| {
+        let name = rule.name.as_deref().unwrap_or("(no rule)");
         let most = rule.details.iter().max_by_key(|(_, count)| **count);
         let most = most.map(|(word, count)| format!("{word} {}", self::count(*count))).unwrap_or_default();
-        let (requests, hits) = (rule.requests as f64, rule.hits as f64);
         format!(
             "{:<wide$} {:>8} {:>9} {:>7} {:>9}  {most}",
-            short(&name(rule), wide),
+            short(name, wide),
             short(&rule.cache, 8),
-            count(rule.requests),
-            percent(hits, requests),
-            count(rule.forwarded),
+            count(rule.recent.requests),
+            percent(rule.recent.hits as f64, rule.recent.requests as f64),
+            count(rule.recent.forwarded),
         )
     };
-    let lines = rules.into_iter().take(room).map(|(_, rule)| plain(line(rule)));
+    let lines = rules.into_iter().take(room).map(|rule| plain(line(rule)));
     [heading(head)].into_iter().chain(lines).collect()
 }
 
@@ -270,6 +262,7 @@ mod tests {
         json!({
             "name": name, "cache": "300s", "requests": requests, "hits": requests / 2, "forwarded": requests / 2,
             "own": 0, "hit_ratio": 0.5, "would_hit": 0, "bytes": 1, "details": { "cookie": 3, "no-store": 7 },
+            "recent": { "requests": requests, "hits": 0, "forwarded": requests, "hit_ratio": null },
         })
     }
 
@@ -335,7 +328,7 @@ mod tests {
             "redis    DOWN, untracked, reads spared\n",
             "hits 1, misses 2, timeouts 4, errors 3, dropped 5",
             "generation 4, last edit refused",
-            "RULE",
+            "IN 10 MINUTES",
             "/rule/29",
             "no-store 7",
             "HOTTEST",

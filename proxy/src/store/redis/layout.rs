@@ -182,6 +182,11 @@ pub(super) fn tagged(index: &[u8]) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
+/// How many variants an index lists.
+pub(super) fn variants(index: &[u8]) -> usize {
+    index.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count().min(MAX_VARIANTS)
+}
+
 /// Whether this can begin every key: no blanks, no braces, nothing that a pattern would read.
 pub(super) fn is_prefix(prefix: &str) -> bool {
     (1..=64).contains(&prefix.len()) && prefix.bytes().all(is_plain)
@@ -280,6 +285,7 @@ mod tests {
             assert_eq!(tagged(bad.as_bytes()).next(), None, "{bad:?}");
         }
         assert_eq!(tagged(b"\xff").next(), None);
+        assert_eq!((variants(index.as_bytes()), variants(b""), variants(&[b'\n'; 99])), (3, 0, 0));
     }
 
     #[test]
