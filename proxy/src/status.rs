@@ -213,7 +213,6 @@ impl Detail {
         Self::StaleIfError,
         Self::StaleNotAllowed,
         Self::MaxStale,
-        Self::ShadowHit,
     ];
 
     /// The word in `detail=`.
