@@ -74,8 +74,7 @@ pub struct Fill {
 /// What is stored already of what is being filled.
 #[derive(Debug, Default)]
 pub struct Before {
-    /// The stored response whose conditions the request carries: a 304 renews it; where it is a part, a
-    /// 206 completes it.
+    /// The stored response whose conditions the request carries: a 304 renews it; a 206 completes a part.
     pub renews: Option<Arc<Stored>>,
     /// What was known of purges before that was found.
     pub known: Known,

@@ -258,7 +258,7 @@ mod tests {
 
     const SIZE: Size = Size { columns: 80, rows: 24 };
 
-    fn rule(name: Value, requests: u64) -> Value {
+    fn rule(name: &Value, requests: u64) -> Value {
         json!({
             "name": name, "cache": "300s", "requests": requests, "hits": requests / 2, "forwarded": requests / 2,
             "own": 0, "hit_ratio": 0.5, "would_hit": 0, "bytes": 1, "details": { "cookie": 3, "no-store": 7 },
@@ -268,7 +268,7 @@ mod tests {
 
     /// So many requests since the start, and 50 in the last step.
     fn reading(requests: u64, at: Instant) -> Reading {
-        let rules: Vec<_> = (0..30).map(|n| rule(json!(format!("/rule/{n}")), n)).collect();
+        let rules: Vec<_> = (0..30).map(|n| rule(&json!(format!("/rule/{n}")), n)).collect();
         let stats = json!({
             "version": "1.2.3", "started": "2026-11-23T07:00:00Z", "now": "2026-11-23T07:43:12Z",
             "health": { "status": "degraded", "reasons": ["Redis is away"] },
