@@ -181,6 +181,7 @@ enum Command {
     /// Make every sidecar forget what is stored: exit 0 when it is done, else 1
     Purge(Purge),
     /// Say why a request is a hit or not, and what to change: exit 0, or 1 if nobody can be asked
+    #[command(override_usage = "sidecache explain [OPTIONS] [METHOD] URL")]
     Explain(Explain),
     /// Watch a running sidecar: requests, hits, latencies, and what is fetched most and why; q ends it
     Top(Top),
@@ -282,7 +283,7 @@ pub struct What {
 #[derive(Args, Debug)]
 pub struct Explain {
     /// The URL as clients ask for it, with its host; before it the method, if that is not GET
-    #[arg(value_names = ["METHOD", "URL"], num_args = 1..=2, required = true)]
+    #[arg(value_name = "URL", num_args = 1..=2, required = true)]
     words: Vec<String>,
 
     /// A field of the request, as often as needed

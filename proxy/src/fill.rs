@@ -16,13 +16,16 @@ use http_body_util::{BodyExt, Empty, Full};
 use tokio::{sync::oneshot, time::Instant};
 
 use self::claim::Sought;
-pub use self::claim::{Purpose, Right, Seek, longest_wait};
+pub use self::{
+    claim::{Purpose, Right, Seek, longest_wait},
+    judge::selects,
+};
 use crate::{
     app::{App, Live},
     arrivals::Expected,
     flight::{Flight, Phase, Shared},
     headers::{ensure_valid_date, remove_hop_by_hop},
-    key::{KeyPolicy, ResourceKey, VariantKey},
+    key::ResourceKey,
     message::{RequestBody, StreamBody},
     policy::{
         freshening::freshen,
@@ -390,10 +393,4 @@ fn renewed(stored: &Stored, told: Answer, exchange: ExchangeTimes) -> Answer {
         ends: Framing::Length(stored.body.len() as u64),
         timing: told.timing,
     }
-}
-
-/// What a request selects by, after its own fields.
-#[must_use]
-pub fn selects(shared: &Shared, asked: &HeaderMap, keyed: &KeyPolicy) -> bool {
-    VariantKey::new(asked, keyed, &shared.nominated) == shared.variant
 }

@@ -196,15 +196,7 @@ fn purges(entry: &PurgeOn) -> String {
     format!("{} ({methods}{host}) {soft} {}", entry.pattern, named.join(", "))
 }
 
-/// What a rule does with responses: `off`, `origin`, or for how long they are stored.
-pub(crate) fn in_short(rule: &Rule) -> String {
-    match &rule.cache {
-        None => "off".to_owned(),
-        Some(cache) => cache.ttl.map_or_else(|| "origin".to_owned(), show_duration),
-    }
-}
-
-/// The same, a line for each part of it.
+/// What a rule does with responses, a line for each part of it.
 pub(crate) fn behaviour(rule: &Rule) -> Vec<String> {
     let cache = rule.cache.as_ref();
     cache.map_or_else(

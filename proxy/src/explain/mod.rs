@@ -143,7 +143,10 @@ fn informed(report: &Report, decided: &Decided, told: Option<Told>, admission: &
     if !decided.fetches {
         return verdict;
     }
-    if let Some(origin) = &report.origin {
+    if let Some(origin) = report.origin.as_ref().filter(|origin| {
+        // Else it has been said.
+        origin.detail.is_none() || origin.detail != verdict.detail
+    }) {
         let summary = format!("{}; asked just now: {}", verdict.summary, origin.summary);
         let (because, action, detail) =
             (origin.because.clone(), origin.action.clone(), origin.detail.clone());

@@ -60,13 +60,11 @@ impl fmt::Display for Shown<'_> {
             None => {}
         }
         verdict(f, "now", decision)?;
-        if let Some(Last { status, verdict, .. }) = last {
-            line(f, "last", &format!("{}, status {status}: {}", words(verdict), verdict.summary))?;
+        if let Some(last) = last {
+            line(f, "last", &told(last, decision))?;
         }
         match origin {
-            Some(OriginReport { status, summary, .. }) => {
-                line(f, "app", &format!("status {status}: {summary}"))
-            }
+            Some(origin) => line(f, "app", &answered(origin, decision)),
             None if self.asked == Asked::App => {
                 line(f, "app", "not asked: the answer to such a request is never stored")
             }
@@ -121,6 +119,24 @@ fn held(stored: &StoredReport) -> String {
         seconds(*age_seconds),
         stored.tags.join(", ")
     )
+}
+
+/// What the last one was told, as far as the decision has not said so.
+fn told(Last { at, status, verdict, .. }: &Last, decision: &Verdict) -> String {
+    let words = words(verdict);
+    match decision.summary.contains("; the last answer, ") {
+        true => format!("{words}, status {status}, at {at}"),
+        false => format!("{words}, status {status}: {}", verdict.summary),
+    }
+}
+
+/// The same of what the app answers.
+fn answered(OriginReport { status, summary, would_store, .. }: &OriginReport, decision: &Verdict) -> String {
+    match (decision.summary.contains(summary), would_store) {
+        (true, true) => format!("status {status}, to be stored"),
+        (true, false) => format!("status {status}, not to be stored"),
+        (false, _) => format!("status {status}: {summary}"),
+    }
 }
 
 fn words(Verdict { outcome, detail, .. }: &Verdict) -> String {

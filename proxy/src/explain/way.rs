@@ -6,6 +6,7 @@ use http::HeaderName;
 
 use super::report::{KeyReport, PassedOver, Report, RuleReport, Verdict};
 use crate::{
+    admin::stats::cache_word,
     admit::Notable,
     app::Live,
     config::{Config, describe},
@@ -138,7 +139,7 @@ fn told(rule: &Rule) -> RuleReport {
     RuleReport {
         name: rule.name.to_string(),
         pattern: rule.pattern.to_string(),
-        cache: describe::in_short(rule),
+        cache: cache_word(rule),
         says: describe::behaviour(rule),
     }
 }

@@ -14,7 +14,7 @@ use super::{Answer, Fill};
 use crate::{
     flight::Shared,
     headers::{Lines, ensure_valid_date, media_type, remove_hop_by_hop, take, take_own},
-    key::VariantKey,
+    key::{KeyPolicy, VariantKey},
     policy::{
         blame::blames_request,
         facts::ResponseFacts,
@@ -135,6 +135,12 @@ impl Fill {
         }
         nominated.into_iter().filter(|name| *name != COOKIE && *name != AUTHORIZATION).collect()
     }
+}
+
+/// What a request selects by, after its own fields.
+#[must_use]
+pub fn selects(shared: &Shared, asked: &HeaderMap, keyed: &KeyPolicy) -> bool {
+    VariantKey::new(asked, keyed, &shared.nominated) == shared.variant
 }
 
 /// Such a body ends when somebody has had enough of it.

@@ -35,7 +35,7 @@ async fn a_running_sidecar_is_asked() {
     let text = printed(&explain(&["http://shop/a", "--admin", &admin]));
     for line in [
         "GET http://shop/a",
-        "rule     /a, cache: 5m",
+        "rule     /a, cache: 300s",
         "not /off: the path is not /off",
         "stored   nothing that this request selects",
         "now      uri-miss: the app is asked",
@@ -65,7 +65,7 @@ fn a_file_is_asked_where_no_sidecar_runs() {
     let file = file.to_str().unwrap();
     let shown = printed(&explain(&["http://shop/a", "--config", file]));
     for line in [
-        "rule     /a, cache: 5m",
+        "rule     /a, cache: 300s",
         "stored for 5m unless the app states a lifetime itself",
         "now      uri-miss",
     ] {

@@ -22,7 +22,7 @@ async fn the_rule_and_why_not_those_before() {
     let story = Story::start(On::Memory, Origin::saying("Vary: accept\r\n").await, yaml).await;
     let report = explained(&story, "GET /a?p=1&q=2", NONE).await;
     let rule = report.rule.unwrap();
-    assert_eq!((rule.name.as_str(), rule.pattern.as_str(), rule.cache.as_str()), ("page", "/a", "5m"));
+    assert_eq!((rule.name.as_str(), rule.pattern.as_str(), rule.cache.as_str()), ("page", "/a", "300s"));
     assert!(rule.says.iter().any(|line| line.starts_with("stored for 5m unless")), "{:?}", rule.says);
     let why: Vec<&str> = report.passed_over.iter().map(|rule| rule.why.as_str()).collect();
     assert_eq!(why[0], "the path is not /b");
