@@ -5,7 +5,7 @@ BROWSER := proxy/tests/browser
 NPM := --no-package-lock --no-audit --no-fund --ignore-scripts
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: demo test consistency soak fleet bench slow conformance browser screenshot lint audit redis-server promtool chromium
+.PHONY: demo test consistency soak fleet bench slow conformance browser screenshot package package-check lint audit redis-server promtool chromium
 
 # The demo shop behind the proxy: in memory, or in Redis when REDIS_URL is set. Ctrl-C ends both.
 demo:
@@ -50,7 +50,7 @@ conformance: redis-server
 	conformance/run
 
 # The dashboard in a real browser (Debian's chromium), with axe-core. Needs Node.js 20 and npm.
-browser: redis-server chromium
+browser: redis-server promtool chromium
 	cargo build --locked
 	cd $(BROWSER) && npm install $(NPM) && node --test --test-concurrency=1
 
@@ -58,6 +58,15 @@ browser: redis-server chromium
 screenshot: redis-server chromium
 	cargo build --locked
 	cd $(BROWSER) && npm install $(NPM) && node screenshot.js
+
+# A Debian package of this machine's kind; needs cargo-deb.
+package:
+	packaging/build
+
+# The unit, the manifests, the manual and the package against what they are for. Names what cannot be checked here.
+package-check:
+	cargo build --locked -p sidecache
+	packaging/check
 
 lint:
 	cargo fmt --check

@@ -1,17 +1,19 @@
 //! The command line: what may be said, and nothing of what is then done.
 
+mod values;
+
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{
     Args, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
 };
+use clap_complete::Shell;
 
+use self::values::{admin, filter, path, url};
 use crate::{
-    address::{Protocol, UpstreamUrl},
     config,
     explain::{Question, QuestionError},
-    purge::PurgeUrl,
     telemetry::log::Format,
     wrap::probe::Address,
 };
@@ -20,7 +22,8 @@ use crate::{
 pub const DEFAULT_CONFIG: &str = "config.yaml";
 
 /// The words that may come first.
-const COMMANDS: [&str; 5] = ["check", "explain", "healthcheck", "purge", "top"];
+const COMMANDS: [&str; 8] =
+    ["check", "explain", "healthcheck", "purge", "top", "schema", "completions", "man"];
 
 const EXAMPLES: &str = "\
 Examples:
@@ -68,6 +71,12 @@ pub enum Action {
     Top(Top),
     /// Ask a running sidecar, or the file, why a request is answered as it is: exit 0, or 1 if that cannot be asked.
     Explain(Explain),
+    /// Print the JSON Schema of the file.
+    Schema,
+    /// Print the script by which a shell completes this command.
+    Completions(Shell),
+    /// Write the pages of the manual into this folder.
+    Man(PathBuf),
 }
 
 /// What is no command line, or asks for help.
@@ -117,6 +126,9 @@ impl Cli {
             Some(Command::Purge(purge)) => Action::Purge(purge),
             Some(Command::Top(top)) => Action::Top(top),
             Some(Command::Explain(explain)) => Action::Explain(explain),
+            Some(Command::Schema) => Action::Schema,
+            Some(Command::Completions { shell }) => Action::Completions(shell),
+            Some(Command::Man { folder }) => Action::Man(folder),
         }
     }
 }
@@ -173,6 +185,19 @@ enum Command {
     Explain(Explain),
     /// Watch a running sidecar: requests, hits, latencies, and what is fetched most and why; q ends it
     Top(Top),
+    /// Print the JSON Schema of the configuration, by which editors complete and check it
+    Schema,
+    /// Print what completes this command in a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write the pages of the manual into a folder
+    #[command(hide = true)]
+    Man {
+        /// An existing folder
+        folder: PathBuf,
+    },
 }
 
 /// Whom to watch, and for how long.
@@ -202,6 +227,10 @@ pub struct Healthcheck {
     /// The file that names the admin listener
     #[arg(long, short, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
+
+    /// Ask /livez: whether it runs, be it ready or not
+    #[arg(long)]
+    pub live: bool,
 }
 
 /// What to purge, and whom to ask.
@@ -329,51 +358,6 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
     };
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     error
-}
-
-/// Where an admin listener is.
-fn admin(text: &str) -> Result<Address, String> {
-    let has_scheme = text.contains("://") || text.starts_with("unix:");
-    let url = if has_scheme { text.to_owned() } else { format!("http://{text}") };
-    match UpstreamUrl::parse(&url) {
-        Ok(UpstreamUrl::Tcp { protocol: Protocol::H2c, .. }) => {
-            Err("the admin listener speaks HTTP/1: write http://…".into())
-        }
-        Ok(UpstreamUrl::Tcp { protocol: Protocol::Https | Protocol::H2, .. }) => {
-            Err("the admin listener speaks no TLS: write http://…, and reach another machine by a tunnel"
-                .into())
-        }
-        Ok(address) => Ok((&address).into()),
-        Err(_) => Err("write http://127.0.0.1:9090 or unix:/path".into()),
-    }
-}
-
-/// A filter of the log, as it was written. A word alone is a level: were it taken for a target, a slip
-/// would silence all others.
-fn filter(text: &str) -> Result<String, String> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let alone = |part: &&str| !part.is_empty() && !part.contains(['=', '[', ']', '}']);
-    let is_level = |part: &str| LEVELS.iter().any(|level| part.eq_ignore_ascii_case(level));
-    match text.split(',').map(str::trim).filter(alone).find(|part| !is_level(part)) {
-        None => Ok(text.to_owned()),
-        Some(part) => {
-            let near = config::nearest(part, LEVELS).unwrap_or("info");
-            let levels = LEVELS.join(", ");
-            Err(format!(
-                "`{part}` is no level ({levels}): write {near}, or {part}={near} for a target, in --log or SIDECACHE_LOG"
-            ))
-        }
-    }
-}
-
-/// A URL that can be purged, as it was written.
-fn url(text: &str) -> Result<String, String> {
-    PurgeUrl::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
-}
-
-fn path(text: &str) -> Result<String, String> {
-    let fits = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if fits { Ok(text.to_owned()) } else { Err("a path begins with / and has no spaces".to_owned()) }
 }
 
 #[cfg(test)]

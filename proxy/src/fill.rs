@@ -77,8 +77,7 @@ pub struct Fill {
 /// What is stored already of what is being filled.
 #[derive(Debug, Default)]
 pub struct Before {
-    /// The stored response whose conditions the request carries: a 304 renews it; where it is a part, a
-    /// 206 completes it.
+    /// The stored response whose conditions the request carries: a 304 renews it; a 206 completes a part.
     pub renews: Option<Arc<Stored>>,
     /// What was known of purges before that was found.
     pub known: Known,
@@ -120,8 +119,7 @@ struct Storing {
 }
 
 impl Fill {
-    /// Fetches, tells those who wait, and stores what may be stored. An answer that may not be
-    /// shared goes to `leader`.
+    /// Fetches, tells those who wait, and stores what may be stored. What may not be shared goes to `leader`.
     pub async fn run(mut self, leader: oneshot::Sender<Answer>) {
         let flight = Arc::clone(&self.flight);
         let app = Arc::clone(&self.app);

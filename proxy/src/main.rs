@@ -21,6 +21,9 @@ fn main() -> ExitCode {
         Ok(Action::Purge(options)) => run::purge(&options),
         Ok(Action::Top(options)) => run::top(&options),
         Ok(Action::Explain(options)) => run::explain(&options),
+        Ok(Action::Schema) => run::schema(),
+        Ok(Action::Completions(shell)) => run::completions(shell),
+        Ok(Action::Man(folder)) => run::man(&folder),
     };
     done.unwrap_or_else(|error| {
         run::complain(&error);

@@ -21,6 +21,8 @@ pub enum Omission {
     AdminHost,
     /// Fields that `Connection` lists go on to the origin.
     ListedFields,
+    /// A PROXY header may be too short for the addresses that it announces.
+    ProxyAddresses,
 }
 
 /// The environment variable that names it, in a build that can.
@@ -42,6 +44,7 @@ impl Omission {
             Self::EntryFields => "entry-fields",
             Self::AdminHost => "admin-host",
             Self::ListedFields => "listed-fields",
+            Self::ProxyAddresses => "proxy-addresses",
         }
     }
 

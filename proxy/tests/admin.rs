@@ -22,7 +22,7 @@ use sidecache::{
     address::Listen,
     admin::{
         Admin, AdminError, AdminState, Health, Purge, Token,
-        healthcheck::{self, NotReady},
+        healthcheck::{self, NotReady, Question},
         stats::Numbers,
     },
     config::Config,
@@ -307,7 +307,7 @@ async fn a_unix_socket_is_for_its_user_alone() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    healthcheck::ask(&address).await.unwrap();
+    healthcheck::ask(&address, Question::Ready).await.unwrap();
 
     stop.send(()).unwrap();
     timeout(LONG, served).await.unwrap().unwrap();
@@ -324,15 +324,16 @@ async fn a_file_in_the_socket_s_place_is_not_removed() {
 }
 
 #[tokio::test]
-async fn the_health_check_asks_readiness() {
+async fn the_health_check_asks_readiness_or_no_more_than_life() {
     let rig = rig("0.0.0.0:0", Some(SECRET)).await;
     let address = Listen::Tcp(rig.address);
-    healthcheck::ask(&address).await.unwrap();
+    healthcheck::ask(&address, Question::Ready).await.unwrap();
     *rig.health.lock().unwrap() = Health::NotReady(vec!["draining".to_owned()]);
-    let error = healthcheck::ask(&address).await.unwrap_err();
+    let error = healthcheck::ask(&address, Question::Ready).await.unwrap_err();
     assert!(matches!(&error, NotReady::Answered(_, status) if status.as_u16() == 503), "{error}");
+    healthcheck::ask(&address, Question::Live).await.unwrap();
     rig.served.abort();
     assert!(rig.served.await.unwrap_err().is_cancelled());
-    let error = healthcheck::ask(&address).await.unwrap_err();
+    let error = healthcheck::ask(&address, Question::Ready).await.unwrap_err();
     assert!(matches!(error, NotReady::Unreachable(..)), "{error}");
 }

@@ -6,12 +6,14 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpListener,
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, net::UnixDatagram},
     path::Path,
     process::{Command, Output, Stdio},
     thread,
+    time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 const GOOD: &str = "listen: 127.0.0.1:0\nupstream: http://127.0.0.1:1\nroutes: []\n";
@@ -93,6 +95,27 @@ fn the_image_asks_the_admin_listener_of_the_demo() {
     assert_eq!(demo.admin.unwrap().to_string(), asked);
     assert!(read("docker-compose.yml").contains("[CMD, /usr/local/bin/sidecache, healthcheck]"));
     assert!(!read("docker-compose.yml").contains("ADMIN:"), "the stack would ask elsewhere");
+}
+
+#[test]
+fn images_for_other_machines_are_those_of_the_stack() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let lines = |path: &str| {
+        let text = fs::read_to_string(top.join(path)).unwrap();
+        let commands = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        commands.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let both = lines("packaging/images/Dockerfile");
+    for (name, alone) in [("sidecache", "proxy/Dockerfile"), ("origin", "origin/Dockerfile")] {
+        let alone = lines(alone);
+        let shipped = alone.iter().skip_while(|line| !line.contains("distroless"));
+        let mut shipped: Vec<String> = shipped.cloned().collect();
+        shipped[0].push_str(&format!(" AS {name}"));
+        assert!(
+            shipped.len() > 4 && both.windows(shipped.len()).any(|part| part == shipped),
+            "{name}: {shipped:?}"
+        );
+    }
 }
 
 #[test]
@@ -180,11 +203,68 @@ fn a_token_that_is_no_text_opens_nothing() {
 }
 
 #[test]
-fn the_app_is_not_told_the_token() {
+fn the_app_is_not_told_the_token_nor_how_to_speak_for_the_service() {
     let folder = folder(GOOD);
-    let mut command = sidecache(&folder, &["--", "sh", "-c", "exit ${SIDECACHE_ADMIN_TOKEN:+1}${OTHER}"]);
-    command.env("SIDECACHE_ADMIN_TOKEN", "0123456789abcdef").env("OTHER", "7");
+    let script = "exit ${SIDECACHE_ADMIN_TOKEN:+1}${NOTIFY_SOCKET:+2}${OTHER}";
+    let mut command = sidecache(&folder, &["--", "sh", "-c", script]);
+    command.env("SIDECACHE_ADMIN_TOKEN", "0123456789abcdef").env("NOTIFY_SOCKET", "@none").env("OTHER", "7");
     assert_eq!(status(&command.output().unwrap()), 7);
+}
+
+#[test]
+fn a_service_manager_hears_when_it_serves_when_it_reads_the_file_again_and_when_it_stops() {
+    let folder = folder(GOOD);
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let heard = || {
+        let mut bytes = [0; 256];
+        let length = manager.recv(&mut bytes).unwrap();
+        String::from_utf8(bytes[..length].to_vec()).unwrap()
+    };
+    let mut child =
+        sidecache(&folder, &[]).env("NOTIFY_SOCKET", &path).stderr(Stdio::null()).spawn().unwrap();
+    let send = |signal: Signal| kill_process(Pid::from_child(&child), signal).unwrap();
+    assert_eq!(heard(), "READY=1\nSTATUS=serving");
+    send(Signal::HUP);
+    assert!(heard().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert_eq!(heard(), "READY=1\nSTATUS=the rules of the file are in force");
+    fs::write(folder.path().join("config.yaml"), "listen: [").unwrap();
+    assert!(heard().starts_with("RELOADING=1\n"));
+    assert!(heard().starts_with("READY=1\nSTATUS=the last edit was refused"));
+    send(Signal::TERM);
+    assert!(heard().starts_with("STOPPING=1\n"));
+    assert!(child.wait().unwrap().success());
+}
+
+/// What it prints, with status 0.
+fn printed(args: &[&str]) -> String {
+    let output = sidecache(&tempfile::tempdir().unwrap(), args).output().unwrap();
+    assert_eq!((status(&output), said(&output).as_str()), (0, ""), "{args:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn it_prints_what_editors_and_shells_need() {
+    assert_eq!(printed(&["schema"]), format!("{:#}\n", sidecache::config::schema()));
+    for (shell, part) in
+        [("bash", "complete -F _sidecache"), ("zsh", "#compdef sidecache"), ("fish", "complete -c sidecache")]
+    {
+        let script = printed(&["completions", shell]);
+        assert!(script.contains(part) && script.contains("healthcheck"), "{shell}: {script}");
+    }
+}
+
+#[test]
+fn each_command_has_a_page_of_the_manual() {
+    let pages = tempfile::tempdir().unwrap();
+    printed(&["man", pages.path().to_str().unwrap()]);
+    let read = |name: &str| fs::read_to_string(pages.path().join(name)).unwrap();
+    assert!(read("sidecache.1").contains("SIGHUP"), "{}", read("sidecache.1"));
+    for command in ["check", "explain", "healthcheck", "purge", "top", "schema", "completions"] {
+        assert!(read(&format!("sidecache-{command}.1")).contains(".SH SYNOPSIS"), "{command}");
+    }
+    assert!(!pages.path().join("sidecache-man.1").exists(), "a page of what is hidden");
 }
 
 /// An admin listener that answers one request so, and gives what it was asked.

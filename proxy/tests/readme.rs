@@ -16,14 +16,11 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use sidecache::{
     advice::Advice,
     config::Config,
-    limits::{Limits, Timeouts},
-    policy::rule::CacheRule,
     status::{Detail, Forward, Fwd, Outcome, Own},
 };
 
@@ -112,74 +109,23 @@ fn what_check_prints_is_what_is_shown() {
     assert!(printed.contains(part), "shown:\n{part}\nprinted:\n{printed}");
 }
 
-/// Names with defaults that can be written into a file.
-fn defaults(group: &str) -> String {
-    let rows = table(["key", "default"]);
-    let pairs = rows.iter().filter_map(|row| {
-        let name = quoted(&row[0])[0].strip_prefix(group)?.to_owned();
-        let value = row[1].strip_prefix('`')?.strip_suffix('`').filter(|value| !value.contains('`'))?;
-        Some(format!("{name}: {value}"))
-    });
-    let pairs: Vec<String> = pairs.collect();
-    assert!(pairs.len() >= 3, "{group}: {pairs:?}");
-    format!("{{ {} }}", pairs.join(", "))
-}
-
+/// `UPDATE_EXPECTED=1 cargo test -p sidecache --test readme` writes them anew.
 #[test]
-fn the_defaults_are_the_code_s() {
-    let bounds = parse(&format!("limits: {}\ntimeouts: {}\n", defaults("limits."), defaults("timeouts.")));
-    assert_eq!((bounds.limits, bounds.timeouts), (Limits::default(), Timeouts::default()));
-    assert_eq!(defaults("limits.").matches(':').count(), 8);
-    assert_eq!(defaults("timeouts.").matches(':').count(), 7);
-
-    let rows = table(["key", "default"]);
-    let default = |key: &str| {
-        let row = rows.iter().find(|row| quoted(&row[0]) == [key]).unwrap_or_else(|| panic!("no row {key}"));
-        quoted(&row[1])[0].to_owned()
-    };
-    let keys = [
-        "override",
-        "ignore",
-        "status",
-        "jitter",
-        "refresh_ahead",
-        "content_type",
-        "credentials",
-        "set_cookie",
-        "max_body",
-        "tags",
-        "strip_tags",
-    ];
-    let mut cache: Vec<String> = keys.iter().map(|key| format!("{key}: {}", default(key))).collect();
-    let key =
-        ["query", "headers", "cookies"].map(|part| format!("{part}: {}", default(&format!("key.{part}"))));
-    cache.push(format!("key: {{ {} }}", key.join(", ")));
-    cache.push(format!("client_control: {}", default("client_control")));
-    cache.push("ttl: 5s".to_owned());
-    let config = parse(&format!(
-        "store: {{ memory: {}, compress: {} }}\nroutes: [{{ match: /a, cache: {{ {} }} }}]\n",
-        default("store.memory"),
-        default("store.compress"),
-        cache.join(", ")
-    ));
-    let rule = config.rules.iter().next().unwrap().cache.as_deref().cloned().unwrap();
-    assert_eq!(rule, CacheRule::new(Some(Duration::from_secs(5))));
-    assert_eq!(config.store, parse("").store);
-}
-
-#[test]
-fn every_key_of_the_file_is_in_a_table() {
-    let files =
-        ["mod", "access_log", "bounds", "cache", "cache_key", "purge_on", "redis", "route", "store", "tls"];
-    let files = files.map(|name| format!("proxy/src/config/{name}.rs"));
-    let known: BTreeSet<String> = files.iter().flat_map(|file| literals(file, "known: &[", "]")).collect();
-    let rows = table(["key", "default"]);
-    let mut listed =
-        set(rows.iter().flat_map(|row| quoted(&row[0])).map(|name| name.rsplit('.').next().unwrap()));
-    // Maps whose keys have rows of their own.
-    listed.extend(set(["store", "limits", "timeouts", "access_log", "key", "except", "sentinel"]));
-    assert_eq!(listed, known);
-    assert!(read("README.md").contains("`key.query.except`"));
+fn the_schema_and_the_reference_are_the_program_s() {
+    let schema = format!("{:#}\n", sidecache::config::schema());
+    for (path, written) in
+        [("docs/config.schema.json", schema), ("docs/reference.md", sidecache::config::reference())]
+    {
+        if std::env::var_os("UPDATE_EXPECTED").is_some() {
+            fs::write(at(path), &written).unwrap();
+        }
+        assert!(
+            read(path) == written,
+            "{path} is not what the program says; run this with UPDATE_EXPECTED=1"
+        );
+    }
+    let first = read("config.yaml").lines().next().unwrap().to_owned();
+    assert_eq!(first, "# yaml-language-server: $schema=docs/config.schema.json");
 }
 
 #[test]
@@ -267,11 +213,13 @@ fn commands_sent() -> BTreeSet<String> {
     commands.extend(names(&sources, "redis.call('", '\''));
     assert!(commands.remove("client") && sources.contains("arg(\"TRACKING\")"));
     // Who may not ask is served all the same.
-    assert!(commands.remove("info") && read("README.md").contains("`+info`"));
+    assert!(commands.remove("info") && read("docs/redis.md").contains("`+info`"));
     // Of sentinels, and where there are some.
-    assert!(commands.remove("role") && commands.remove("sentinel") && read("README.md").contains("`+role`"));
+    assert!(
+        commands.remove("role") && commands.remove("sentinel") && read("docs/redis.md").contains("`+role`")
+    );
     // In a cluster.
-    assert!(commands.remove("cluster") && read("README.md").contains("`+cluster|slots`"));
+    assert!(commands.remove("cluster") && read("docs/redis.md").contains("`+cluster|slots`"));
     // The last three are the client library's: to connect, and for a script that is known by its hash.
     commands.extend(set(["client|tracking", "hello", "evalsha", "script|load"]));
     commands
@@ -293,18 +241,35 @@ fn a_redis_user_needs_what_is_listed_and_no_more() {
     assert_eq!(told, commands_sent(), "in the source's own words");
 }
 
+/// The headings of a page, as links name them.
+fn headings(text: &str) -> BTreeSet<String> {
+    let titles =
+        text.lines().filter_map(|line| line.strip_prefix('#')).map(|line| line.trim_start_matches('#'));
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    titles
+        .map(|title| title.trim().to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-"))
+        .collect()
+}
+
 #[test]
 fn the_links_lead_somewhere() {
-    for file in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
-        let text = read(file);
+    let docs =
+        fs::read_dir(at("docs")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let docs = docs.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
+    let pages: Vec<String> =
+        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(str::to_owned).into_iter().chain(docs).collect();
+    for page in pages {
+        let text = read(&page);
+        let folder = Path::new(&page).parent().unwrap();
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-            if let Some(heading) = link.strip_prefix('#') {
-                let slugs = text.lines().filter_map(|line| line.strip_prefix("## "));
-                let mut slugs =
-                    slugs.map(|heading| heading.to_lowercase().replace('`', "").replace(' ', "-"));
-                assert!(slugs.any(|slug| slug == heading), "{file}: {link}");
-            } else if !link.starts_with("https://") {
-                assert!(at(link).exists(), "{file}: {link}");
+            if link.starts_with("https://") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let path = if file.is_empty() { at(&page) } else { at(folder.join(file).to_str().unwrap()) };
+            assert!(path.exists(), "{page}: {link}");
+            if !heading.is_empty() {
+                assert!(headings(&fs::read_to_string(path).unwrap()).contains(heading), "{page}: {link}");
             }
         }
     }

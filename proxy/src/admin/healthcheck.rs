@@ -1,4 +1,4 @@
-//! `sidecache healthcheck`: asks a running sidecar whether it is ready.
+//! `sidecache healthcheck`: asks a running sidecar whether it is ready, or runs at all.
 
 use std::{io, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{address::Listen, wrap::probe};
 /// A sidecar that takes longer than this for so little is not well.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Why a sidecar does not count as ready.
+/// Why a sidecar does not count as what was asked.
 #[derive(Debug, Error)]
 pub enum NotReady {
     /// It says so.
@@ -27,12 +27,30 @@ pub enum NotReady {
     Silent(Listen),
 }
 
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Whether it runs.
+    Live,
+    /// Whether requests should come to it.
+    Ready,
+}
+
+impl Question {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Live => "/livez",
+            Self::Ready => "/readyz",
+        }
+    }
+}
+
 /// Asks the sidecar whose admin listener is `address`.
 ///
 /// # Errors
-/// It is not ready, or cannot be asked.
-pub async fn ask(address: &Listen) -> Result<(), NotReady> {
-    let asked = timeout(PATIENCE, probe::get(&address.into(), "/readyz")).await;
+/// It is not so, or the sidecar cannot be asked.
+pub async fn ask(address: &Listen, question: Question) -> Result<(), NotReady> {
+    let asked = timeout(PATIENCE, probe::get(&address.into(), question.path())).await;
     match asked {
         Ok(Ok(status)) if status.is_success() => Ok(()),
         Ok(Ok(status)) => Err(NotReady::Answered(address.clone(), status)),

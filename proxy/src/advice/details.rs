@@ -123,7 +123,7 @@ pub(super) const SET_COOKIE: Advice = Advice {
     action: "`set_cookie: strip`",
 };
 pub(super) const VARY_STAR: Advice = Advice {
-    meaning: "the app says `Vary: *`, or one that is malformed",
+    meaning: "the app says `Vary: *`, one that is malformed, or one that names `X-Request-Id`, `traceparent` or `tracestate`",
     because: "RFC 9111 §4.1: a `Vary` with `*` never matches",
     action: "change it there",
 };

@@ -1,18 +1,41 @@
 //! `access_log`: which requests get a line in the log. And `traceparent`.
 
 use super::{
+    keys::{Absent, Key, Keys, Kind, Text},
     problem::Wrong,
-    reader::{At, Entries, Keys, Reader},
-    route::{PATH, pattern},
-    scalar::{duration, percent},
+    reader::{At, Entries, Reader},
+    route::{PATTERN, pattern},
+    scalar::{DURATION, duration, percent},
 };
 use crate::{routes::Pattern, telemetry::access::AccessLog};
 
 /// Each is compared with the path of every request.
 const MOST: usize = 32;
 
-const KEYS: Keys = Keys {
-    known: &["sample", "slow", "quiet"],
+const SHARE: Text = Text { is: "a share of the requests, 10%", like: "0*([0-9]{1,2}|100)%", bare: false };
+
+pub(super) const KEYS: Keys = Keys {
+    known: &[
+        Key::new(
+            "sample",
+            Absent::Is("100%"),
+            Kind::Text(&SHARE),
+            "the share of requests that get a line; errors (5xx) and answers that were cut have one in \
+             any case",
+        ),
+        Key::new(
+            "slow",
+            Absent::Is("1s"),
+            Kind::Text(&DURATION),
+            "requests that take so long have one in any case",
+        ),
+        Key::new(
+            "quiet",
+            Absent::Is("[]"),
+            Kind::List { of: &Kind::Text(&PATTERN), least: 0, most: MOST },
+            "paths, as in a rule, of which only errors (4xx, 5xx) have one",
+        ),
+    ],
     later: &[],
     foreign: &[
         ("rate", "did you mean `sample`?"),
@@ -39,9 +62,9 @@ pub(super) const TRACEPARENT: [(&str, bool); 2] = [("pass", false), ("create", t
 pub(super) fn access_log(reader: &mut Reader<'_>, at: &At<'_>) -> Option<AccessLog> {
     let entries = reader.entries(at, "a map, sample: 10% or quiet: [/healthz]", &KEYS)?;
     let default = AccessLog::default();
-    let sample = entries.get("sample").map_or(Some(default.sample), |at| {
-        reader.scalar(at, "a share of the requests, 10%", |text| percent(text, 100))
-    });
+    let sample = entries
+        .get("sample")
+        .map_or(Some(default.sample), |at| reader.scalar(at, SHARE.is, |text| percent(text, 100)));
     let slow =
         entries.get("slow").map_or(Some(default.slow), |at| reader.scalar(at, "a duration, 1s", duration));
     let quiet = quiet(reader, &entries);
@@ -50,7 +73,7 @@ pub(super) fn access_log(reader: &mut Reader<'_>, at: &At<'_>) -> Option<AccessL
 
 fn quiet(reader: &mut Reader<'_>, entries: &Entries<'_>) -> Option<Vec<Pattern>> {
     let Some(at) = entries.get("quiet") else { return Some(Vec::new()) };
-    let patterns = reader.list(at, PATH, pattern)?;
+    let patterns = reader.list(at, PATTERN.is, pattern)?;
     if patterns.len() > MOST {
         reader.wrong(at, Wrong::new(format!("more than {MOST} paths"), format!("write {MOST} at most")));
         return None;

@@ -3,25 +3,75 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
+    keys::{Absent, Key, Keys, Kind},
     problem::Wrong,
-    reader::{At, Entries, Keys, Reader},
-    scalar::{count, duration, show_duration, show_size, size},
+    reader::{At, Entries, Reader},
+    scalar::{DURATION, MAX_COUNT, SIZE, SOME_TIME, count, duration, show_duration, show_size, size},
 };
 use crate::{
     limits::{Limits, Timeouts},
     sabotage::Omission,
 };
 
-const LIMITS: Keys = Keys {
+/// The word of a limit that there is not.
+const NO_LIMIT: &str = "none";
+
+pub(super) const LIMITS: Keys = Keys {
     known: &[
-        "connections",
-        "streams",
-        "header_bytes",
-        "headers",
-        "uri_bytes",
-        "request_body",
-        "upstream_connections",
-        "upstream_queue",
+        Key::new(
+            "connections",
+            Absent::Is("10000"),
+            Kind::Count { least: 1, most: MAX_COUNT },
+            "client connections at once. For the next, the one that has waited longest for a request is \
+             closed; if all are at work, it gets a 503, or over TLS is closed. Fewer, with a warning, \
+             where the system lets the process open too few files: it raises `ulimit -n` as far as it \
+             may, and keeps 128 and `limits.upstream_connections` for the rest. Over HTTP/2 also the \
+             requests at once on all connections (or `limits.streams`, if that is more); the next gets a \
+             503",
+        ),
+        Key::new(
+            "streams",
+            Absent::Is("128"),
+            Kind::Count { least: 1, most: MAX_COUNT },
+            "requests at once on a connection of HTTP/2; further ones are refused (`REFUSED_STREAM`). \
+             Each may have 64 KiB of its body waiting here for the app",
+        ),
+        Key::new(
+            "header_bytes",
+            Absent::Is("32KiB"),
+            Kind::Text(&SIZE),
+            "bytes of a request head; `1KiB` to `1MiB`",
+        ),
+        Key::new(
+            "headers",
+            Absent::Is("100"),
+            Kind::Count { least: 1, most: MAX_HEADERS },
+            "fields of a request head",
+        ),
+        Key::new(
+            "uri_bytes",
+            Absent::Is("8KiB"),
+            Kind::Text(&SIZE),
+            "bytes of a request target; `64B` to `32KiB`, and no more than `header_bytes`",
+        ),
+        Key::new(
+            "request_body",
+            Absent::Is("none"),
+            Kind::Either(&[Kind::Text(&SIZE), Kind::Words(&[NO_LIMIT])]),
+            "bytes of a request body",
+        ),
+        Key::new(
+            "upstream_connections",
+            Absent::Is("256"),
+            Kind::Count { least: 1, most: MAX_COUNT },
+            "connections to the app at once",
+        ),
+        Key::new(
+            "upstream_queue",
+            Absent::Is("1024"),
+            Kind::Count { least: 0, most: MAX_COUNT },
+            "requests that wait for one of them",
+        ),
     ],
     later: &[],
     foreign: &[
@@ -103,14 +153,63 @@ fn bytes(
 fn request_body(reader: &mut Reader<'_>, entries: &Entries<'_>) -> Option<u64> {
     let at = entries.get("request_body")?;
     let limit = reader.scalar(at, "a size, 10MiB, or none", |text| match text {
-        "none" => Ok(None),
+        NO_LIMIT => Ok(None),
         _ => size(text).map(Some),
     });
     limit.flatten()
 }
 
-const TIMEOUTS: Keys = Keys {
-    known: &["header", "idle", "body", "connect", "first_byte", "between_bytes", "drain"],
+pub(super) const TIMEOUTS: Keys = Keys {
+    known: &[
+        Key::new(
+            "header",
+            Absent::Is("10s"),
+            Kind::Text(&SOME_TIME),
+            "from the first byte of a request head to its last",
+        ),
+        Key::new(
+            "idle",
+            Absent::Is("75s"),
+            Kind::Text(&SOME_TIME),
+            "a kept connection between requests; a quiet tunnel or event stream",
+        ),
+        Key::new(
+            "body",
+            Absent::Is("30s"),
+            Kind::Text(&SOME_TIME),
+            "for which a client is waited for, at most, until it has sent 4 KiB of a body or taken 4 KiB \
+             of a response, or the rest; time that the app takes does not count. Over TCP also for it to \
+             acknowledge what was written (on Linux), as what the kernel took over, about 128 KiB beyond \
+             what is on its way, counts as taken, and it takes more when half of that has gone; over TLS \
+             what the session took over, up to 64 KiB, counts only when the kernel has it. Calls of gRPC \
+             (`POST` with `te: trailers`, to an app in HTTP/2) may pause for `timeouts.idle`",
+        ),
+        Key::new(
+            "connect",
+            Absent::Is("3s"),
+            Kind::Text(&SOME_TIME),
+            "to connect to the app, all its addresses together",
+        ),
+        Key::new(
+            "first_byte",
+            Absent::Is("60s"),
+            Kind::Text(&SOME_TIME),
+            "from the request's end to the first byte of the app's answer",
+        ),
+        Key::new(
+            "between_bytes",
+            Absent::Is("60s"),
+            Kind::Text(&SOME_TIME),
+            "between two reads of the app's answer, however little comes; what takes 5 minutes in all is \
+             passed on but not stored, and nobody else waits for it",
+        ),
+        Key::new(
+            "drain",
+            Absent::Is("30s"),
+            Kind::Text(&DURATION),
+            "from SIGTERM to the end; a wrapped app has at least 5 s of its own",
+        ),
+    ],
     later: &[],
     foreign: &[
         ("read", "did you mean `first_byte` or `between_bytes`?"),

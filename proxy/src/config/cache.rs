@@ -1,13 +1,16 @@
 //! `cache` of a rule: `off`, a duration, `origin`, or a map.
 
+mod keys;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::StatusCode;
 
+use self::keys::KEYS;
 use super::{
     cache_key,
     problem::Wrong,
-    reader::{At, Entries, Keys, Reader},
+    reader::{At, Entries, Reader},
     scalar::{duration, percent, show_size, size, switch},
     store::LargestBody,
     suggest::nearest,
@@ -18,82 +21,9 @@ use crate::policy::{
     rule::{CacheRule, ClientControl, Credentials, Ignore, Percent, SetCookie},
 };
 
-const FORMS: &str = "off, a duration (300s), origin, or a map";
+pub(super) use self::keys::KIND;
 
-const KEYS: Keys = Keys {
-    known: &[
-        "ttl",
-        "override",
-        "ignore",
-        "status",
-        "jitter",
-        "refresh_ahead",
-        "content_type",
-        "stale_while_revalidate",
-        "stale_if_error",
-        "key",
-        "credentials",
-        "set_cookie",
-        "client_control",
-        "tags",
-        "strip_tags",
-        "max_body",
-        "shadow",
-    ],
-    later: &[],
-    foreign: &[
-        ("max_age", "did you mean `ttl`?"),
-        ("s_maxage", "did you mean `ttl`?"),
-        ("s_max_age", "did you mean `ttl`?"),
-        ("maxage", "did you mean `ttl`?"),
-        ("default_ttl", "did you mean `ttl`?"),
-        ("lifetime", "did you mean `ttl`?"),
-        ("duration", "did you mean `ttl`?"),
-        ("timeout", "did you mean `ttl`?"),
-        ("expire", "did you mean `ttl`?"),
-        ("expires", "did you mean `ttl`?"),
-        ("age", "did you mean `ttl`?"),
-        ("enabled", "write `cache: off`, or a ttl"),
-        ("dry_run", "did you mean `shadow`?"),
-        ("observe", "did you mean `shadow`?"),
-        ("report_only", "did you mean `shadow`?"),
-        ("off", "write `cache: off`"),
-        ("force", "did you mean `override`?"),
-        ("force_ttl", "write ttl and `override: true`"),
-        ("ignore_origin", "did you mean `override`?"),
-        ("swr", "did you mean `stale_while_revalidate`?"),
-        ("grace", "did you mean `stale_while_revalidate`?"),
-        ("stale", "did you mean `stale_while_revalidate` or `stale_if_error`?"),
-        ("sie", "did you mean `stale_if_error`?"),
-        ("spread", "did you mean `jitter`?"),
-        ("splay", "did you mean `jitter`?"),
-        ("ttl_jitter", "did you mean `jitter`?"),
-        ("early_refresh", "did you mean `refresh_ahead`?"),
-        ("prefetch", "did you mean `refresh_ahead`?"),
-        ("refresh", "did you mean `refresh_ahead`?"),
-        ("query", "write key: { query: … }"),
-        ("headers", "write key: { headers: […] }"),
-        ("cookies", "write key: { cookies: […] }"),
-        ("vary", "write key: { headers: […] }; the app's own Vary is honoured without it"),
-        ("statuses", "did you mean `status`?"),
-        ("codes", "did you mean `status`?"),
-        ("cookie", "did you mean `set_cookie`, `credentials` or `key`?"),
-        ("auth", "did you mean `credentials`?"),
-        ("authorization", "did you mean `credentials`?"),
-        ("content_types", "did you mean `content_type`?"),
-        ("type", "did you mean `content_type`?"),
-        ("types", "did you mean `content_type`?"),
-        ("mime_types", "did you mean `content_type`?"),
-        ("max_size", "did you mean `max_body`?"),
-        ("tag", "did you mean `tags`?"),
-        ("cache_tag", "did you mean `tags`?"),
-        ("cache_tags", "did you mean `tags`?"),
-        ("surrogate_key", "did you mean `tags`?"),
-        ("surrogate_keys", "did you mean `tags`?"),
-        ("methods", "`methods` belongs beside `cache`, in the rule"),
-        ("match", "`match` belongs beside `cache`, in the rule"),
-    ],
-};
+const FORMS: &str = "off, a duration (300s), origin, or a map";
 
 /// Reads `cache`; `Some(None)` is `off`. `largest_body` is what the store can keep.
 pub(super) fn cache(
@@ -188,10 +118,12 @@ fn override_and_ignore(reader: &mut Reader<'_>, entries: &Entries<'_>, rule: &mu
     rule.ignore = Ignore { no_store: words.contains(&"no-store"), private: words.contains(&"private") };
 }
 
+/// The words of `ignore`.
+const IGNORED: [&str; 2] = ["no-store", "private"];
+
 fn ignored_directive(text: &str) -> Result<&'static str, Wrong> {
-    const WORDS: [&str; 2] = ["no-store", "private"];
-    WORDS.into_iter().find(|word| *word == text).ok_or_else(|| {
-        let advice = match nearest(text, WORDS) {
+    IGNORED.into_iter().find(|word| *word == text).ok_or_else(|| {
+        let advice = match nearest(text, IGNORED) {
             Some(near) => format!("did you mean `{near}`?"),
             None if text == "no-cache" => "`override: true` beats it already".to_owned(),
             None => "no-store and private can be ignored".to_owned(),
@@ -257,18 +189,21 @@ fn content_type(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Arc<[MediaRange]
     Some(types.into())
 }
 
+const CREDENTIALS: [(&str, Credentials); 2] =
+    [("bypass", Credentials::Bypass), ("ignore", Credentials::Ignore)];
+const SET_COOKIE: [(&str, SetCookie); 3] =
+    [("bypass", SetCookie::Bypass), ("strip", SetCookie::Strip), ("store", SetCookie::Store)];
+const CLIENT_CONTROL: [(&str, ClientControl); 2] =
+    [("ignore", ClientControl::Ignore), ("honour", ClientControl::Honour)];
+
 fn words(reader: &mut Reader<'_>, entries: &Entries<'_>, rule: &mut CacheRule) {
-    let credentials = [("bypass", Credentials::Bypass), ("ignore", Credentials::Ignore)];
-    let set_cookie =
-        [("bypass", SetCookie::Bypass), ("strip", SetCookie::Strip), ("store", SetCookie::Store)];
-    let client_control = [("ignore", ClientControl::Ignore), ("honour", ClientControl::Honour)];
-    if let Some(word) = entries.get("credentials").and_then(|at| reader.word(at, &credentials)) {
+    if let Some(word) = entries.get("credentials").and_then(|at| reader.word(at, &CREDENTIALS)) {
         rule.credentials = word;
     }
-    if let Some(word) = entries.get("set_cookie").and_then(|at| reader.word(at, &set_cookie)) {
+    if let Some(word) = entries.get("set_cookie").and_then(|at| reader.word(at, &SET_COOKIE)) {
         rule.set_cookie = word;
     }
-    if let Some(word) = entries.get("client_control").and_then(|at| reader.word(at, &client_control)) {
+    if let Some(word) = entries.get("client_control").and_then(|at| reader.word(at, &CLIENT_CONTROL)) {
         rule.client_control = word;
     }
 }

@@ -3,16 +3,50 @@
 use http::HeaderName;
 
 use super::{
+    keys::{Absent, Key, Keys, Kind, Text},
     problem::Wrong,
-    reader::{At, Keys, Reader},
+    reader::{At, Reader},
 };
 use crate::key::{KeyPolicy, QueryPolicy};
 
 /// The most names one list of a key may hold: each costs something on every request.
 const MAX_NAMES: usize = 32;
 
-const KEYS: Keys = Keys {
-    known: &["query", "headers", "cookies"],
+const HEADER: Text =
+    Text { is: "the name of a header, accept-language", like: "[A-Za-z0-9!#$%&'*+.^_`|~-]+", bare: true };
+const COOKIE: Text =
+    Text { is: "the name of a cookie, currency", like: "[A-Za-z0-9!#$%&'+.^_`|~-]+", bare: true };
+const PARAMETER: Text = Text { is: "a parameter, page", like: "[A-Za-z0-9_~-]+", bare: true };
+const EXCEPTED: Text = Text { is: "a parameter, utm_*", like: r"[A-Za-z0-9_~-]+\*?", bare: true };
+const QUERY_WORDS: [&str; 2] = ["all", "none"];
+/// A scalar is one of the words, never a list of one.
+const QUERY_KIND: Kind = Kind::Either(&[
+    Kind::Words(&QUERY_WORDS),
+    Kind::Items { of: &Kind::Text(&PARAMETER), least: 1, most: MAX_NAMES },
+    Kind::Map(&QUERY_KEYS),
+]);
+
+pub(super) const KEYS: Keys = Keys {
+    known: &[
+        Key::new(
+            "query",
+            Absent::Is("all"),
+            QUERY_KIND,
+            "`all`, `none`, `[page, sort]` or `{ except: [utm_*] }`",
+        ),
+        Key::new(
+            "headers",
+            Absent::Is("[]"),
+            Kind::List { of: &Kind::Text(&HEADER), least: 0, most: MAX_NAMES },
+            "request headers whose values select, beside the app's `Vary`",
+        ),
+        Key::new(
+            "cookies",
+            Absent::Is("[]"),
+            Kind::List { of: &Kind::Text(&COOKIE), least: 0, most: MAX_NAMES },
+            "cookies whose values select",
+        ),
+    ],
     later: &[],
     foreign: &[
         ("params", "did you mean `query`?"),
@@ -25,7 +59,12 @@ const KEYS: Keys = Keys {
 };
 
 const QUERY_KEYS: Keys = Keys {
-    known: &["except"],
+    known: &[Key::new(
+        "except",
+        Absent::Refused,
+        Kind::List { of: &Kind::Text(&EXCEPTED), least: 0, most: MAX_NAMES },
+        "parameters that do not count; a `*` may come last",
+    )],
     later: &[],
     foreign: &[
         ("only", "write the list alone, query: [page, sort]"),

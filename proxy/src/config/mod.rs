@@ -8,15 +8,18 @@ mod cache;
 mod cache_key;
 pub(crate) mod describe;
 mod expand;
+mod keys;
 mod mask;
 mod network;
 mod problem;
 mod purge_on;
 mod reader;
 mod redis;
+mod reference;
 mod reload;
 mod route;
 mod scalar;
+mod schema;
 mod snippet;
 mod store;
 mod suggest;
@@ -32,12 +35,13 @@ use ipnet::IpNet;
 
 pub(crate) use self::suggest::nearest;
 pub use self::{
-    describe::Description, expand::Env, problem::ConfigErrors, reload::restart_only_changes,
-    store::StoreConfig,
+    describe::Description, expand::Env, problem::ConfigErrors, reference::reference,
+    reload::restart_only_changes, schema::schema, store::StoreConfig,
 };
 use self::{
+    keys::{ANY, Absent, Key, Keys, Kind, words},
     problem::Wrong,
-    reader::{At, Keys, Reader},
+    reader::{At, Reader},
 };
 use crate::{
     address::{Listen, TlsPair, UpstreamUrl},
@@ -86,21 +90,94 @@ pub struct Config {
 
 const KEYS: Keys = Keys {
     known: &[
-        "listen",
-        "tls",
-        "admin",
-        "upstream",
-        "store",
-        "routes",
-        "purge_on",
-        "hosts",
-        "trusted_proxies",
-        "proxy_protocol",
-        "limits",
-        "timeouts",
-        "targeted_cache_control",
-        "access_log",
-        "traceparent",
+        Key::new(
+            "listen",
+            Absent::Refused,
+            Kind::List { of: &Kind::Text(&network::LISTENER), least: 1, most: ANY },
+            "where clients connect: `127.0.0.1:8080`, `[::]:8080`, `tls://[::]:8443` for HTTPS, \
+             `unix:/path`, or a list",
+        ),
+        Key::new(
+            "tls",
+            Absent::Means("none"),
+            Kind::Either(&[Kind::Map(&tls::KEYS), tls::PAIRS, Kind::Empty]),
+            "with a `tls://` listener: the certificate, or a list of them, of which a client gets the \
+             first that is valid for the name which it asks for, else the first",
+        ),
+        Key::new(
+            "admin",
+            Absent::Means("none"),
+            Kind::Either(&[Kind::Text(&network::ADMIN), Kind::Empty]),
+            "the listener for health, metrics and purges: `127.0.0.1:9090` or `unix:/path`. One that \
+             other machines reach opens only with a token",
+        ),
+        Key::new(
+            "upstream",
+            Absent::Refused,
+            Kind::Text(&network::UPSTREAM),
+            "the app: `http://host:port`, `https://host:port` (verified by the system's certificates, or, \
+             if the variable `SSL_CERT_FILE` of the environment names a file in PEM form, by those in it \
+             alone; one that the app has signed itself must not be an authority, `CA:FALSE`), \
+             `unix:/path`; in HTTP/2 `h2c://host:port`, `h2://host:port` (verified, by ALPN), as gRPC \
+             needs it",
+        ),
+        Key::new("store", Absent::Means("memory alone"), Kind::Map(&store::KEYS), "where responses are kept"),
+        Key::new(
+            "routes",
+            Absent::Refused,
+            Kind::Maps { of: &route::KEYS, least: 0, most: Rules::MAX },
+            "the rules, the first match wins; `[]` caches nothing",
+        ),
+        Key::new(
+            "purge_on",
+            Absent::Is("[]"),
+            Kind::Maps { of: &purge_on::KEYS, least: 0, most: PurgeOn::MAX },
+            "which writes, when the app answers them with 2xx or 3xx, purge more than their own URL",
+        ),
+        Key::new(
+            "hosts",
+            Absent::Means("all"),
+            Kind::List { of: &Kind::Text(&network::HOST), least: 1, most: ANY },
+            "the hosts that are answered; others get 421",
+        ),
+        Key::new(
+            "trusted_proxies",
+            Absent::Means("none"),
+            Kind::List { of: &Kind::Text(&network::NETWORK), least: 0, most: ANY },
+            "addresses or networks of proxies in front, whose `X-Forwarded-*`, `Forwarded` and \
+             `X-Request-Id` are kept, and the first two added to. Of one that sends only `X-Forwarded-*`, \
+             or only `Forwarded`, the app gets only that: the other would name the proxy in the place of \
+             its client",
+        ),
+        Key::new(
+            "proxy_protocol",
+            Absent::Is("false"),
+            Kind::Switch,
+            "`true`: every connection of a trusted proxy, or over a unix socket, begins with a PROXY \
+             header (version 1 or 2), which says whose requests follow",
+        ),
+        Key::new("limits", Absent::Means("those below"), Kind::Map(&bounds::LIMITS), "sizes and counts"),
+        Key::new("timeouts", Absent::Means("those below"), Kind::Map(&bounds::TIMEOUTS), "waits"),
+        Key::new(
+            "targeted_cache_control",
+            Absent::Is("[Sidecache-Cache-Control, CDN-Cache-Control]"),
+            targeted::FIELDS,
+            "fields of responses (RFC 9213) of which the first that is there counts instead of \
+             `Cache-Control` and `Expires`; `[]` for none",
+        ),
+        Key::new(
+            "access_log",
+            Absent::Means("a line for each request"),
+            Kind::Map(&access_log::KEYS),
+            "which requests get a line in the log",
+        ),
+        Key::new(
+            "traceparent",
+            Absent::Is("pass"),
+            Kind::Words(&words(&access_log::TRACEPARENT)),
+            "`pass`: a trace is passed on to the app; `create`: and begins here where none comes with a \
+             request",
+        ),
     ],
     later: &[],
     foreign: &[

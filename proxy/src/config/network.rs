@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{
+    keys::Text,
     problem::Wrong,
     reader::{At, Entries, Reader},
     scalar::switch,
@@ -30,7 +31,37 @@ impl From<AddressError> for Wrong {
 }
 
 const LISTEN: &str = "127.0.0.1:8080, [::]:8080, tls://[::]:8443, unix:/path or a list of them";
-const UPSTREAM: &str = "http://app:8000, https://app:443, h2c://app:50051, h2://app:443 or unix:/path";
+
+pub(super) const LISTENER: Text = Text {
+    is: "127.0.0.1:8080, [::]:8080, tls://[::]:8443 or unix:/path",
+    like: r"(tls://)?([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]+|unix:/.+",
+    bare: false,
+};
+
+pub(super) const ADMIN: Text = Text {
+    is: "127.0.0.1:9090 or unix:/path",
+    like: r"([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]+|unix:/.+",
+    bare: false,
+};
+
+pub(super) const UPSTREAM: Text = Text {
+    is: "http://app:8000, https://app:443, h2c://app:50051, h2://app:443 or unix:/path",
+    like: r"([hH][tT][tT][pP][sS]?|[hH]2[cC]?)://[^/?#@\s]+/?|unix:/.+",
+    bare: false,
+};
+
+pub(super) const HOST: Text = Text {
+    is: "a host, example.org or example.org:8080",
+    like: r"[A-Za-z0-9._~-]+(:[0-9]*)?|\[[0-9A-Fa-f:.]+\](:[0-9]*)?",
+    bare: true,
+};
+
+/// Of an item of `trusted_proxies`.
+pub(super) const NETWORK: Text = Text {
+    is: "an address or a network, 10.0.0.0/8",
+    like: r"([0-9]+(\.[0-9]+){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)(/[0-9]+)?",
+    bare: false,
+};
 
 /// Reads the addresses, and refuses those that would answer themselves.
 pub(super) fn network(reader: &mut Reader<'_>, top: &Entries<'_>) -> Option<Network> {
@@ -40,7 +71,7 @@ pub(super) fn network(reader: &mut Reader<'_>, top: &Entries<'_>) -> Option<Netw
     let admin = admin(reader, top.get("admin"), listen.as_deref().unwrap_or_default());
     let upstream_at =
         reader.require(top, "upstream", "add upstream: http://127.0.0.1:8000 (where the app listens)")?;
-    let upstream = reader.scalar(&upstream_at, UPSTREAM, |text| Ok(UpstreamUrl::parse(text)?))?;
+    let upstream = reader.scalar(&upstream_at, UPSTREAM.is, |text| Ok(UpstreamUrl::parse(text)?))?;
     let listen = listen?;
     if listen.iter().chain(&admin).any(|ours| ours.accepts(&upstream)) {
         let wrong = Wrong::new(
@@ -95,7 +126,7 @@ fn certificates(
 /// An address that other machines can reach takes a token, which the listener asks for when it opens.
 fn admin(reader: &mut Reader<'_>, at: Option<&At<'_>>, listen: &[Listen]) -> Option<Listen> {
     let at = at.filter(|at| !at.is_null())?;
-    let text = reader.text(at, "127.0.0.1:9090 or unix:/path").filter(|text| !text.is_empty())?;
+    let text = reader.text(at, ADMIN.is).filter(|text| !text.is_empty())?;
     let admin = Listen::parse(&text).map_err(|error| reader.wrong(at, error.into())).ok()?;
     if matches!(admin, Listen::Tls(_)) {
         reader

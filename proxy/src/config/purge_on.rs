@@ -5,18 +5,38 @@ use std::sync::Arc;
 use http::Method;
 
 use super::{
-    network::host,
+    keys::{ANY, Absent, Key, Keys, Kind, Text},
+    network::{HOST, host},
     problem::Wrong,
-    reader::{At, Entries, Keys, Reader},
-    route::{PATH, method, optional, pattern},
+    reader::{At, Entries, Reader},
+    route::{METHODS, PATTERN, method, optional, pattern},
     scalar::switch,
     suggest::nearest,
-    tags::tags,
+    tags::{TAGS, tags},
 };
 use crate::routes::{PurgeOn, Rules};
 
-const KEYS: Keys = Keys {
-    known: &["match", "methods", "host", "tags", "rules", "soft"],
+const RULE: Text = Text { is: "the name of a rule, /products", like: r"[\s\S]*", bare: true };
+
+pub(super) const KEYS: Keys = Keys {
+    known: &[
+        Key::new("match", Absent::Refused, Kind::Text(&PATTERN), "the path of the write, as in a rule"),
+        Key::new(
+            "methods",
+            Absent::Means("every unsafe one"),
+            METHODS,
+            "`[POST, PUT]`; not GET, HEAD, OPTIONS, TRACE nor QUERY",
+        ),
+        Key::new("host", Absent::Means("all"), Kind::Text(&HOST), "one host"),
+        Key::new("tags", Absent::Is("[]"), TAGS, "tags: whatever carries one is purged, on every host"),
+        Key::new(
+            "rules",
+            Absent::Is("[]"),
+            Kind::List { of: &Kind::Text(&RULE), least: 0, most: ANY },
+            "names of rules of this file: whatever they stored is purged",
+        ),
+        Key::new("soft", Absent::Is("false"), Kind::Switch, "`true`: it is marked stale and not removed"),
+    ],
     later: &[],
     foreign: &[
         ("path", "did you mean `match`?"),
@@ -55,10 +75,9 @@ fn entry(reader: &mut Reader<'_>, at: &At<'_>, known: Option<&Rules>) -> Option<
     let entries = reader.entries(at, "a map, `match: /path` with tags: [products]", &KEYS)?;
     let pattern = reader
         .require(&entries, "match", "add match: /path, or match: /** for every write")
-        .and_then(|at| reader.scalar(&at, PATH, pattern));
+        .and_then(|at| reader.scalar(&at, PATTERN.is, pattern));
     let methods = optional(reader, &entries, "methods", methods);
-    let host =
-        optional(reader, &entries, "host", |reader, at| reader.scalar(at, "a host, example.org", host));
+    let host = optional(reader, &entries, "host", |reader, at| reader.scalar(at, HOST.is, host));
     let tags = optional(reader, &entries, "tags", tags);
     let rules = optional(reader, &entries, "rules", |reader, at| rules(reader, at, known));
     let soft = optional(reader, &entries, "soft", |reader, at| reader.scalar(at, "true or false", switch));

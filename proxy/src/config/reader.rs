@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use super::{
     expand::{Env, expand},
+    keys::Keys,
     problem::{Problem, Wrong},
-    suggest::{either, nearest, plain},
+    suggest::{either, nearest},
     yaml::{Node, Span, Value},
 };
 
@@ -16,16 +17,6 @@ pub(super) struct At<'n> {
     /// Where its key stands; in a list and at the root, where it begins itself.
     key: Span,
     pub(super) path: String,
-}
-
-/// What a map of the file may hold.
-pub(super) struct Keys {
-    /// The keys that have an effect.
-    pub(super) known: &'static [&'static str],
-    /// Keys that will have one.
-    pub(super) later: &'static [&'static str],
-    /// What other programs call it, and what to do about it.
-    pub(super) foreign: &'static [(&'static str, &'static str)],
 }
 
 /// The entries of a map whose keys are known, each at most once.
@@ -190,7 +181,7 @@ impl<'e> Reader<'e> {
         let mut known = Vec::with_capacity(all.entries.len());
         let mut advice = Vec::new();
         for (key, value) in all.entries {
-            if keys.known.contains(&key) {
+            if keys.has(key) {
                 known.push((key, value));
             } else {
                 let wrong = keys.explain(key);
@@ -225,21 +216,5 @@ impl<'e> Reader<'e> {
             entries.push((&key.name, At { node, key: key.span, path }));
         }
         Some(Entries { entries, map: at.clone(), advice: Vec::new() })
-    }
-}
-
-impl Keys {
-    fn explain(&self, key: &str) -> Wrong {
-        if self.later.contains(&key) {
-            return Wrong::new(format!("`{key}` is not supported yet"), "remove it");
-        }
-        let message = format!("unknown key `{key}`");
-        if let Some((_, advice)) = self.foreign.iter().find(|(theirs, _)| plain(theirs) == plain(key)) {
-            return Wrong::new(message, *advice);
-        }
-        match nearest(key, self.known.iter().chain(self.later).copied()) {
-            Some(near) => Wrong::new(message, format!("did you mean `{near}`?")),
-            None => Wrong::new(message, format!("known here: {}", self.known.join(", "))),
-        }
     }
 }

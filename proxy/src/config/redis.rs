@@ -3,13 +3,25 @@
 use std::path::PathBuf;
 
 use super::{
+    keys::{Absent, Key, Keys, Kind, Text, words},
     problem::Wrong,
-    reader::{At, Entries, Keys, Reader},
+    reader::{At, Entries, Reader},
     scalar::{count, switch},
 };
 use crate::address::{RedisAccess, RedisLogin, RedisNode, RedisPlace, RedisTls, RedisUrl};
 
-const URL: &str = "a URL, redis://host:6379";
+pub(super) const URL: Text =
+    Text { is: "a URL, redis://host:6379", like: r"redis(s?://[^\s]+|\+unix:///?[^\s]+)", bare: false };
+/// Of a file.
+pub(super) const PATH: Text = Text { is: "the path of a file, /run/secrets/redis", like: "/.+", bare: false };
+const NODE: Text = Text {
+    is: "a host, redis:6379",
+    like: r"[A-Za-z0-9._~-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?",
+    bare: true,
+};
+const NAME: Text = Text { is: "a name, mymaster", like: "[!-~]{1,256}", bare: true };
+const NAME_OR_NONE: Kind = Kind::Either(&[Kind::Text(&NAME), Kind::Empty]);
+const PATH_OR_NONE: Kind = Kind::Either(&[Kind::Text(&PATH), Kind::Empty]);
 /// Sentinels that are asked.
 const MAX_NODES: usize = 16;
 /// Bytes of a name.
@@ -22,10 +34,59 @@ enum Mode {
     Cluster,
 }
 
-const MODE: &str = "single, sentinel or cluster";
+const MODES: [(&str, Mode); 3] =
+    [("single", Mode::Single), ("sentinel", Mode::Sentinel), ("cluster", Mode::Cluster)];
 
-const KEYS: Keys = Keys {
-    known: &["mode", "url", "nodes", "user", "password_file", "database", "tls", "sentinel"],
+pub(super) const KEYS: Keys = Keys {
+    known: &[
+        Key::new(
+            "mode",
+            Absent::Is("single"),
+            Kind::Words(&words(&MODES)),
+            "`single`; `sentinel`: which server is the master is asked of sentinels; or `cluster`: \
+             several masters share the keys",
+        ),
+        Key::new(
+            "url",
+            Absent::Means("none"),
+            Kind::Text(&URL),
+            "of a single Redis: `redis://`, `rediss://` or `redis+unix://`",
+        ),
+        Key::new(
+            "nodes",
+            Absent::Means("none"),
+            Kind::List { of: &Kind::Text(&NODE), least: 1, most: MAX_NODES },
+            "the sentinels, `[a:26379, b:26379, c:26379]`; some nodes of a cluster, `[a:6379, b:6379]`; \
+             of a single Redis `[host:6379]`, instead of a URL",
+        ),
+        Key::new("user", Absent::Means("none"), NAME_OR_NONE, "the ACL user, where the URL has none"),
+        Key::new(
+            "password_file",
+            Absent::Means("none"),
+            PATH_OR_NONE,
+            "the file that holds the password; read for each new connection, so that it can be replaced",
+        ),
+        Key::new(
+            "database",
+            Absent::Is("0"),
+            Kind::Count { least: 0, most: u16::MAX as usize },
+            "the number of the database; a cluster has no other",
+        ),
+        Key::new(
+            "tls",
+            Absent::Is("false"),
+            Kind::Either(&[Kind::Switch, Kind::Map(&TLS_KEYS)]),
+            "`true`: TLS, verified by the system's certificates, as with a `rediss://` URL; or a map of \
+             files in PEM form, read for each new connection. Sentinels speak it too, and all nodes of a \
+             cluster",
+        ),
+        Key::new(
+            "sentinel",
+            Absent::Means("none; required with `mode: sentinel`"),
+            Kind::Map(&SENTINEL_KEYS),
+            "how the sentinels are asked",
+        ),
+    ],
     later: &[],
     foreign: &[
         ("node", "did you mean `nodes`?"),
@@ -48,7 +109,16 @@ const KEYS: Keys = Keys {
 };
 
 const TLS_KEYS: Keys = Keys {
-    known: &["ca", "cert", "key"],
+    known: &[
+        Key::new("ca", Absent::Means("the system's"), Kind::Text(&PATH), "the authorities that are believed"),
+        Key::new(
+            "cert",
+            Absent::Means("none"),
+            Kind::Text(&PATH),
+            "our own certificate, for a Redis that asks for one; with `key`",
+        ),
+        Key::new("key", Absent::Means("none"), Kind::Text(&PATH), "the key of `cert`"),
+    ],
     later: &[],
     foreign: &[
         ("ca_file", "did you mean `ca`?"),
@@ -63,7 +133,21 @@ const TLS_KEYS: Keys = Keys {
 };
 
 const SENTINEL_KEYS: Keys = Keys {
-    known: &["master", "user", "password_file"],
+    known: &[
+        Key::new(
+            "master",
+            Absent::Refused,
+            Kind::Text(&NAME),
+            "the name by which the sentinels know the master",
+        ),
+        Key::new("user", Absent::Means("none"), NAME_OR_NONE, "as whom the sentinels are asked"),
+        Key::new(
+            "password_file",
+            Absent::Means("none"),
+            PATH_OR_NONE,
+            "the file that holds the password of that user",
+        ),
+    ],
     later: &[],
     foreign: &[
         ("name", "did you mean `master`?"),
@@ -83,7 +167,7 @@ pub(super) fn redis(reader: &mut Reader<'_>, at: &At<'_>) -> Option<RedisAccess>
     if at.is_map() {
         return map(reader, at);
     }
-    let text = reader.text(at, URL).filter(|text| !text.is_empty())?;
+    let text = reader.text(at, URL.is).filter(|text| !text.is_empty())?;
     RedisUrl::parse(&text).map(RedisAccess::from).map_err(|error| reader.wrong(at, error.into())).ok()
 }
 
@@ -91,7 +175,7 @@ fn map(reader: &mut Reader<'_>, at: &At<'_>) -> Option<RedisAccess> {
     let entries = reader.entries(at, "{ url: redis://host:6379 }", &KEYS)?;
     let found_before = reader.problems.len();
     let mode = match entries.get("mode") {
-        Some(at) => reader.scalar(at, MODE, mode),
+        Some(at) => reader.word(at, &MODES),
         None => Some(Mode::Single),
     };
     let login = login(reader, &entries);
@@ -111,16 +195,6 @@ fn map(reader: &mut Reader<'_>, at: &At<'_>) -> Option<RedisAccess> {
         place => RedisAccess { place, login, database, tls },
     };
     (reader.problems.len() == found_before).then_some(access)
-}
-
-fn mode(text: &str) -> Result<Mode, Wrong> {
-    let advice = format!("write {MODE}");
-    match text {
-        "single" => Ok(Mode::Single),
-        "sentinel" => Ok(Mode::Sentinel),
-        "cluster" => Ok(Mode::Cluster),
-        _ => Err(Wrong::new(format!("`{text}` is not known here"), advice)),
-    }
 }
 
 /// `sentinel` without sentinels.
@@ -148,7 +222,7 @@ fn server(reader: &mut Reader<'_>, entries: &Entries<'_>, tls: bool) -> Option<R
         return Some(RedisPlace::Server(RedisUrl::of(node, tls)));
     }
     let at = reader.require(entries, "url", "add url: redis://host:6379")?;
-    reader.scalar(&at, URL, |text| Ok(RedisUrl::parse(text)?)).map(RedisPlace::Server)
+    reader.scalar(&at, URL.is, |text| Ok(RedisUrl::parse(text)?)).map(RedisPlace::Server)
 }
 
 /// Nothing is stated twice, in the URL and beside it.
@@ -212,7 +286,7 @@ fn sentinels(reader: &mut Reader<'_>, entries: &Entries<'_>) -> Option<RedisPlac
     let login = login(reader, &entries);
     let master =
         reader.require(&entries, "master", "add master: with the name that the sentinels know it by");
-    let master = reader.scalar(&master?, "a name, mymaster", name)?;
+    let master = reader.scalar(&master?, NAME.is, name)?;
     Some(RedisPlace::Sentinels { nodes: nodes?, master, login })
 }
 
@@ -235,11 +309,9 @@ fn login(reader: &mut Reader<'_>, entries: &Entries<'_>) -> RedisLogin {
     };
     RedisLogin {
         user: given("user", "the name of a user", name),
-        password_file: given("password_file", PATH, path).map(PathBuf::from),
+        password_file: given("password_file", PATH.is, path).map(PathBuf::from),
     }
 }
-
-const PATH: &str = "the path of a file, /run/secrets/redis";
 
 fn tls(reader: &mut Reader<'_>, at: &At<'_>) -> Option<RedisTls> {
     if !at.is_map() {

@@ -5,10 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{
-    cache::cache,
-    network::host,
+    cache::{self, cache},
+    keys::{ANY, Absent, Key, Keys, Kind, Text},
+    network::{HOST, host},
     problem::Wrong,
-    reader::{At, Entries, Keys, Reader},
+    reader::{At, Entries, Reader},
     store::LargestBody,
     suggest::nearest,
 };
@@ -17,8 +18,50 @@ use crate::{
     routes::{Pattern, PatternError, Rule, Rules, shadowed},
 };
 
-const KEYS: Keys = Keys {
-    known: &["match", "name", "methods", "host", "headers", "cache"],
+/// Of `match`.
+pub(super) const PATTERN: Text = Text {
+    is: "one path, /products",
+    like: r#"/(([^/*?#"<>\\^`{|}\s]+|\*)/)*([^/*?#"<>\\^`{|}\s]+|\*\*?)?"#,
+    bare: false,
+};
+/// RFC 9110 §9.1: names of methods are tokens.
+pub(super) const METHODS: Kind = Kind::List { of: &Kind::Text(&METHOD), least: 1, most: ANY };
+const METHOD: Text = Text { is: "a method, GET", like: "[A-Z0-9!#$%&'*+.^_`|~a-z-]+", bare: true };
+const NAME: Text = Text { is: "a word, products", like: "[!-,.-~]|[!-~][ -~]{0,198}[!-~]", bare: true };
+const HEADER: Text =
+    Text { is: "the name of a header, x-beta", like: "[A-Za-z0-9!#$%&'*+.^_`|~-]+", bare: true };
+const HEADER_VALUE: Text = Text { is: "a value, or present", like: r"[^\s](.*[^\s])?", bare: true };
+
+pub(super) const KEYS: Keys = Keys {
+    known: &[
+        Key::new(
+            "match",
+            Absent::Refused,
+            Kind::Text(&PATTERN),
+            "the path as it was sent, without the query, by whole segments and with case: `/a` is not \
+             `/a/`. `*` is one segment that is not empty; `**`, only as the last, is all the rest",
+        ),
+        Key::new(
+            "name",
+            Absent::Means("the match, and what narrows it"),
+            Kind::Text(&NAME),
+            "the name in logs and metrics, and for purges; unique",
+        ),
+        Key::new("methods", Absent::Means("all"), METHODS, "`[GET]`, which includes HEAD"),
+        Key::new("host", Absent::Means("all"), Kind::Text(&HOST), "one host"),
+        Key::new(
+            "headers",
+            Absent::Means("none"),
+            Kind::Free { key: &HEADER, value: &Kind::Text(&HEADER_VALUE) },
+            "`{ x-beta: present, x-api: \"2\" }`: all of them, with these values",
+        ),
+        Key::new(
+            "cache",
+            Absent::Refused,
+            cache::KIND,
+            "`off`, a duration, `origin` (RFC 9111 by the app's own fields), or a map",
+        ),
+    ],
     later: &[],
     foreign: &[
         ("path", "did you mean `match`?"),
@@ -55,8 +98,6 @@ const KEYS: Keys = Keys {
         ("upstream", "there is one upstream, at the top of the file"),
     ],
 };
-
-pub(super) const PATH: &str = "one path, /products";
 
 /// Reads `routes`. `largest_body` is what the store can keep, `targeted` the fields that govern before
 /// `Cache-Control`.
@@ -107,15 +148,14 @@ fn rule(
     let entries = reader.entries(at, "a rule, `match: /path` with `cache: 300s`", &KEYS)?;
     let pattern = reader
         .require(&entries, "match", "add match: /path, or match: /** for everything")
-        .and_then(|at| reader.scalar(&at, PATH, pattern));
+        .and_then(|at| reader.scalar(&at, PATTERN.is, pattern));
     let methods = optional(reader, &entries, "methods", methods);
-    let host =
-        optional(reader, &entries, "host", |reader, at| reader.scalar(at, "a host, example.org", host));
+    let host = optional(reader, &entries, "host", |reader, at| reader.scalar(at, HOST.is, host));
     let headers = optional(reader, &entries, "headers", headers);
     let cache = reader
         .require(&entries, "cache", "add cache: 300s, cache: origin or cache: off")
         .and_then(|at| cache(reader, &at, largest_body));
-    let name = optional(reader, &entries, "name", |reader, at| reader.scalar(at, "a word, products", name));
+    let name = optional(reader, &entries, "name", |reader, at| reader.scalar(at, NAME.is, name));
     let headers = headers?.unwrap_or_default();
     // What a rule is narrowed by keeps its responses apart from those of its neighbours on the URL.
     let cache = cache?.map(|mut cache| {
@@ -203,7 +243,7 @@ fn headers(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Narrowing> {
     let mut headers: Narrowing = Vec::new();
     for (key, at) in entries.iter() {
         let name = header_name(key, &headers).map_err(|wrong| reader.wrong_key(at, wrong)).ok();
-        let value = reader.scalar(at, "a value, or present", header_value);
+        let value = reader.scalar(at, HEADER_VALUE.is, header_value);
         headers.extend(name.zip(value));
     }
     Some(headers)

@@ -2,13 +2,36 @@
 
 use std::time::Duration;
 
-use super::problem::Wrong;
+use super::{keys::Text, problem::Wrong};
 use crate::policy::rule::Percent;
 
 /// Longer ones are a slip of the keyboard, and would overflow sums of times.
 const MAX_DURATION: Duration = Duration::from_secs(3650 * 86_400);
 /// As above, for sizes.
 const MAX_SIZE: u64 = 1 << 50;
+
+/// What [`count`] takes.
+pub(super) const MAX_COUNT: usize = 1_000_000_000;
+
+pub(super) const DURATION: Text =
+    Text { is: "a duration, 300s or 1h30m (ms, s, m, h, d)", like: "([0-9]+(ms|s|m|h|d))+", bare: false };
+
+/// A duration that is not zero.
+pub(super) const SOME_TIME: Text = Text {
+    is: "a duration over zero, 300s or 1h30m (ms, s, m, h, d)",
+    like: "([0-9]+(ms|s|m|h|d))*[0-9]*[1-9][0-9]*(ms|s|m|h|d)([0-9]+(ms|s|m|h|d))*",
+    bare: false,
+};
+
+pub(super) const SIZE: Text =
+    Text { is: "a size, 64MiB (B, KB, KiB, MB, MiB, GB, GiB)", like: "[0-9]+([KMG]i?)?B", bare: false };
+
+/// A size that is not zero.
+pub(super) const SOME_SIZE: Text = Text {
+    is: "a size over zero, 1MiB (B, KB, KiB, MB, MiB, GB, GiB)",
+    like: "[0-9]*[1-9][0-9]*([KMG]i?)?B",
+    bare: false,
+};
 
 /// `300s`, `5m`, `1h30m`: `ms s m h d`, a whole number before each. Zero is left to the caller.
 pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
@@ -161,7 +184,7 @@ fn split_where(text: &str, at: impl Fn(char) -> bool) -> (&str, &str) {
 /// A whole number without a unit.
 pub(super) fn count(text: &str) -> Result<usize, Wrong> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|&count: &usize| digits && count <= 1_000_000_000).ok_or_else(|| {
+    text.parse().ok().filter(|&count: &usize| digits && count <= MAX_COUNT).ok_or_else(|| {
         let what = if digits { "is too large" } else { "is not a whole number" };
         Wrong::new(format!("`{text}` {what}"), "write a number without a unit, 100")
     })

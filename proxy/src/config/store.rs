@@ -3,10 +3,11 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
+    keys::{Absent, Key, Keys, Kind, Text, words},
     problem::Wrong,
-    reader::{At, Keys, Reader},
-    redis::{path, redis},
-    scalar::{count, duration, show_duration, show_size, size},
+    reader::{At, Reader},
+    redis::{self, path, redis},
+    scalar::{DURATION, SIZE, count, duration, show_duration, show_size, size},
 };
 use crate::{
     address::RedisAccess,
@@ -86,16 +87,75 @@ pub(super) struct LargestBody {
     pub(super) advice: &'static str,
 }
 
-const KEYS: Keys = Keys {
+const PREFIX: Text =
+    Text { is: "letters, digits, `.`, `_` and `-`", like: "[A-Za-z0-9._-]{1,64}", bare: true };
+/// The words of `memory`.
+const NO_MEMORY: [&str; 2] = ["off", "false"];
+
+pub(super) const KEYS: Keys = Keys {
     known: &[
-        "memory",
-        "redis",
-        "prefix",
-        "on_outage",
-        "untracked_max_age",
-        "compress",
-        "hmac_key_file",
-        "shed_above",
+        Key::new(
+            "memory",
+            Absent::Is("64MiB"),
+            Kind::Either(&[Kind::Text(&SIZE), Kind::Words(&NO_MEMORY)]),
+            "the most that stored responses take in this process, in front of Redis too; at least `8MiB`. \
+             `off`, only with `store.redis`: Redis is asked each time",
+        ),
+        Key::new(
+            "redis",
+            Absent::Means("none"),
+            Kind::Either(&[Kind::Text(&redis::URL), Kind::Map(&redis::KEYS), Kind::Empty]),
+            "the Redis that the fleet shares: `redis://`, `rediss://` or `redis+unix://`; empty is none; \
+             or a map",
+        ),
+        Key::new(
+            "prefix",
+            Absent::Means("none; required with `redis`"),
+            Kind::Text(&PREFIX),
+            "what every key in Redis begins with: one for each app",
+        ),
+        Key::new(
+            "on_outage",
+            Absent::Is("serve"),
+            Kind::Words(&words(&ON_OUTAGE)),
+            "while Redis cannot be reached: `serve`, memory goes on as long as what it has is fresh; \
+             `bypass`, each request goes to the app by itself; `shed`, as `serve`, but beyond \
+             `shed_above` misses at once further ones get 503",
+        ),
+        Key::new(
+            "untracked_max_age",
+            Absent::Is("2s"),
+            Kind::Text(&DURATION),
+            "for how long memory serves an entry where Redis does not tell what changes; `0s`: not at \
+             all; 20 seconds at most. A purge waits for such a sidecar as long as that, and two seconds \
+             at least",
+        ),
+        Key::new(
+            "compress",
+            Absent::Is("off"),
+            Kind::Words(&words(&COMPRESS)),
+            "`zstd`: in Redis, bodies of 1 KiB to 1 MiB that are text by their `Content-Type`, and have \
+             no `Content-Encoding`, are packed; memory and clients have them plain. What was written the \
+             other way is read all the same",
+        ),
+        Key::new(
+            "hmac_key_file",
+            Absent::Means("none"),
+            Kind::Text(&redis::PATH),
+            "for a Redis that others may write to: a file with a key in each line, of 32 bytes or more \
+             (`openssl rand -hex 32`). Entries are then written with a code made with the first key \
+             (HMAC-SHA-256), and only those are believed whose code was made with any of the keys; \
+             whatever else is there is a miss. The file is read at the start. For a new key: add it as a \
+             second line everywhere, then make it the first, then remove the old one, each with a restart \
+             of one sidecar after the other; nothing that is cached is lost. Not covered: an older answer \
+             of the same resource put back, and purges",
+        ),
+        Key::new(
+            "shed_above",
+            Absent::Is("64"),
+            Kind::Count { least: 1, most: MAX_SHED_ABOVE },
+            "with `on_outage: shed`: misses fetched at once, beyond which an outage refuses further ones",
+        ),
     ],
     later: &[],
     foreign: &[
@@ -138,9 +198,7 @@ pub(super) fn store(reader: &mut Reader<'_>, at: &At<'_>) -> Option<StoreConfig>
         .get("untracked_max_age")
         .map_or(Some(default.untracked_max_age), |at| reader.scalar(at, "a duration, 2s", untracked_max_age));
     let compress = entries.get("compress").map_or(Some(default.compress), |at| reader.word(at, &COMPRESS));
-    let hmac_key_file = entries
-        .get("hmac_key_file")
-        .map(|at| reader.scalar(at, "the path of a file, /run/secrets/hmac", path));
+    let hmac_key_file = entries.get("hmac_key_file").map(|at| reader.scalar(at, redis::PATH.is, path));
     let shed_above = entries
         .get("shed_above")
         .map_or(Some(default.shed_above), |at| reader.scalar(at, "a number, 64", shed_above));
@@ -185,7 +243,7 @@ pub(super) fn store(reader: &mut Reader<'_>, at: &At<'_>) -> Option<StoreConfig>
 
 /// `off` is none.
 fn memory(text: &str) -> Result<Option<u64>, Wrong> {
-    if text == "off" || text == "false" {
+    if NO_MEMORY.contains(&text) {
         return Ok(None);
     }
     let bytes = size(text)?;

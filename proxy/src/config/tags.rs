@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    keys::{Kind, Text},
     problem::Wrong,
     reader::{At, Reader},
 };
@@ -11,6 +12,9 @@ use super::{
 const MAX_TAGS: usize = 32;
 /// The longest name, in bytes.
 const MAX_BYTES: usize = 128;
+
+pub(super) const TAGS: Kind = Kind::List { of: &Kind::Text(&TAG), least: 0, most: MAX_TAGS };
+const TAG: Text = Text { is: "the name of a tag, products", like: "[!-+.-~-]{1,128}", bare: true };
 
 /// Reads a list of names that could stand in `Cache-Tag`, each as one.
 pub(super) fn tags(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Arc<[Box<str>]>> {

@@ -3,6 +3,7 @@
 use http::HeaderName;
 
 use super::{
+    keys::{Kind, Text},
     problem::Wrong,
     reader::{At, Reader},
 };
@@ -11,6 +12,13 @@ use crate::policy::targeted::is_targeted;
 const WANTED: &str = "a list of fields, [CDN-Cache-Control]";
 /// Each is looked for in every response.
 const MOST: usize = 4;
+
+pub(super) const FIELDS: Kind = Kind::List { of: &Kind::Text(&FIELD), least: 0, most: MOST };
+const FIELD: Text = Text {
+    is: "a field whose name ends in -Cache-Control, CDN-Cache-Control",
+    like: "[A-Za-z0-9!#$%&'*+.^_`|~-]+-[Cc][Aa][Cc][Hh][Ee]-[Cc][Oo][Nn][Tt][Rr][Oo][Ll]",
+    bare: false,
+};
 
 /// Reads `targeted_cache_control`: the first field that a response has governs; `[]` is none.
 pub(super) fn targeted(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Vec<HeaderName>> {

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::{
+    keys::{Absent, Key, Keys, Kind, Text},
     problem::Wrong,
-    reader::{At, Keys, Reader},
+    reader::{At, Reader},
 };
 use crate::address::TlsPair;
 
@@ -13,8 +14,20 @@ const MAX_PAIRS: usize = 64;
 
 const WANTED: &str = "{ cert: /path/of/cert.pem, key: /path/of/key.pem } or a list of them";
 
-const KEYS: Keys = Keys {
-    known: &["cert", "key"],
+const PATH: Text = Text { is: "the path of a file in PEM form", like: "/.+", bare: false };
+
+pub(super) const PAIRS: Kind = Kind::Maps { of: &KEYS, least: 1, most: MAX_PAIRS };
+
+pub(super) const KEYS: Keys = Keys {
+    known: &[
+        Key::new(
+            "cert",
+            Absent::Refused,
+            Kind::Text(&PATH),
+            "the file of the certificate in PEM form, with those that lead to an authority after it",
+        ),
+        Key::new("key", Absent::Refused, Kind::Text(&PATH), "the file of its key in PEM form, not encrypted"),
+    ],
     later: &[],
     foreign: &[
         ("certificate", "did you mean `cert`?"),
@@ -60,7 +73,7 @@ fn pair(reader: &mut Reader<'_>, at: &At<'_>) -> Option<TlsPair> {
     let entries = reader.entries(at, WANTED, &KEYS)?;
     let cert = reader.require(&entries, "cert", "add cert: /path/of/cert.pem");
     let key = reader.require(&entries, "key", "add key: /path/of/key.pem");
-    let mut file = |at: Option<At<'_>>| reader.scalar(&at?, "the path of a file in PEM form", path);
+    let mut file = |at: Option<At<'_>>| reader.scalar(&at?, PATH.is, path);
     let (cert, key) = (file(cert), file(key));
     Some(TlsPair { cert: cert?, key: key? })
 }

@@ -3,6 +3,8 @@
 mod admin;
 mod child;
 mod descriptors;
+mod manager;
+mod printed;
 mod reloading;
 mod serving;
 mod signals;
@@ -20,13 +22,16 @@ use std::{
 use thiserror::Error;
 use tokio::{runtime::Runtime, sync::watch};
 
-use self::{admin::Panel, child::Child, reloading::Reloading, serving::Phase, signals::Signals};
+pub use self::printed::{completions, man, schema};
+use self::{
+    admin::Panel, child::Child, manager::Manager, reloading::Reloading, serving::Phase, signals::Signals,
+};
 use crate::{
     address::{AddressError, Listen},
     admin::{
         AdminError, TokenError,
         client::AskFailed,
-        healthcheck::{self, NotReady},
+        healthcheck::{self, NotReady, Question},
         purge,
         top::{self, TopFailed},
     },
@@ -184,6 +189,7 @@ fn runtime() -> io::Result<Runtime> {
 async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result<ExitCode, RunError> {
     // Before anything is there that a signal would have to end.
     let mut signals = Signals::new()?;
+    let manager = Manager::of_this_process();
     let (server, certificates) = bind(&config)?;
     let stores = state::stores(&config.store, Clock::System)?;
     let app = Arc::new(App::new(state::live(&config, None)?, stores, Clock::System));
@@ -209,15 +215,25 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
     };
     let server = server.at_most(descriptors::connections(&config.limits, descriptors::raise()));
     phase.send_replace(Phase::Serving);
+    manager.ready("serving");
     let listening: Vec<_> = server.listening().iter().map(Listen::to_string).collect();
     tracing::info!(listening = listening.join(", "), "ready");
     let file = options.config.clone();
     let started = config.clone();
     let seen = Arc::clone(&telemetry);
-    let reloading = Reloading { app: Arc::clone(&app), metrics, telemetry: seen, status, config, started };
+    let reloading = Reloading {
+        app: Arc::clone(&app),
+        metrics,
+        telemetry: seen,
+        status,
+        manager: manager.clone(),
+        config,
+        started,
+    };
     tokio::spawn(async move { reloading.run(reloader, &file).await });
     let (drained, deadline) =
-        serving::serve(server, Arc::clone(&app), telemetry, &phase, &mut child, &mut signals).await?;
+        serving::serve(server, Arc::clone(&app), telemetry, &phase, &mut child, &mut signals, &manager)
+            .await?;
     app.store.depart().await;
     Ok(child.finish(drained, deadline, &mut signals).await)
 }
@@ -309,7 +325,8 @@ fn ask(options: &Healthcheck) -> Result<(), RunError> {
         Some(address) => Listen::parse(address)?,
         None => Config::load(&options.config, &environment)?.admin.ok_or(RunError::NoAdmin)?,
     };
-    Ok(to_the_end(runtime()?, healthcheck::ask(&address))?)
+    let question = if options.live { Question::Live } else { Question::Ready };
+    Ok(to_the_end(runtime()?, healthcheck::ask(&address, question))?)
 }
 
 /// A variable of this process' environment, for `${NAME}` in the file.

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::SystemTime};
 
-use super::state;
+use super::{manager::Manager, state};
 use crate::{
     app::App,
     config::{Config, restart_only_changes},
@@ -16,6 +16,7 @@ pub(super) struct Reloading {
     pub(super) metrics: Arc<Metrics>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) status: Arc<Status>,
+    pub(super) manager: Manager,
     /// What is in force.
     pub(super) config: Config,
     /// The configuration of the start, of which some things stay in force until the end.
@@ -27,12 +28,17 @@ impl Reloading {
     pub(super) async fn run(mut self, mut reloader: Reloader, file: &Path) {
         loop {
             let change = reloader.next().await;
+            self.manager.reloading();
             let result = self.apply(&change, file);
             self.status.record(result.clone(), SystemTime::now());
             let (file, rules) = (file.display(), self.config.rules.iter().count());
             match &result {
-                Ok(_) => tracing::info!(%file, rules, "the configuration is in force"),
+                Ok(_) => {
+                    self.manager.ready("the rules of the file are in force");
+                    tracing::info!(%file, rules, "the configuration is in force");
+                }
                 Err(error) => {
+                    self.manager.ready("the last edit was refused; the rules before it are in force");
                     tracing::error!("the configuration is not taken, the one before stays in force: {error}");
                 }
             }

@@ -7,7 +7,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{child::Child, signals::Signals};
+use super::{child::Child, manager::Manager, signals::Signals};
 use crate::{app::App, server::Server, telemetry::Telemetry};
 
 /// Whether requests are taken.
@@ -41,6 +41,7 @@ pub(super) async fn serve(
     phase: &watch::Sender<Phase>,
     child: &mut Child,
     signals: &mut Signals,
+    manager: &Manager,
 ) -> io::Result<(Drained, Instant)> {
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async { drop(stopped.await) };
@@ -50,6 +51,7 @@ pub(super) async fn serve(
         () = child.ended() => false,
     };
     phase.send_replace(Phase::Draining);
+    manager.stopping();
     match signalled {
         true => tracing::info!("stopping: what runs is finished first; a second signal ends it at once"),
         false => tracing::info!("stopping: the app has ended"),

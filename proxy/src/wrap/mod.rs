@@ -38,6 +38,9 @@ use crate::admin::TOKEN_VARIABLE;
 pub use ended::Ended;
 pub use ready::{Probe, ReadyError};
 
+/// Where a service manager listens for how the service fares. The app is not the service.
+pub const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+
 /// How often a group that was asked to end is looked at: nothing announces a group's end.
 const GROUP_POLL: Duration = Duration::from_millis(20);
 
@@ -82,7 +85,8 @@ impl Wrapped {
         let child_ended = signal(SignalKind::child())?;
         let stdin = if io::stdin().is_terminal() { Stdio::null() } else { Stdio::inherit() };
         let mut command = Command::new(program);
-        command.args(args).stdin(stdin).process_group(0).env_remove(TOKEN_VARIABLE);
+        command.args(args).stdin(stdin).process_group(0);
+        command.env_remove(TOKEN_VARIABLE).env_remove(NOTIFY_SOCKET);
         let child = command.spawn()?;
         let group = Pid::from_child(&child);
         let (tell, ended) = watch::channel(None);

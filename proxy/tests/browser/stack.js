@@ -1,16 +1,21 @@
-// A stack for a test: redis-server, the demo shop and sidecache, on free ports, in a folder of its own.
+// A stack for a test: the demo shop, sidecache, and redis-server where it is asked for, on free ports, in a
+// folder of its own.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
+import { createServer } from "node:net";
 import { setTimeout } from "node:timers/promises";
+import { promisify } from "node:util";
 
-const TARGET = process.env.CARGO_TARGET_DIR ?? resolve(import.meta.dirname, "../../../target");
-const program = name => join(TARGET, "debug", name);
+const TOP = resolve(import.meta.dirname, "../../..");
+const TARGET = process.env.CARGO_TARGET_DIR ?? join(TOP, "target");
+const OURS = ["origin", "sidecache"];
+const program = name => OURS.includes(name) ? join(TARGET, "debug", name) : name;
 
 /** For a program to say that it has started. */
 const PATIENCE = 20_000;
@@ -28,12 +33,12 @@ export class Stack {
   #folder;
   #running = [];
 
-  /** With a token, or without; `delay` is what the shop's list takes. */
-  static async start({ token, delay = "20ms" } = {}) {
+  /** With a token and a Redis, or without; `delay` is what the shop's list takes. */
+  static async start({ token, redis = false, delay = "20ms" } = {}) {
     const stack = new Stack();
     stack.#folder = await mkdtemp(join(tmpdir(), "sidecache-browser-"));
     try {
-      await stack.startRedis();
+      if (redis) await stack.startRedis();
       const shop = await stack.#run("origin", ["--listen", "127.0.0.1:0", "--delay", delay], {}, [/address=(\S+)/]);
       stack.shop = `http://${shop.found[0]}`;
       await stack.edit(RULES);
@@ -55,12 +60,12 @@ export class Stack {
 
   /** Puts a file with these rules in the place of the one before, as editors do. */
   async edit(rules) {
-    const socket = join(this.#folder, "redis.sock");
+    const redis = this.redis ? `, redis: "redis+unix://${join(this.#folder, "redis.sock")}", prefix: browser` : "";
     const written = `${this.file}.new`;
     await writeFile(written, `listen: 127.0.0.1:0
 admin: 127.0.0.1:0
 upstream: ${this.shop}
-store: { memory: 8MiB, redis: "redis+unix://${socket}", prefix: browser }
+store: { memory: 8MiB${redis} }
 routes:${rules}`);
     await rename(written, this.file);
   }
@@ -70,7 +75,35 @@ routes:${rules}`);
     this.redis = await this.#run("redis-server", settings, {}, [/[Rr]eady to accept connections/]);
   }
 
-  /** Until the sidecar has its Redis. */
+  /** What a command of sidecache prints, asked of this one. */
+  async command(...words) {
+    const env = { ...process.env, SIDECACHE_ADMIN: this.admin, NO_COLOR: "1" };
+    const { stdout } = await promisify(execFile)(program("sidecache"), words, { env });
+    return stdout;
+  }
+
+  /** Debian's Prometheus, by the configuration of the compose file, but for whom it asks and how often. */
+  async startPrometheus() {
+    const config = await readFile(join(TOP, "observe/prometheus.yml"), "utf8");
+    const asked = config.replace("127.0.0.1:9090", new URL(this.admin).host).replace(/scrape_interval: \S+/, "scrape_interval: 1s");
+    const file = join(this.#folder, "prometheus.yml");
+    await writeFile(file, asked);
+    await writeFile(join(this.#folder, "alerts.yml"), await readFile(join(TOP, "observe/alerts.yml")));
+    const address = `127.0.0.1:${await freePort()}`;
+    const settings = [`--config.file=${file}`, `--storage.tsdb.path=${join(this.#folder, "tsdb")}`,
+      `--web.listen-address=${address}`];
+    await this.#run("prometheus", settings, {}, [/Server is ready to receive web requests/]);
+    this.prometheus = `http://${address}`;
+  }
+
+  /** What Prometheus has of a series, or nothing yet. */
+  async measured(query) {
+    const answer = await fetch(`${this.prometheus}/api/v1/query?query=${encodeURIComponent(query)}`);
+    const { data } = await answer.json();
+    return data.result.map(({ value }) => Number(value[1])).at(0);
+  }
+
+  /** Until the sidecar has its Redis, if any. */
   async #isReady() {
     const until = Date.now() + PATIENCE;
     for (let status; status !== "ready"; await setTimeout(20)) {
@@ -97,8 +130,7 @@ routes:${rules}`);
 
   /** Starts a program, and waits until its log has each of the marks; `found` is what they captured. */
   async #run(name, parameters, env, marks) {
-    const path = name === "redis-server" ? name : program(name);
-    const child = spawn(path, parameters, { cwd: this.#folder, env: { ...process.env, ...env, NO_COLOR: "1" } });
+    const child = spawn(program(name), parameters, { cwd: this.#folder, env: { ...process.env, ...env, NO_COLOR: "1" } });
     this.#running.push(child);
     const found = marks.map(() => null);
     const said = [];
@@ -118,6 +150,23 @@ routes:${rules}`);
     await heard;
     return { child, found };
   }
+}
+
+/** Waits until something is so. */
+export async function until(what, is) {
+  const late = Date.now() + PATIENCE;
+  for (let last; !await is(said => last = said); await setTimeout(50)) {
+    assert(Date.now() < late, `${what}: still ${last}`);
+  }
+}
+
+/** One that nobody listens on now. */
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  await new Promise(done => server.close(done));
+  return port;
 }
 
 async function end(child, signal) {

@@ -1,8 +1,8 @@
-//! Users of a Redis, who may do what the README says that a sidecar needs, or less.
+//! Users of a Redis, who may do what the guide says that a sidecar needs, or less.
 
 use super::redis::RedisServer;
 
-const README: &str = include_str!("../../../README.md");
+const GUIDE: &str = include_str!("../../../docs/redis.md");
 const NAME: &str = "app";
 const PASSWORD: &str = "pw";
 
@@ -22,7 +22,7 @@ impl Rights {
     }
 
     fn between(from: &str, to: &str) -> Self {
-        let (_, rest) = README.split_once(from).expect("it is documented");
+        let (_, rest) = GUIDE.split_once(from).expect("it is documented");
         let (line, _) = rest.split_once(to).expect("its end");
         Self(line.split(' ').filter(|word| word.starts_with('+')).collect())
     }
