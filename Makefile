@@ -3,7 +3,7 @@
 BIN := $${CARGO_TARGET_DIR:-target}/debug
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: demo test consistency soak fleet bench slow conformance lint audit redis-server
+.PHONY: demo test otel consistency soak fleet bench slow conformance lint audit redis-server
 
 # The demo shop behind the proxy: in memory, or in Redis when REDIS_URL is set. Ctrl-C ends both.
 demo:
@@ -19,6 +19,12 @@ test: redis-server
 	cargo test --locked --workspace --doc
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
 		else cargo test --locked --workspace --lib --bins --tests; fi
+
+# The export of spans, which no other build has.
+otel:
+	cargo clippy --locked -p sidecache --features otel --lib --bins --test otel -- -D warnings
+	cargo test --locked -p sidecache --features otel --lib telemetry::otel
+	cargo test --locked -p sidecache --features otel --test otel
 
 # Three sidecars, writers that purge, and faults: fails if a read returns what was purged. Minutes;
 # SIDECACHE_SEED repeats a run.

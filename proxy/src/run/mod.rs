@@ -3,6 +3,7 @@
 mod admin;
 mod child;
 mod descriptors;
+mod export;
 mod reloading;
 mod serving;
 mod signals;
@@ -20,7 +21,9 @@ use std::{
 use thiserror::Error;
 use tokio::{runtime::Runtime, sync::watch};
 
-use self::{admin::Panel, child::Child, reloading::Reloading, serving::Phase, signals::Signals};
+use self::{
+    admin::Panel, child::Child, export::Export, reloading::Reloading, serving::Phase, signals::Signals,
+};
 use crate::{
     address::{AddressError, Listen},
     admin::{
@@ -107,6 +110,10 @@ pub enum RunError {
     /// What was to be purged may not be, or not everywhere.
     #[error("{0}")]
     Purge(#[from] PurgeFailed),
+    /// Spans cannot be exported as the environment says.
+    #[cfg(feature = "otel")]
+    #[error("OTEL_EXPORTER_OTLP_*: {0}")]
+    Export(#[from] crate::telemetry::otel::ExportError),
     /// The system refuses something else.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -183,7 +190,9 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
     let budget = config.store.memory.unwrap_or_default();
     let metrics = Arc::new(admin::metrics(&app, &status, log, budget, server.places(), certificates));
     metrics.follow(&config.rules.names());
-    let telemetry = Arc::new(Telemetry::new(Arc::clone(&metrics), config.access_log.clone()));
+    let export = Export::start()?;
+    let telemetry = Telemetry::new(Arc::clone(&metrics), config.access_log.clone());
+    let telemetry = Arc::new(telemetry.beside(export.observer()));
     let panel = Panel {
         app: Arc::clone(&app),
         status: Arc::clone(&status),
@@ -208,6 +217,7 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
     let (drained, deadline) =
         serving::serve(server, Arc::clone(&app), telemetry, &phase, &mut child, &mut signals).await?;
     app.store.depart().await;
+    export.finish().await;
     Ok(child.finish(drained, deadline, &mut signals).await)
 }
 

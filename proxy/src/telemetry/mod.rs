@@ -3,6 +3,8 @@
 pub mod access;
 pub mod log;
 pub mod metrics;
+#[cfg(feature = "otel")]
+pub mod otel;
 mod rule_metrics;
 pub mod snapshot;
 
@@ -14,17 +16,24 @@ use crate::observe::{Exchange, Observer};
 use access::AccessLog;
 use metrics::Metrics;
 
-/// Counts every exchange, and writes the access line of those that get one.
+/// Counts every exchange, writes the access line of those that get one, and tells who else wants to know.
 pub struct Telemetry {
     metrics: Arc<Metrics>,
     access: ArcSwap<AccessLog>,
+    beside: Option<Arc<dyn Observer>>,
 }
 
 impl Telemetry {
     /// Counts here, and logs as this says.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, access: AccessLog) -> Self {
-        Self { metrics, access: ArcSwap::from_pointee(access) }
+        Self { metrics, access: ArcSwap::from_pointee(access), beside: None }
+    }
+
+    /// Tells this one too.
+    #[must_use]
+    pub fn beside(self, other: Option<Arc<dyn Observer>>) -> Self {
+        Self { beside: other, ..self }
     }
 
     /// Puts an edited `access_log` in force.
@@ -36,6 +45,11 @@ impl Telemetry {
 impl Observer for Telemetry {
     fn observe(&self, exchange: &Exchange<'_>) {
         self.metrics.count(exchange);
-        self.access.load().tell(exchange);
+        if access::is_on() {
+            self.access.load().tell(exchange);
+        }
+        if let Some(other) = &self.beside {
+            other.observe(exchange);
+        }
     }
 }

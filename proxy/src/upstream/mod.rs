@@ -16,6 +16,7 @@ mod resolve;
 mod sender;
 mod settings;
 mod socket;
+mod span;
 mod tls;
 mod trailers;
 mod upload;
@@ -51,6 +52,7 @@ use self::{
     pool::{Grant, Pool, Want},
     resolve::Resolver,
     sender::{Incoming, Protocol},
+    span::Span,
     tls::Tls,
 };
 pub use self::{
@@ -187,17 +189,22 @@ impl Upstream {
     ///
     /// # Errors
     /// [`FetchError`], also later from the body.
-    pub async fn send<B>(&self, request: Request<B>) -> Result<Fetched, FetchError>
+    pub async fn send<B>(&self, mut request: Request<B>) -> Result<Fetched, FetchError>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        match self.attempt(outgoing::prepare(request), Want::Any).await {
+        let span = Span::begin(&mut request);
+        let answer = match self.attempt(outgoing::prepare(request), Want::Any).await {
             Ok(fetched) => Ok(fetched),
             Err(Ended::Stale(request, _)) => {
                 self.attempt(*request, Want::New).await.map_err(Ended::into_error)
             }
             Err(Ended::Failed(error)) => Err(error),
+        };
+        if let Some(span) = span {
+            span.end(&answer);
         }
+        answer
     }
 
     /// One exchange on one connection, which is closed unless a [`Fetched`] holds it.
