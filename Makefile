@@ -1,9 +1,11 @@
-# What people run. Needs a Rust toolchain; `make test` also redis-server, which it installs if it can.
+# What people run. Needs a Rust toolchain; `make test` also redis-server and promtool, which it installs if it can.
 
 BIN := $${CARGO_TARGET_DIR:-target}/debug
+BROWSER := proxy/tests/browser
+NPM := --no-package-lock --no-audit --no-fund --ignore-scripts
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: demo test otel consistency soak fleet bench slow conformance lint audit redis-server
+.PHONY: demo test otel consistency soak fleet bench slow conformance browser screenshot lint audit redis-server promtool chromium
 
 # The demo shop behind the proxy: in memory, or in Redis when REDIS_URL is set. Ctrl-C ends both.
 demo:
@@ -15,7 +17,7 @@ demo:
 	@exec $(BIN)/sidecache --ready /healthz -- $(BIN)/origin
 
 # Every test. The runner's own summary comes last.
-test: redis-server
+test: redis-server promtool
 	cargo test --locked --workspace --doc
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
 		else cargo test --locked --workspace --lib --bins --tests; fi
@@ -32,7 +34,7 @@ consistency: redis-server
 	SIDECACHE_SCALE=full cargo test --locked -p sidecache --test fleet -- --nocapture consistency::
 	cargo test --locked -p sidecache --features sabotage --test fleet -- --nocapture without_a_guard
 
-# Ten minutes of load and faults: fails if a client sees an error, or anything grows or stays in Redis.
+# Twenty minutes of load and faults: fails if a client sees an error, or anything grows or stays in Redis.
 soak: redis-server
 	SIDECACHE_SCALE=full cargo test --locked -p sidecache --test soak -- --nocapture
 
@@ -53,6 +55,16 @@ slow:
 conformance: redis-server
 	conformance/run
 
+# The dashboard in a real browser (Debian's chromium), with axe-core. Needs Node.js 20 and npm.
+browser: redis-server chromium
+	cargo build --locked
+	cd $(BROWSER) && npm install $(NPM) && node --test --test-concurrency=1
+
+# Writes docs/dashboard.png and docs/dashboard-dark.png. Minutes.
+screenshot: redis-server chromium
+	cargo build --locked
+	cd $(BROWSER) && npm install $(NPM) && node screenshot.js
+
 lint:
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -63,7 +75,18 @@ audit:
 	@cargo deny --version || { echo 'cargo-deny is missing: cargo install --locked cargo-deny' >&2; exit 1; }
 	cargo deny --locked check --hide-inclusion-graph bans licenses sources
 
+promtool:
+	@command -v promtool >/dev/null || { command -v apt-get >/dev/null && $(SUDO) apt-get update -qq && \
+		$(SUDO) apt-get install -y -qq --no-install-recommends prometheus && \
+		{ $(SUDO) systemctl disable --now prometheus || true; } >/dev/null 2>&1; } || \
+		{ echo 'A test has promtool look at the metrics, and found none: install Prometheus.' >&2; exit 1; }
+
 redis-server:
 	@command -v redis-server >/dev/null || { command -v apt-get >/dev/null && \
 		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq redis-server; } || \
 		{ echo 'The tests start a redis-server of their own and found none: install Redis 7.' >&2; exit 1; }
+
+chromium:
+	@command -v chromium >/dev/null || { command -v apt-get >/dev/null && \
+		$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium; } || \
+		{ echo 'The dashboard is tried in chromium, and there is none: install it.' >&2; exit 1; }

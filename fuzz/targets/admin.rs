@@ -12,9 +12,13 @@ use std::{
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use sidecache::{
-    admin::{self, AdminState, Health, Token},
+    admin::{self, AdminState, Health, Token, stats::Numbers},
+    config::Config,
+    explain,
     purge::{PurgeReport, PurgeRequest, Reached},
     reload::status::Report,
+    routes::Rules,
+    telemetry::metrics::Metrics,
 };
 use sidecache_fuzz::{
     grammar::{Words, connection},
@@ -41,6 +45,8 @@ const WORDS: Words = Words {
         "/readyz",
         "/config",
         "/metrics",
+        "/stats",
+        "/resources",
         "/openapi.json",
         "/purge/",
         "//purge",
@@ -91,6 +97,12 @@ const WORDS: Words = Words {
     ],
 };
 
+/// The file that is asked for explanations.
+fn config() -> Config {
+    let text = "listen: 127.0.0.1:0\nupstream: http://127.0.0.1:1\nroutes: [{ match: /**, cache: 1m }]\n";
+    Config::parse(text, "config.yaml", &|_| None).expect("it is right")
+}
+
 /// Nothing that is shown is looked at; what is purged is kept.
 fn state(purged: &Arc<Mutex<Vec<PurgeRequest>>>) -> AdminState {
     let purged = Arc::clone(purged);
@@ -105,6 +117,8 @@ fn state(purged: &Arc<Mutex<Vec<PurgeRequest>>>) -> AdminState {
         health: Arc::new(|| Health::Ready),
         config: Arc::new(move || report.clone()),
         metrics: Arc::new(|| Ok(String::new())),
+        stats: Arc::new(|| Numbers::of(&Metrics::new(SystemTime::UNIX_EPOCH), &Rules::default(), SystemTime::UNIX_EPOCH)),
+        resources: Arc::new(|| Metrics::new(SystemTime::UNIX_EPOCH).resources()),
         rules: Arc::new(|| vec!["/**".into()]),
         purge: Arc::new(move |request| {
             purged.lock().expect("it is not poisoned").push(request);
@@ -112,6 +126,7 @@ fn state(purged: &Arc<Mutex<Vec<PurgeRequest>>>) -> AdminState {
                 PurgeReport { epoch: None, reached: Reached::Fleet, members: 1, waited: Duration::ZERO };
             Box::pin(async move { report })
         }),
+        explain: Arc::new(|question| Box::pin(std::future::ready(explain::on_paper(&config(), &question)))),
     }
 }
 

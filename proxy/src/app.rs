@@ -14,11 +14,13 @@ use crate::{
     arrivals::Arrivals,
     clock::Clock,
     flight::Flights,
+    invalidations::Invalidations,
     key::ResourceKey,
     limits::{Limits, Timeouts},
+    outcomes::Outcomes,
     purges::{Begun, Purges},
     refreshes::Refreshes,
-    routes::{PurgeOn, Rules, host_matches},
+    routes::{PurgeOn, Rules, serves},
     store::tiers::Tiers,
     upstream::Upstream,
 };
@@ -37,6 +39,10 @@ pub struct App {
     pub purges: Arc<Purges>,
     /// What has become of refreshes.
     pub refreshes: Refreshes,
+    /// What was made obsolete by way of this process.
+    pub invalidations: Invalidations,
+    /// What became of the last request for a resource.
+    pub outcomes: Outcomes,
     /// How many responses were stored that let one origin read them, and others see the same.
     pub cors_unkeyed: AtomicU64,
     /// What time it is.
@@ -82,6 +88,8 @@ impl App {
             store,
             arrivals: Arrivals::default(),
             refreshes: Refreshes::default(),
+            invalidations: Invalidations::default(),
+            outcomes: Outcomes::default(),
             cors_unkeyed: AtomicU64::default(),
             clock,
             earlier: RwLock::default(),
@@ -132,8 +140,6 @@ impl Live {
     /// Whether this host is served here.
     #[must_use]
     pub fn serves(&self, target: &Target) -> bool {
-        self.hosts
-            .as_ref()
-            .is_none_or(|hosts| hosts.iter().any(|host| host_matches(host, target.authority())))
+        serves(self.hosts.as_deref(), target)
     }
 }

@@ -10,6 +10,7 @@ use clap::{
 use crate::{
     address::{Protocol, UpstreamUrl},
     config,
+    explain::{Question, QuestionError},
     purge::PurgeUrl,
     telemetry::log::Format,
     wrap::probe::Address,
@@ -19,7 +20,7 @@ use crate::{
 pub const DEFAULT_CONFIG: &str = "config.yaml";
 
 /// The words that may come first.
-const COMMANDS: [&str; 3] = ["check", "healthcheck", "purge"];
+const COMMANDS: [&str; 5] = ["check", "explain", "healthcheck", "purge", "top"];
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +31,9 @@ Examples:
   sidecache healthcheck                      for a container's health check; needs no shell
   sidecache purge --url http://shop.example/products
                                              make every sidecar forget a page
+  sidecache explain http://shop.example/products -H 'Cookie: session=1'
+                                             why is it not a hit, and what to change?
+  sidecache top                              watch a running sidecar
 
 Signals:
   SIGTERM, SIGINT   stop accepting, finish what runs, end the app, exit; a second one ends at once
@@ -60,6 +64,10 @@ pub enum Action {
     Healthcheck(Healthcheck),
     /// Ask a running sidecar to purge: exit 0 when it is done, else 1.
     Purge(Purge),
+    /// Show what a running sidecar does, until `q`.
+    Top(Top),
+    /// Ask a running sidecar, or the file, why a request is answered as it is: exit 0, or 1 if that cannot be asked.
+    Explain(Explain),
 }
 
 /// What is no command line, or asks for help.
@@ -107,6 +115,8 @@ impl Cli {
             Some(Command::Check { file, config }) => Action::Check { config: config.unwrap_or(file) },
             Some(Command::Healthcheck(healthcheck)) => Action::Healthcheck(healthcheck),
             Some(Command::Purge(purge)) => Action::Purge(purge),
+            Some(Command::Top(top)) => Action::Top(top),
+            Some(Command::Explain(explain)) => Action::Explain(explain),
         }
     }
 }
@@ -158,6 +168,27 @@ enum Command {
     Healthcheck(Healthcheck),
     /// Make every sidecar forget what is stored: exit 0 when it is done, else 1
     Purge(Purge),
+    /// Say why a request is a hit or not, and what to change: exit 0, or 1 if nobody can be asked
+    Explain(Explain),
+    /// Watch a running sidecar: requests, hits, latencies, and what is fetched most and why; q ends it
+    Top(Top),
+}
+
+/// Whom to watch, and for how long.
+#[derive(Args, Debug)]
+pub struct Top {
+    /// The admin listener of the sidecar: http://host:port or unix:/path
+    #[arg(long, value_name = "URL", env = "SIDECACHE_ADMIN", default_value = "http://127.0.0.1:9090",
+          value_parser = admin)]
+    pub admin: Address,
+
+    /// The file with the bearer token of the admin listener; else SIDECACHE_ADMIN_TOKEN, if set
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// Print one page and end, as without a terminal
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// Which sidecar to ask.
@@ -216,6 +247,66 @@ pub struct What {
     /// Everything
     #[arg(long)]
     pub all: bool,
+}
+
+/// What to explain, and whom to ask.
+#[derive(Args, Debug)]
+pub struct Explain {
+    /// The URL as clients ask for it, with its host; before it the method, if that is not GET
+    #[arg(value_names = ["METHOD", "URL"], num_args = 1..=2, required = true)]
+    words: Vec<String>,
+
+    /// A field of the request, as often as needed
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub headers: Vec<(String, String)>,
+
+    /// The admin listener of the sidecar: http://host:port or unix:/path
+    #[arg(long, value_name = "URL", env = "SIDECACHE_ADMIN", default_value = "http://127.0.0.1:9090",
+          value_parser = admin)]
+    pub admin: Address,
+
+    /// Ask this file instead of a running sidecar: rule, key, and what the rule does with an answer
+    #[arg(long, short, value_name = "FILE", conflicts_with = "ask_origin")]
+    pub config: Option<PathBuf>,
+
+    /// Have the sidecar ask the app too (by GET or HEAD), and say whether the answer would be stored
+    #[arg(long)]
+    pub ask_origin: bool,
+
+    /// Print the explanation as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// The file with the bearer token of the admin listener; else SIDECACHE_ADMIN_TOKEN, if set
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+impl Explain {
+    /// Method and URL, as they were written.
+    #[must_use]
+    pub fn asked(&self) -> (&str, &str) {
+        match self.words.as_slice() {
+            [method, url, ..] => (method, url),
+            [url] => ("GET", url),
+            [] => ("GET", ""),
+        }
+    }
+
+    /// What is asked.
+    ///
+    /// # Errors
+    /// No request that clients could send.
+    pub fn question(&self) -> Result<Question, QuestionError> {
+        let (method, url) = self.asked();
+        Question::new(method, url, &self.headers, self.ask_origin)
+    }
+}
+
+/// A field, as curl takes it.
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("write 'Name: value'")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 /// Says how a word that stands in the wrong place is meant to be written.

@@ -5,7 +5,10 @@ mod account;
 mod upload;
 mod watchdog;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::{sync::watch, time::sleep};
 
@@ -43,6 +46,8 @@ pub struct Connection {
     pub draining: watch::Receiver<bool>,
     /// What it holds, until another needs it.
     pub place: Place,
+    /// Why we have ended it though requests on it were not answered, if we have.
+    pub ended: OnceLock<Box<str>>,
 }
 
 impl Connection {

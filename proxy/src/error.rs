@@ -1,7 +1,7 @@
 //! What the proxy answers itself when it cannot pass on an answer: short problem documents
 //! (RFC 9457) with `Proxy-Status` (RFC 9209), and never with `Cache-Status` (RFC 9211 §2).
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -124,6 +124,7 @@ impl Failure {
             body: ReplyBody::Whole(self.document()),
             outcome: Outcome::Own(self.outcome),
             rule: None,
+            spared: Duration::ZERO,
             failed: Some(self.failed()),
             tunnel: None,
         }

@@ -6,6 +6,7 @@
 
 mod claim;
 mod judge;
+mod overheard;
 mod part;
 
 use std::{mem, pin::pin, slice, sync::Arc, time::Duration};
@@ -18,6 +19,7 @@ use self::claim::Sought;
 pub use self::claim::{Purpose, Right, Seek, longest_wait};
 use crate::{
     app::{App, Live},
+    arrivals::Expected,
     flight::{Flight, Phase, Shared},
     headers::{ensure_valid_date, remove_hop_by_hop},
     key::{KeyPolicy, ResourceKey, VariantKey},
@@ -255,7 +257,7 @@ impl Fill {
     }
 
     /// When what has come now was asked for, and what it draws.
-    fn exchanged(&self, begun: Begun) -> ExchangeTimes {
+    pub(crate) fn exchanged(&self, begun: Begun) -> ExchangeTimes {
         let response_time = self.app.clock.now();
         let lot = Lot::draw(self.key.as_bytes(), response_time);
         ExchangeTimes { request_time: begun.at, response_time, lot }
@@ -292,7 +294,9 @@ impl Fill {
         let Storing { shared, begun, keep } = storing;
         let spool = SpoolWriter::new(&shared.body);
         let app = Arc::clone(&self.app);
-        let expected = app.arrivals.expect(&self.key, self.fingerprint, begun, Arc::clone(&shared));
+        let expect = || app.arrivals.expect(&self.key, self.fingerprint, begun, Arc::clone(&shared));
+        // What will not be stored does not answer as if it were.
+        let expected = self.right.lacking().is_none().then(expect);
         let mut covered = pin!(app.purges.covered(begun, &shared.tags));
         self.flight.tell(Phase::Shared(Arc::clone(&shared)));
         let mut trailers = HeaderMap::new();
@@ -327,7 +331,7 @@ impl Fill {
             }
         }
         spool.finish(trailers);
-        if self.commit(expected.entry(), keep).await {
+        if self.commit(expected.as_ref().and_then(Expected::entry), keep).await {
             self.app.flights.land(&self.flight, &self.key);
         }
         // Last: who no longer finds it among the arrivals finds that it has landed.
@@ -367,7 +371,8 @@ impl Drop for Fill {
     }
 }
 
-fn boxed(body: UpstreamBody) -> StreamBody {
+/// The same body, of no make in particular.
+pub(crate) fn boxed(body: UpstreamBody) -> StreamBody {
     Box::pin(body.map_err(Into::into))
 }
 

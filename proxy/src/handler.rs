@@ -20,6 +20,7 @@ use crate::{
     purges::Known,
     respond,
     routes::Rule,
+    shadow::shadow,
     status::{Detail, Forward, Fwd},
     store::{Lookup, Selector, StoreError},
 };
@@ -41,15 +42,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
         Some(rule @ Rule { cache: Some(cache), .. }) => (rule, cache),
         other => return Box::pin(pass(app, live, request, body, uncached(other, request), other)).await,
     };
-    let inquiry = Inquiry {
-        method: &head.method,
-        headers: &head.headers,
-        notable: head.notable,
-        has_body: body.is_some(),
-        wants_upgrade: head.connection.wants_upgrade,
-        hides_fields: head.connection.hides_fields,
-    };
-    let admission = match admit(&inquiry, cache) {
+    let admission = match admit(&Inquiry::of(head, body.is_some()), cache) {
         Ok(admission) => admission,
         Err(forward) => return Box::pin(pass(app, live, request, body, forward, Some(rule))).await,
     };
@@ -64,6 +57,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
         let lookup = visit.lookup(key, &selector).await;
         let now = app.clock.now();
         match decide(found(&lookup), &admission, cache, rule.fingerprint, now) {
+            decision if cache.shadow => break Box::pin(shadow(ask, decision.in_shadow())).await,
             Decision::Serve(freshness) => break served(&lookup, freshness.told(visit.is_alone()), &ask),
             Decision::ServeAndRefresh(freshness, when) => {
                 refresh(&lookup, when, landings, known, &ask);
@@ -132,7 +126,7 @@ fn arriving(ask: &Ask<'_>, now: SystemTime, alone: bool) -> Option<Reply> {
 }
 
 /// What the policy needs to know of a look-up.
-fn found(lookup: &Result<Lookup, StoreError>) -> Found<'_> {
+pub(crate) fn found(lookup: &Result<Lookup, StoreError>) -> Found<'_> {
     match lookup {
         Err(_) => Found::Unknown,
         Ok(Lookup::Nothing) => Found::Nothing,
@@ -143,7 +137,7 @@ fn found(lookup: &Result<Lookup, StoreError>) -> Found<'_> {
 }
 
 /// Why a request without a rule that caches goes forward.
-fn uncached(rule: Option<&Rule>, request: &Request) -> Forward {
+pub(crate) fn uncached(rule: Option<&Rule>, request: &Request) -> Forward {
     let detail = match rule {
         Some(_) => Detail::RuleOff,
         None if request.head.target.is_ambiguous() => Detail::AmbiguousTarget,

@@ -16,7 +16,11 @@ use http::{
 use ipnet::IpNet;
 
 pub use self::rewriting::{has_rewriting, remove_lookalikes, remove_rewriting};
-use crate::{admit::Target, policy::facts::date, sabotage::Omission};
+use crate::{
+    admit::Target,
+    policy::{facts::date, media::essence},
+    sabotage::Omission,
+};
 
 /// The name of every sidecar in `Cache-Status` and `Proxy-Status`.
 pub const PSEUDONYM: &str = "sidecache";
@@ -104,8 +108,7 @@ pub fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 /// RFC 9110 §8.3.1: the media type of a message, without its parameters; nothing if it states none.
 #[must_use]
 pub fn media_type(headers: &HeaderMap) -> &[u8] {
-    let stated = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    stated.split(|&b| b == b';').next().unwrap_or_default().trim_ascii()
+    headers.get(CONTENT_TYPE).map_or(&b""[..], |stated| essence(stated.as_bytes()))
 }
 
 /// Whether a message is of a call of gRPC, in whatever coding.
@@ -202,7 +205,9 @@ impl Peer {
 /// Writes `X-Forwarded-*` and `Forwarded` (RFC 7239) from what the proxy knows.
 ///
 /// What came with the request is kept and added to only where the peer is one of the proxies that
-/// the operator trusts: anybody can write these fields.
+/// the operator trusts: anybody can write these fields. One that speaks of its client in one of the two ways alone is
+/// added to in that way alone: what we know ourselves is about that proxy, and an app that looks at the other would
+/// take it for the client.
 pub fn rebuild_forwarded(headers: &mut HeaderMap, target: &Target, peer: Peer, trusted: &[IpNet]) {
     let keep = peer.is_trusted(trusted);
     if !keep {
@@ -210,10 +215,21 @@ pub fn rebuild_forwarded(headers: &mut HeaderMap, target: &Target, peer: Peer, t
             headers.remove(name);
         }
     }
-    let scheme = target.scheme().as_str();
+    let kept = |names: &[HeaderName]| names.iter().any(|name| headers.contains_key(name));
+    let (by_x, by_rfc) = (kept(&[X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO]), kept(&[FORWARDED]));
+    if by_x || !by_rfc {
+        add_x_forwarded(headers, target, peer);
+    }
+    if by_rfc || !by_x {
+        add_forwarded(headers, target, peer);
+    }
+}
+
+fn add_x_forwarded(headers: &mut HeaderMap, target: &Target, peer: Peer) {
     if let Peer::Ip(address) = peer {
         append_to_list(headers, X_FORWARDED_FOR, &address.to_string());
     }
+    let scheme = target.scheme().as_str();
     for (name, value) in [(X_FORWARDED_PROTO, scheme), (X_FORWARDED_HOST, target.authority())] {
         if !headers.contains_key(&name)
             && !value.is_empty()
@@ -222,11 +238,10 @@ pub fn rebuild_forwarded(headers: &mut HeaderMap, target: &Target, peer: Peer, t
             headers.insert(name, value);
         }
     }
-    append_to_list(headers, FORWARDED, &forwarded_element(target, peer));
 }
 
 /// RFC 7239 §4, §6: addresses of IPv6 and hosts with a port are quoted.
-fn forwarded_element(target: &Target, peer: Peer) -> String {
+fn add_forwarded(headers: &mut HeaderMap, target: &Target, peer: Peer) {
     let node = match peer {
         Peer::Ip(IpAddr::V4(address)) => address.to_string(),
         Peer::Ip(IpAddr::V6(address)) => format!("\"[{address}]\""),
@@ -236,7 +251,7 @@ fn forwarded_element(target: &Target, peer: Peer) -> String {
         "" => String::new(),
         authority => format!(";host=\"{authority}\""),
     };
-    format!("for={node}{host};proto={}", target.scheme().as_str())
+    append_to_list(headers, FORWARDED, &format!("for={node}{host};proto={}", target.scheme().as_str()));
 }
 
 /// What the names of the fields begin with that are for sidecaches alone (RFC 9213 §2.1).
@@ -425,6 +440,28 @@ mod tests {
         rebuild_forwarded(&mut trusted, &target(&sent), peer, &["10.0.0.0/8".parse().unwrap()]);
         assert_eq!(trusted.get("x-forwarded-for").unwrap(), "1.2.3.4, 10.0.0.1");
         assert_eq!(trusted.get("x-forwarded-proto").unwrap(), "https");
+    }
+
+    #[test]
+    fn section_7_4_a_trusted_proxy_is_added_to_in_the_way_in_which_it_speaks() {
+        let target = |h: &HeaderMap| Target::parse(&Bytes::from_static(b"/"), h, Scheme::Http, true).unwrap();
+        let peer = Peer::Ip("10.0.0.1".parse().unwrap());
+        let told = |fields: &[(&'static str, &str)]| {
+            let mut headers = map(&[&[("host", "a")], fields].concat());
+            let target = target(&headers);
+            rebuild_forwarded(&mut headers, &target, peer, &["10.0.0.0/8".parse().unwrap()]);
+            ["x-forwarded-proto", "forwarded"]
+                .map(|name| headers.get(name).map(|value| value.to_str().unwrap().to_owned()))
+        };
+        let said = |text: &str| Some(text.to_owned());
+        let ours = "for=10.0.0.1;host=\"a\";proto=http";
+        assert_eq!(told(&[]), [said("http"), said(ours)]);
+        assert_eq!(told(&[("x-forwarded-proto", "https")]), [said("https"), None]);
+        assert_eq!(told(&[("x-forwarded-for", "192.0.2.1")]), [said("http"), None]);
+        let theirs = ("forwarded", "for=192.0.2.1;proto=https");
+        let both = format!("{}, {ours}", theirs.1);
+        assert_eq!(told(&[theirs]), [None, said(&both)]);
+        assert_eq!(told(&[theirs, ("x-forwarded-proto", "https")]), [said("https"), said(&both)]);
     }
 
     #[test]

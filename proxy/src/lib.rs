@@ -11,7 +11,7 @@
 //! | 5 lookup | [`store`] | what is stored for it |
 //! | 6 decide | [`policy`] | RFC 9111, as pure functions |
 //! | – the story | [`handler`] | one `match` on the decision |
-//! | – | [`pass`], [`miss`] | the ways of what the store has no part in, and of what it could not answer |
+//! | – | [`pass`], [`miss`], [`shadow`] | the ways of what the store has no part in, of what it could not answer, and of what it may not answer yet |
 //! | 7 serve | [`respond`] | a stored response becomes an answer |
 //! | 8 fetch | [`forward`], [`siblings`], [`upstream`] | the origin is asked |
 //! | 9 collapse | [`flight`], [`spool`] | one asks, the others wait |
@@ -20,12 +20,14 @@
 //! Beside the path: [`config`] reads the file and [`reload`] notices its edits, [`app`] holds what
 //! it says, [`tags`], [`epoch`] and [`purge`] are the words of a purge and [`purges`] what is known of
 //! them, [`status`] names the outcomes, [`error`] writes the proxy's own answers, `reply` is what an answer
-//! says in every version of HTTP, [`identity`] is what a request is called in logs and traces, [`observe`] is told of every exchange, [`telemetry`] logs and counts it,
+//! says in every version of HTTP, [`identity`] is what a request is called in logs and traces, [`observe`] is
+//! told of every exchange, [`telemetry`] logs and counts it, [`outcomes`] remembers the last ones, [`advice`] says what to do about them and [`explain`] why,
 //! [`admin`] shows it, [`cli`], [`run`] and [`wrap`] are the command.
 
 pub mod address;
 pub mod admin;
 pub mod admit;
+pub mod advice;
 pub mod app;
 pub mod arrivals;
 pub mod ask;
@@ -36,15 +38,18 @@ pub mod config;
 pub mod connection;
 pub mod epoch;
 pub mod error;
+pub mod explain;
 pub mod fill;
 pub mod flight;
 pub mod forward;
 pub mod handler;
 pub mod headers;
+pub mod histogram;
 pub mod http1;
 pub mod http2;
 pub mod identity;
 pub mod interim;
+pub mod invalidations;
 pub mod key;
 pub mod lately;
 pub mod limits;
@@ -52,6 +57,7 @@ pub mod message;
 pub mod miss;
 pub mod observe;
 pub mod obsolete;
+pub mod outcomes;
 pub mod pass;
 pub mod places;
 pub mod policy;
@@ -65,6 +71,7 @@ pub mod routes;
 pub mod run;
 pub mod sabotage;
 pub mod server;
+pub mod shadow;
 pub mod siblings;
 pub mod spool;
 pub mod status;

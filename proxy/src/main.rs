@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         Ok(Action::Check { config }) => run::check(&config),
         Ok(Action::Healthcheck(options)) => return run::healthcheck(&options),
         Ok(Action::Purge(options)) => run::purge(&options),
+        Ok(Action::Top(options)) => run::top(&options),
+        Ok(Action::Explain(options)) => run::explain(&options),
     };
     done.unwrap_or_else(|error| {
         run::complain(&error);

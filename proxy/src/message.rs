@@ -218,6 +218,9 @@ pub struct Reply {
     pub outcome: Outcome,
     /// The name of the rule that matched.
     pub rule: Option<Arc<str>>,
+    /// What a hit spared the origin: the time that it took to the head of what is served, when it was last asked for
+    /// that. Zero, where it was asked now.
+    pub spared: Duration,
     /// Why it is an error of the proxy's own, if it is.
     pub failed: Option<Box<Failed>>,
     /// After a 101: the origin's end of the tunnel.

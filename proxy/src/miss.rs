@@ -154,14 +154,18 @@ impl<'r> Miss<'r> {
     /// The stored response at once, where the origin has failed lately: once was enough to wait for it.
     /// Those who come now only have it asked, unless only their credentials would get their answer.
     fn while_failing(&self, seen: Option<u64>) -> Option<Reply> {
-        let Ask { app, key, rule, request, admission, .. } = self.ask;
-        let (stored, freshness) = self.stand_in()?;
-        let failing = app.flights.is_failing(key, rule.fingerprint, self.longest());
-        if !failing || selects_by_credentials(stored, admission) {
-            return None;
-        }
+        let Ask { request, admission, .. } = self.ask;
+        let (stored, freshness) = self.stand_in_at_once()?;
         self.ask.refresh(stored, seen, self.look.known);
         Some(respond::stored(stored, freshness, request, admission.range.as_ref()))
+    }
+
+    /// The stored response that answers before the origin is asked, because that has failed lately.
+    pub(crate) fn stand_in_at_once(&self) -> Option<(&Arc<Stored>, Freshness)> {
+        let Ask { app, key, rule, admission, .. } = self.ask;
+        let (stored, freshness) = self.stand_in()?;
+        let failing = app.flights.is_failing(key, rule.fingerprint, self.longest());
+        (failing && !selects_by_credentials(stored, admission)).then_some((stored, freshness))
     }
 
     /// The longest that a fetch is waited for: it takes two attempts.

@@ -26,6 +26,8 @@ pub struct Exchange<'r> {
     pub outcome: Outcome,
     /// The name of the rule that matched.
     pub rule: Option<&'r Arc<str>>,
+    /// What a hit spared the origin, as [`Reply::spared`](crate::message::Reply::spared) has it.
+    pub spared: Duration,
     /// Why the answer is an error of the proxy's own, if it is.
     pub failed: Option<&'r Failed>,
     /// Bytes of the body that were sent.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     admit::Head,
     app::{App, Live},
-    epoch::Mode,
+    invalidations::{Cause, Named},
     key::{QueryPolicy, ResourceKey, origin},
     message::Request,
     policy::{
@@ -21,25 +21,28 @@ use crate::{
 };
 
 /// Purges what a request has changed, once the app has answered it: the resources of RFC 9111 §4.4, the
-/// groups of RFC 9875 §3, and what `purge_on` names. What became of the purge of what is gone.
+/// groups of RFC 9875 §3, and what `purge_on` names: all in one purge. What became of it.
 pub async fn after_write(app: &App, live: &Live, request: &Request, told: &Parts) -> Option<Purged> {
     let Head { target, method, .. } = &request.head;
     if !invalidates(method, told.status) {
         return None;
     }
     let targets = obsolete(target, method, told.status, &told.headers);
-    let mut gone = Purge {
-        resources: targets.iter().flat_map(|target| app.resource_keys(target)).collect(),
+    let keys: Vec<_> = targets.iter().map(|target| app.resource_keys(target)).collect();
+    let mut purge = Purge {
+        resources: keys.concat(),
         tags: groups_to_invalidate(method, told.status, &told.headers, &origin(target)),
-        mode: Mode::Hard,
+        ..Purge::default()
     };
-    let mut stale = Purge { mode: Mode::Soft, ..Purge::default() };
+    let urls = keys.iter().filter(|keys| !keys.is_empty()).count();
+    app.invalidations.count(Cause::Write, Named { urls, tags: purge.tags.len(), ..Named::default() });
     for entry in live.purge_on.iter().filter(|entry| entry.matches(method, target)) {
-        let purge = if entry.soft { &mut stale } else { &mut gone };
-        purge.tags.extend(entry.purges());
+        let named = Named { tags: entry.tags.len(), rules: entry.rules.len(), ..Named::default() };
+        app.invalidations.count(Cause::PurgeOn, named);
+        let tags = if entry.soft { &mut purge.stale } else { &mut purge.tags };
+        tags.extend(entry.purges());
     }
-    carry_out(app, stale, request).await;
-    carry_out(app, gone, request).await
+    carry_out(app, purge, request).await
 }
 
 async fn carry_out(app: &App, purge: Purge, request: &Request) -> Option<Purged> {
@@ -59,6 +62,9 @@ async fn carry_out(app: &App, purge: Purge, request: &Request) -> Option<Purged>
 /// Carries out what an operator asks for.
 pub async fn purge(app: Arc<App>, request: PurgeRequest) -> PurgeReport {
     let begun = Instant::now();
+    let PurgeRequest { urls, tags, rules, everything, .. } = &request;
+    let (urls, all) = (urls.len(), *everything);
+    app.invalidations.count(Cause::Purge, Named { urls, tags: tags.len(), rules: rules.len(), all });
     let named = request.tags.iter().map(|name| Tag::named(name.as_bytes()));
     let rules = request.rules.iter().map(|name| Tag::rule(name));
     let targets = request.urls.iter().flat_map(PurgeUrl::targets);
@@ -71,6 +77,7 @@ pub async fn purge(app: Arc<App>, request: PurgeRequest) -> PurgeReport {
         resources: targets.flat_map(keys).collect(),
         tags: named.chain(rules).chain(request.everything.then(Tag::everything)).collect(),
         mode: request.mode,
+        ..Purge::default()
     };
     let (wait, reached) = match request.wait {
         true => (Wait::ForFleet, Reached::Fleet),

@@ -67,7 +67,7 @@ pub async fn pass(
 
 /// RFC 9110 §7.6.2: an `OPTIONS` with `Max-Forwards: 0` MUST NOT be forwarded; "instead, the intermediary MUST
 /// respond as the final recipient."
-fn asks_this_proxy(request: &Request) -> bool {
+pub(crate) fn asks_this_proxy(request: &Request) -> bool {
     let head = &request.head;
     head.method == Method::OPTIONS && max_forwards(&head.headers) == Some(0)
 }
@@ -86,6 +86,7 @@ impl<'r> Posting<'r> {
     fn begin(app: &App, request: &Request, rule: &'r Rule) -> Option<Self> {
         let (head, cache) = (&request.head, rule.cache.as_ref()?);
         let common = head.method == Method::POST
+            && !cache.shadow
             && !head.connection.hides_fields
             && !has_unkeyed_credentials(&head.headers, head.notable, cache)
             && !forbids_storing(&head.headers, cache)

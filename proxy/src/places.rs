@@ -51,6 +51,7 @@ pub struct Places {
     headers: AtomicU64,
     abuses: AtomicU64,
     abuse: Complaint,
+    resets: Arc<AtomicU64>,
 }
 
 /// What has become of connections at the door.
@@ -70,6 +71,8 @@ pub struct PlaceStats {
     pub headers: u64,
     /// Connections of HTTP/2 that were closed for what came on them.
     pub abuses: u64,
+    /// Streams of HTTP/2 that were reset for what came on them.
+    pub resets: u64,
 }
 
 /// What others see of a connection.
@@ -109,6 +112,7 @@ impl Places {
             headers: AtomicU64::new(0),
             abuses: AtomicU64::new(0),
             abuse: Complaint::default(),
+            resets: Arc::default(),
         })
     }
 
@@ -157,6 +161,7 @@ impl Places {
             handshakes: self.handshakes.load(Ordering::Relaxed),
             headers: self.headers.load(Ordering::Relaxed),
             abuses: self.abuses.load(Ordering::Relaxed),
+            resets: self.resets.load(Ordering::Relaxed),
         }
     }
 
@@ -257,6 +262,12 @@ impl Place {
     pub fn lost_to_abuse(&self) -> Option<u64> {
         self.places.abuses.fetch_add(1, Ordering::Relaxed);
         self.places.abuse.again()
+    }
+
+    /// Where streams are counted that are reset for what came on them.
+    #[must_use]
+    pub fn resets(&self) -> &Arc<AtomicU64> {
+        &self.places.resets
     }
 
     /// Whether another connection waits for this place.

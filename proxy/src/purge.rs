@@ -94,10 +94,7 @@ impl PurgeUrl {
     /// # Errors
     /// What no request could have, or would not be cached.
     pub fn parse(text: &str) -> Result<Self, PurgeUrlError> {
-        let (scheme, authority, rest) = split(text)?;
-        let host = normalise_authority(authority.as_bytes(), scheme);
-        let host = host.and_then(|host| HeaderValue::try_from(host).ok());
-        let host = host.ok_or_else(|| PurgeUrlError::Host(text.to_owned()))?;
+        let (_, host, rest) = named(text)?;
         let mut targets = Vec::new();
         for spelling in spellings(rest) {
             let target = target(spelling, &host).map_err(|_| PurgeUrlError::Byte(text.to_owned()))?;
@@ -114,6 +111,18 @@ impl PurgeUrl {
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         self.0.iter()
     }
+}
+
+/// Scheme, normalised authority, and what follows it: of any URL that clients may write, also one that is
+/// never cached.
+///
+/// # Errors
+/// What no request could have.
+pub(crate) fn named(text: &str) -> Result<(Scheme, HeaderValue, &str), PurgeUrlError> {
+    let (scheme, authority, rest) = split(text)?;
+    let host = normalise_authority(authority.as_bytes(), scheme);
+    let host = host.and_then(|host| HeaderValue::try_from(host).ok());
+    Ok((scheme, host.ok_or_else(|| PurgeUrlError::Host(text.to_owned()))?, rest))
 }
 
 /// Scheme, authority, and what follows.
@@ -137,7 +146,7 @@ fn split(text: &str) -> Result<(Scheme, &str, &str), PurgeUrlError> {
 
 /// The path and query as browsers send them, and where that is another, as it stands: some clients
 /// do not encode what is not ASCII.
-fn spellings(rest: &str) -> Vec<String> {
+pub(crate) fn spellings(rest: &str) -> Vec<String> {
     let rooted = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
     if rooted.is_ascii() {
         return vec![rooted];

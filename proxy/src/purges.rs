@@ -237,6 +237,7 @@ impl Purges {
         let epoch = self.epoch().next(now);
         purge.resources.iter().for_each(|key| self.mark_resource(key.wide_hash(), purge.mode, epoch));
         purge.tags.iter().for_each(|tag| self.mark_tag(*tag, purge.mode, epoch));
+        purge.stale.iter().for_each(|tag| self.mark_tag(*tag, Mode::Soft, epoch));
         carry_out(epoch);
         self.last.raise(epoch);
         (epoch, before)
@@ -436,7 +437,7 @@ mod tests {
         let purges = Purges::default();
         let purge = |paths: &[&str], tags: &[Tag]| {
             let resources = paths.iter().map(|path| ResourceKey::of_path(path)).collect();
-            purges.apply(&Purge { resources, tags: tags.to_vec(), mode: Mode::Hard }, now(), drop)
+            purges.apply(&Purge { resources, tags: tags.to_vec(), ..Purge::default() }, now(), drop)
         };
         let (first, none) = purge(&["/a"], &[]);
         assert_eq!(none, Epoch::FIRST);
@@ -451,7 +452,7 @@ mod tests {
     #[test]
     fn a_purge_is_known_when_it_has_been_carried_out() {
         let (purges, keys) = (Purges::default(), ["/a", "/b"].map(ResourceKey::of_path));
-        let purge = Purge { resources: keys.to_vec(), tags: vec![tag(1)], mode: Mode::Hard };
+        let purge = Purge { resources: keys.to_vec(), tags: vec![tag(1)], ..Purge::default() };
         let before = purges.known();
         let (taken, _) = purges.apply(&purge, now(), |epoch| {
             assert_eq!(purges.epoch(), before.epoch());

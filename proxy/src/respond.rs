@@ -55,13 +55,18 @@ pub fn stored(
     request: &Request,
     range: Option<&RangeRequest>,
 ) -> Reply {
-    kept(stored, freshness, hit(freshness), request, range)
+    let mut reply = kept(stored, freshness, hit(freshness), request, range);
+    reply.spared = stored.exchange().took();
+    reply
 }
 
 /// A response that is whole though not committed yet: to its reader, a stored one.
 #[must_use]
 pub fn just_stored(shared: &Shared, freshness: Freshness, request: &Request) -> Reply {
-    answer(&shared.lines, &shared.facts, spooled(shared), request, hit(freshness), Some(freshness.age))
+    let mut reply =
+        answer(&shared.lines, &shared.facts, spooled(shared), request, hit(freshness), Some(freshness.age));
+    reply.spared = shared.exchange.took();
+    reply
 }
 
 /// A response that is being stored, as it comes, for another one than asked for it.
@@ -142,7 +147,17 @@ fn answer(
     } else {
         (facts.status, Fields::Lines(lines.clone()), body)
     };
-    Reply { status, fields, age, body, outcome, rule: None, failed: None, tunnel: None }
+    Reply {
+        status,
+        fields,
+        age,
+        body,
+        outcome,
+        rule: None,
+        spared: Duration::ZERO,
+        failed: None,
+        tunnel: None,
+    }
 }
 
 /// RFC 9110 §15.4.5: a 304 carries what a 200 would have, but for what describes the content that
@@ -196,6 +211,7 @@ pub fn options(now: SystemTime) -> Reply {
         body: ReplyBody::Whole(Bytes::new()),
         outcome: Outcome::Own(Own::Answered),
         rule: None,
+        spared: Duration::ZERO,
         failed: None,
         tunnel: None,
     }
@@ -234,6 +250,7 @@ where
         body,
         outcome,
         rule: None,
+        spared: Duration::ZERO,
         failed: None,
         tunnel: upgraded,
     }

@@ -155,6 +155,8 @@ pub enum Detail {
     LeaseTimeout,
     /// Purged while it was being fetched.
     Purged,
+    /// It would have been a hit, and the rule is in shadow.
+    ShadowHit,
     /// Served stale, while it is refreshed (RFC 5861 §3).
     StaleWhileRevalidate,
     /// Served stale, because the origin failed (RFC 5861 §4).
@@ -166,6 +168,52 @@ pub enum Detail {
 }
 
 impl Detail {
+    /// All of them, in their order.
+    pub const ALL: &'static [Self] = &[
+        Self::NoRule,
+        Self::RuleOff,
+        Self::AmbiguousTarget,
+        Self::RequestBody,
+        Self::Upgrade,
+        Self::HiddenFields,
+        Self::EventStream,
+        Self::Range,
+        Self::Precondition,
+        Self::Cookie,
+        Self::Authorization,
+        Self::ClientNoStore,
+        Self::ClientControl,
+        Self::RuleChanged,
+        Self::NoStore,
+        Self::Private,
+        Self::NoCache,
+        Self::StatusNotListed,
+        Self::OddRequest,
+        Self::ContentType,
+        Self::NoLifetime,
+        Self::NotFresh,
+        Self::SetCookie,
+        Self::VaryStar,
+        Self::VaryTooLong,
+        Self::TooManyTags,
+        Self::TooLarge,
+        Self::NoLength,
+        Self::Head,
+        Self::OtherVariant,
+        Self::NotShareable,
+        Self::CollapseTimeout,
+        Self::CollapseFailed,
+        Self::StoreDown,
+        Self::StoreRefused,
+        Self::LeaseHeld,
+        Self::LeaseTimeout,
+        Self::Purged,
+        Self::StaleWhileRevalidate,
+        Self::StaleIfError,
+        Self::StaleNotAllowed,
+        Self::MaxStale,
+    ];
+
     /// The word in `detail=`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -208,6 +256,7 @@ impl Detail {
             Self::LeaseHeld => "lease-held",
             Self::LeaseTimeout => "lease-timeout",
             Self::Purged => "purged",
+            Self::ShadowHit => "shadow-hit",
             Self::StaleWhileRevalidate => "stale-while-revalidate",
             Self::StaleIfError => "stale-if-error",
             Self::StaleNotAllowed => "stale-not-allowed",
@@ -335,6 +384,12 @@ fn write_detail(f: &mut fmt::Formatter<'_>, detail: Option<Detail>) -> fmt::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_details_are_listed_once_and_in_order() {
+        let places: Vec<_> = Detail::ALL.iter().map(|detail| *detail as usize).collect();
+        assert_eq!(places, (0..=Detail::MaxStale as usize).collect::<Vec<_>>());
+    }
 
     #[test]
     fn reads_as_rfc_9211_has_it() {

@@ -1,6 +1,12 @@
 //! The admin listener, over real sockets.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "this is how a test fails"
+)]
 
 use std::{
     fs,
@@ -8,7 +14,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     sync::{Arc, Mutex},
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Value, json};
@@ -17,9 +23,13 @@ use sidecache::{
     admin::{
         Admin, AdminError, AdminState, Health, Purge, Token,
         healthcheck::{self, NotReady},
+        stats::Numbers,
     },
+    config::Config,
+    explain,
     purge::{PurgeReport, Reached},
     reload::status::Status,
+    routes::Rules,
     telemetry::metrics::Metrics,
 };
 use tokio::{
@@ -33,14 +43,21 @@ use tokio::{
 const LONG: Duration = Duration::from_secs(20);
 const SECRET: &str = "0123456789abcdef";
 
+#[path = "admin/dashboard.rs"]
+mod dashboard;
+#[path = "admin/explain.rs"]
+mod explanations;
 #[path = "admin/purge.rs"]
 mod purge;
+#[path = "admin/stats.rs"]
+mod stats;
 
 /// A running listener, and what it shows.
 struct Rig {
     address: SocketAddr,
     health: Arc<Mutex<Health>>,
     config: Arc<Status>,
+    metrics: Arc<Metrics>,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<()>,
 }
@@ -52,19 +69,29 @@ fn purges_nothing() -> Purge {
     Arc::new(move |_| Box::pin(std::future::ready(report.clone())))
 }
 
-fn state(purge: Purge) -> (AdminState, Arc<Mutex<Health>>, Arc<Status>) {
+/// A file with one rule.
+fn one_rule() -> Config {
+    let text = "listen: 127.0.0.1:0\nupstream: http://127.0.0.1:1\nroutes: [{ match: /a, cache: 5m }]\n";
+    Config::parse(text, "config.yaml", &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn state(purge: Purge) -> (AdminState, Arc<Mutex<Health>>, Arc<Status>, Arc<Metrics>) {
     let health = Arc::new(Mutex::new(Health::Ready));
     let config = Arc::new(Status::new(Path::new("/etc/config.yaml"), UNIX_EPOCH));
-    let (read_health, read_config, metrics) =
-        (Arc::clone(&health), Arc::clone(&config), Metrics::new(UNIX_EPOCH));
+    let (read_health, read_config) = (Arc::clone(&health), Arc::clone(&config));
+    let metrics = Arc::new(Metrics::new(UNIX_EPOCH));
+    let (shown, counted, asked) = (Arc::clone(&metrics), Arc::clone(&metrics), Arc::clone(&metrics));
     let state = AdminState {
         health: Arc::new(move || read_health.lock().unwrap().clone()),
         config: Arc::new(move || read_config.report()),
-        metrics: Arc::new(move || metrics.render()),
+        metrics: Arc::new(move || shown.render()),
+        stats: Arc::new(move || Numbers::of(&counted, &Rules::default(), SystemTime::now())),
+        resources: Arc::new(move || asked.resources()),
         rules: Arc::new(|| vec!["/cached_products".into(), "home".into()]),
         purge,
+        explain: Arc::new(|question| Box::pin(std::future::ready(explain::on_paper(&one_rule(), &question)))),
     };
-    (state, health, config)
+    (state, health, config, metrics)
 }
 
 async fn rig(address: &str, token: Option<&str>) -> Rig {
@@ -76,10 +103,10 @@ async fn rig_that(purge: Purge, address: &str, token: Option<&str>) -> Rig {
     let token = token.map(|secret| Token::new(secret).unwrap());
     let admin = Admin::bind(&Listen::parse(address).unwrap(), token).await.unwrap();
     let address = admin.local_addr().unwrap();
-    let (state, health, config) = state(purge);
+    let (state, health, config, metrics) = state(purge);
     let (stop, stopped) = oneshot::channel::<()>();
     let served = tokio::spawn(admin.serve(state, async { drop(stopped.await) }));
-    Rig { address, health, config, stop: Some(stop), served }
+    Rig { address, health, config, metrics, stop: Some(stop), served }
 }
 
 struct Answer {
@@ -120,6 +147,9 @@ async fn says_what_there_is() {
     assert_eq!(rig.get("/livez").await.status, 200);
     assert_eq!(rig.get("/nothing").await.status, 404);
     let metrics = rig.get("/metrics").await;
+    assert!(metrics.head.contains("content-type: text/plain; version=0.0.4"), "{}", metrics.head);
+    assert!(metrics.body.contains("# TYPE sidecache_requests_total counter\n"));
+    let metrics = rig.ask("GET", "/metrics", "Accept: application/openmetrics-text;version=1.0.0\r\n").await;
     assert!(metrics.head.contains("content-type: application/openmetrics-text; version=1.0.0"));
     assert!(metrics.body.ends_with("# EOF\n"));
     for answer in [rig.get("/readyz").await, rig.get("/nothing").await] {

@@ -89,8 +89,7 @@ impl Pair {
             redis.url()
         );
         let sidecars = [Spawned::start(&file).await, Spawned::start(&file).await];
-        let members = || redis.try_command(&["HLEN", "pair:v1:m"]);
-        eventually("both are members", async || members() == Ok(redis::Value::Int(2))).await;
+        eventually("both are members", async || redis.members("pair").len() == 2).await;
         Self { origin, redis, sidecars }
     }
 

@@ -22,9 +22,12 @@ use sidecache::{
     store::redis::{Health, RedisStore, Settings, SettingsError},
 };
 use support::{
+    echo::Echo,
     entries::{KEEP, TIERS, body, commit, entry, fleet, resource},
     redis::{PATIENCE, RedisServer, eventually},
     sentinel::Sentinel,
+    spawned::Spawned,
+    wire::Wire,
 };
 use tempfile::TempDir;
 
@@ -159,6 +162,43 @@ async fn over_tls_with_our_own_authority_and_certificate() {
     for store in [&unknown, &nobody, &misnamed] {
         assert!(!format!("{store:?} {:?}", store.health()).contains("canary"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_redis_without_tls_may_lack_is_said() {
+    let server = RedisServer::start_on_tcp();
+    let url = server.url().replace("redis://", "rediss://");
+    let store = start(&format!("'{url}'"));
+    eventually("it is said", async || why_down(&store).contains("does it speak TLS?")).await;
+}
+
+/// It serves what others store, and does not hide that nothing of its own is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_may_only_read_is_ready_and_says_what_is_missing() {
+    let server = RedisServer::start_on_tcp();
+    server.command(&[
+        "ACL", "SETUSER", "shop", "on", ">canary", "~test:*", "+hello", "+time", "+hmget", "+get", "+pttl",
+    ]);
+    let url = server.url().replace("redis://", "redis://shop:canary@");
+    let origin = Echo::start().await;
+    let sidecar = Spawned::start(&format!(
+        "upstream: http://{}\nstore: {{ redis: '{url}', prefix: test }}\nroutes: [{{ match: /p, cache: 60s }}]\n",
+        origin.address
+    ))
+    .await;
+    let reasons = || sidecar.admin("/readyz").to_string();
+    eventually("it is said", async || {
+        Wire::tcp(sidecar.address).await.send("GET /p HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        reasons().contains("may not write: NOPERM")
+    })
+    .await;
+    assert!(reasons().contains("degraded"), "{}", reasons());
+    server.command(&["ACL", "SETUSER", "shop", "+@all"]);
+    eventually("it is not said any longer", async || {
+        Wire::tcp(sidecar.address).await.send("GET /p HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        !reasons().contains("may not write")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,13 +13,15 @@ mod support;
 use std::{
     fs,
     net::SocketAddr,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+
+use sidecache::{address::TlsPair, tls::Certificates};
 
 use crate::support::{
     echo::Echo,
@@ -225,6 +227,43 @@ async fn a_certificate_that_cannot_be_used_keeps_it_from_starting() {
     let ended = std::process::Command::new(bin).arg("--config").arg(&config).output().unwrap();
     let said = String::from_utf8(ended.stderr).unwrap();
     assert!(said.contains(&format!("tls: {key}: is encrypted: ")), "{said}");
+}
+
+/// Clients refuse them, and nobody else would say so.
+#[tokio::test]
+async fn certificates_out_of_their_time_are_warned_of() {
+    let papers = Papers::new();
+    papers.issue_for("a", 2020..2021);
+    let [past, future] =
+        ["has expired on Fri, 01 Jan 2021 00:00:00 GMT", "is valid only from Sat, 01 Jan 2095"];
+    let file = format!(
+        "listen: 'tls://127.0.0.1:0'\nupstream: http://127.0.0.1:1\ntls: {}\nroutes: []\n",
+        papers.pair("a")
+    );
+    let config = papers.path("config.yaml");
+    fs::write(&config, &file).unwrap();
+    let bin = env!("CARGO_BIN_EXE_sidecache");
+    let checked = std::process::Command::new(bin).arg("check").arg(&config).output().unwrap();
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.status.success() && said.contains(past), "{said}");
+
+    let sidecar = Spawned::start(&file).await;
+    let warned = |what: &str| sidecar.messages().iter().any(|line| line.contains(what));
+    eventually("the log has it", || warned(past)).await;
+    papers.issue_for("a", 2095..2096);
+    eventually("of those that take its place as well", || warned(future)).await;
+
+    papers.issue_for("a", 2020..2090);
+    let pair = TlsPair { cert: papers.path("a.pem"), key: papers.path("a.key") };
+    let certificates = Certificates::load(vec![pair]).unwrap();
+    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(3_786_912_000); // 2090-01-01
+    let day = Duration::from_secs(24 * 60 * 60);
+    assert_eq!(certificates.warnings(end - 15 * day), Vec::<String>::new());
+    let soon = certificates.warnings(end - 13 * day);
+    assert!(
+        soon.len() == 1 && soon[0].ends_with("a.pem: expires on Sun, 01 Jan 2090 00:00:00 GMT: renew it"),
+        "{soon:?}"
+    );
 }
 
 #[tokio::test]

@@ -1063,12 +1063,20 @@ mod tls {
         let certificate =
             CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, authority).unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        acceptor_with(certificate.der().clone(), key, protocols)
+    }
+
+    fn acceptor_with(
+        certificate: CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+        protocols: &[&[u8]],
+    ) -> TlsAcceptor {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
+            .with_single_cert(vec![certificate], key)
             .unwrap();
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         TlsAcceptor::from(Arc::new(config))
@@ -1151,6 +1159,24 @@ mod tls {
             assert!(refused.is_err());
             until(&upstream, |stats| stats.open == 0).await;
         }
+    }
+
+    /// As `openssl req -x509` makes them.
+    #[tokio::test]
+    async fn what_to_do_about_an_authority_that_speaks_for_itself_is_said() {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["origin.test".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let own = params.self_signed(&key).unwrap().der().clone();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let acceptor = acceptor_with(own.clone(), key, &[]);
+        let (listener, upstream) = listen(own).await;
+        let serve = async { acceptor.accept(listener.accept().await.unwrap().0).await };
+        let (answer, _refused) = join!(upstream.send(get("/")), serve);
+        let error = answer.map(|_| ()).unwrap_err();
+        let said = std::error::Error::source(&error).unwrap().to_string();
+        assert!(said.contains("CA:FALSE"), "{said}");
+        assert_eq!(error.proxy_status_error(), "tls_certificate_error");
     }
 
     #[tokio::test]

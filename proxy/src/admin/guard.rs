@@ -3,9 +3,10 @@
 //! *Host.* A page in an operator's browser can have its own name resolve to 127.0.0.1 and then read
 //! what listens there (DNS rebinding). Its requests carry that name, so only requests that name the
 //! listener itself are answered; others get 421. Who presents the token is exempt, because such a
-//! page cannot: so a Prometheus may scrape the listener under any name.
+//! page cannot: so a Prometheus may scrape the listener under any name. Where there is a token, so is the
+//! dashboard's page, which is the same for everybody: what it shows, it asks for with the token.
 //!
-//! *Token.* All but health needs it where one is set; others get 401.
+//! *Token.* All but health and the dashboard's page needs it where one is set; others get 401.
 //!
 //! *Site.* A page from elsewhere can have an operator's browser send a request here under the listener's
 //! own name. Browsers say where such a request comes from (`Sec-Fetch-Site`, `Origin`); if it is not
@@ -27,7 +28,7 @@ use http::{
     uri::Authority,
 };
 
-use super::{problem::Problem, token::Token};
+use super::{dashboard, problem::Problem, token::Token};
 use crate::sabotage::Omission;
 
 /// Paths that need no token.
@@ -88,10 +89,11 @@ impl IntoResponse for Refusal {
 impl Guard {
     fn admits<B>(&self, request: &http::Request<B>) -> Result<(), Refusal> {
         let known = self.token.as_ref().map(|token| presents(request.headers(), token));
-        if known != Some(true) {
+        let page = dashboard::is_asked_for(request);
+        if known.is_none() || known == Some(false) && !page {
             self.is_for_us(request)?;
         }
-        let open = OPEN.contains(&request.uri().path());
+        let open = page || OPEN.contains(&request.uri().path());
         if known == Some(false) && !open {
             return Err(Refusal::Token);
         }

@@ -1,17 +1,23 @@
-//! The admin listener: health, the configuration's state, metrics, purges. Apart from the data port, so that
-//! nothing of it can be reached through the proxy, and no path of the app is taken.
+//! The admin listener: health, the configuration's state, metrics, purges, explanations, and a page that shows them.
+//! Apart from the data port, so that nothing of it can be reached through the proxy, and no path of the app is taken.
 //!
 //! `/livez` and `/readyz` are for probes that can hold no secret, and tell nothing that is one; they
-//! need no token. Everything else does where a token is set, and without one the listener takes
-//! loopback addresses and unix sockets only.
+//! need no token; nor does the page itself (`dashboard`), which asks for one. Everything else does where a
+//! token is set, and without one the listener takes loopback addresses and unix sockets only.
 
+mod body;
+pub mod client;
+mod dashboard;
+pub(crate) mod explain;
 mod guard;
 pub mod healthcheck;
 mod listener;
 mod problem;
 pub mod purge;
-mod routes;
+pub mod routes;
+pub mod stats;
 pub(crate) mod token;
+pub mod top;
 
 use std::{fmt, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -19,12 +25,16 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use listener::Admin;
+pub(crate) use routes::rfc3339;
 pub use token::{Token, TokenError};
 
+use self::stats::Numbers;
 use crate::{
     address::Listen,
+    explain::{Question, Report as Explanation},
     purge::{PurgeReport, PurgeRequest},
     reload::status::Report,
+    telemetry::resources::Told,
 };
 
 /// The environment variable with the bearer token. Ours alone: a wrapped app does not see it.
@@ -81,6 +91,9 @@ pub enum Health {
 /// Carries out a purge, to its end: nobody stops asking half way.
 pub type Purge = Arc<dyn Fn(PurgeRequest) -> Pin<Box<dyn Future<Output = PurgeReport> + Send>> + Send + Sync>;
 
+/// Explains a request that was never sent.
+pub type Explain = Arc<dyn Fn(Question) -> Pin<Box<dyn Future<Output = Explanation> + Send>> + Send + Sync>;
+
 /// What the listener shows and does; each is asked on every request and must not block.
 #[derive(Clone)]
 pub struct AdminState {
@@ -90,10 +103,16 @@ pub struct AdminState {
     pub config: Arc<dyn Fn() -> Report + Send + Sync>,
     /// For `/metrics`, as [`crate::telemetry::metrics::Metrics::render`] gives it.
     pub metrics: Arc<dyn Fn() -> Result<String, fmt::Error> + Send + Sync>,
+    /// For `/stats`.
+    pub stats: Arc<dyn Fn() -> Numbers + Send + Sync>,
+    /// For `/resources`.
+    pub resources: Arc<dyn Fn() -> Told + Send + Sync>,
     /// The names of the rules in force, in their order: a purge may name no other.
     pub rules: Arc<dyn Fn() -> Vec<Arc<str>> + Send + Sync>,
     /// For `/purge`.
     pub purge: Purge,
+    /// For `/explain`.
+    pub explain: Explain,
 }
 
 /// Answers one connection that came to the listener at `local`, as [`Admin::serve`] does: the way in for

@@ -9,22 +9,36 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
-use http::{StatusCode, header::CONTENT_TYPE};
-use serde::Serialize;
+use http::{
+    HeaderMap, StatusCode,
+    header::{CONTENT_TYPE, VARY},
+};
+use serde::{Deserialize, Serialize};
 
-use super::{AdminState, Health, guard, problem::Problem, purge::purge};
-use crate::{reload::status::Report, telemetry::metrics};
+use super::{
+    AdminState, Health, dashboard,
+    explain::explain,
+    guard,
+    problem::Problem,
+    purge::purge,
+    stats::{resources, stats},
+};
+use crate::{reload::status::Report, telemetry::exposition::Exposition};
 
 const INDEX: &str = concat!(
     "sidecache ",
     env!("CARGO_PKG_VERSION"),
     "
 
+/         in a browser, the dashboard
 /livez    the process runs
 /readyz   200 when requests should be sent here, else 503, with reasons
 /config   which configuration is in force, and what became of the last edit
 /metrics  for Prometheus
+/stats    how it fares, and fared in the last ten minutes
+/resources  what is asked for most, and what has to be fetched most, and why
 /purge    POST {\"urls\": [\"http://host/path\"]}, or tags, rules, all: it goes on every sidecar
+/explain  POST {\"url\": \"http://host/path\"}: why it is a hit or not, and what to change
 /openapi.json  all of this, for programs
 "
 );
@@ -36,6 +50,7 @@ const DESCRIPTION: &str = include_str!("openapi.json");
 pub(super) fn router(state: AdminState) -> Router {
     let router = routes().into_iter().fold(Router::new(), |all, (path, route)| all.route(path, route));
     router
+        .route(dashboard::FILES, get(dashboard::file))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here; / says what there is"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not by this method; Allow says by which")
@@ -45,48 +60,84 @@ pub(super) fn router(state: AdminState) -> Router {
 }
 
 /// Every path, and what answers there.
-fn routes() -> [(&'static str, MethodRouter<AdminState>); 7] {
+fn routes() -> [(&'static str, MethodRouter<AdminState>); 10] {
     [
-        ("/", get(INDEX)),
+        ("/", get(index)),
         ("/livez", get("live\n")),
         ("/readyz", get(ready)),
         ("/config", get(config)),
         ("/metrics", get(scrape)),
+        ("/stats", get(stats)),
+        ("/resources", get(resources)),
         ("/purge", post(purge)),
+        ("/explain", post(explain)),
         ("/openapi.json", get(([(CONTENT_TYPE, "application/json")], DESCRIPTION))),
     ]
 }
 
-#[derive(Serialize)]
-struct Readiness {
-    status: &'static str,
-    reasons: Vec<String>,
+/// The dashboard for browsers, and for others a line for each path.
+async fn index(headers: HeaderMap) -> Response {
+    if dashboard::wants_page(&headers) {
+        dashboard::page()
+    } else {
+        ([(VARY, "accept")], INDEX).into_response()
+    }
+}
+
+/// Whether requests should come here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Readiness {
+    /// `ready`, `degraded` or `not ready`.
+    pub status: String,
+    /// Why it is not just `ready`.
+    pub reasons: Vec<String>,
+}
+
+impl From<Health> for Readiness {
+    fn from(health: Health) -> Self {
+        let (status, reasons) = match health {
+            Health::Ready => ("ready", Vec::new()),
+            Health::Degraded(reasons) => ("degraded", reasons),
+            Health::NotReady(reasons) => ("not ready", reasons),
+        };
+        Self { status: status.to_owned(), reasons }
+    }
 }
 
 async fn ready(State(state): State<AdminState>) -> Response {
-    let (code, status, reasons) = match (state.health)() {
-        Health::Ready => (StatusCode::OK, "ready", Vec::new()),
-        Health::Degraded(reasons) => (StatusCode::OK, "degraded", reasons),
-        Health::NotReady(reasons) => (StatusCode::SERVICE_UNAVAILABLE, "not ready", reasons),
+    let health = (state.health)();
+    let code = match health {
+        Health::Ready | Health::Degraded(_) => StatusCode::OK,
+        Health::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (code, Json(Readiness { status, reasons })).into_response()
+    (code, Json(Readiness::from(health))).into_response()
 }
 
-#[derive(Serialize)]
-struct Configuration {
-    file: String,
-    generation: u64,
-    loaded: String,
-    needs_restart: Vec<String>,
-    last_reload: Option<LastReload>,
+/// The state of the file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Its path.
+    pub file: String,
+    /// 1, and one more with each edit that was applied.
+    pub generation: u64,
+    /// Since when what is in force is so.
+    pub loaded: String,
+    /// What of it takes a restart, a sentence each.
+    pub needs_restart: Vec<String>,
+    /// What became of the last edit.
+    pub last_reload: Option<LastReload>,
 }
 
-#[derive(Serialize)]
-struct LastReload {
-    at: String,
-    result: &'static str,
+/// An edit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LastReload {
+    /// When it was read.
+    pub at: String,
+    /// `applied` or `refused`.
+    pub result: String,
+    /// Why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+    pub error: Option<String>,
 }
 
 async fn config(State(state): State<AdminState>) -> Json<Configuration> {
@@ -97,7 +148,7 @@ impl From<Report> for Configuration {
     fn from(report: Report) -> Self {
         let last_reload = report.last_reload.map(|attempt| LastReload {
             at: rfc3339(attempt.at),
-            result: if attempt.result.is_ok() { "applied" } else { "refused" },
+            result: if attempt.result.is_ok() { "applied" } else { "refused" }.to_owned(),
             error: attempt.result.err(),
         });
         Self {
@@ -111,7 +162,7 @@ impl From<Report> for Configuration {
 }
 
 /// The time in UTC, to the second.
-fn rfc3339(time: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
@@ -133,9 +184,13 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (span * 400 + year_of_span + u64::from(month <= 2), month, day)
 }
 
-async fn scrape(State(state): State<AdminState>) -> Response {
+async fn scrape(State(state): State<AdminState>, headers: HeaderMap) -> Response {
+    let exposition = Exposition::preferred(&headers);
     match (state.metrics)() {
-        Ok(page) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response(),
+        Ok(page) => {
+            let fields = [(CONTENT_TYPE, exposition.content_type()), (VARY, "accept")];
+            (fields, exposition.format(page)).into_response()
+        }
         Err(error) => {
             tracing::error!(%error, "cannot write the metrics");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

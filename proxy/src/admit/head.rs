@@ -58,6 +58,18 @@ pub fn scan(bytes: &[u8], from: usize, limits: &HeadLimits) -> Result<Scan, Refu
     if bytes.len() > limits.bytes { Err(TOO_LARGE) } else { Ok(Scan::Partial(line)) }
 }
 
+/// What a client is told that begins with TLS where HTTP is spoken.
+pub const UNASKED_TLS: Refusal = Refusal::bad(
+    "the client speaks TLS to a listener that does not: let it ask http://, or listen on tls://",
+);
+
+/// Whether a connection begins with a handshake of TLS (RFC 8446 §5.1: the type of a record, and its version, of
+/// which the first byte is the same in all).
+#[must_use]
+pub fn begins_tls(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x16, 0x03])
+}
+
 pub(super) const TOO_LARGE: Refusal = Refusal::with(
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     "the request head is larger than limits.header_bytes",

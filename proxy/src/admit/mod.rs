@@ -15,7 +15,7 @@ mod target;
 use http::StatusCode;
 
 pub use framing::Framing;
-pub use head::{ConnectionOptions, Head, HeadLimits, Scan, read_trailers, scan};
+pub use head::{ConnectionOptions, Head, HeadLimits, Scan, UNASKED_TLS, begins_tls, read_trailers, scan};
 pub use notable::Notable;
 pub use target::{Forwarded, Scheme, Target, TargetError, normalise_authority};
 

@@ -38,8 +38,9 @@ const KEYS: Keys = Keys {
         "tags",
         "strip_tags",
         "max_body",
+        "shadow",
     ],
-    later: &["shadow"],
+    later: &[],
     foreign: &[
         ("max_age", "did you mean `ttl`?"),
         ("s_maxage", "did you mean `ttl`?"),
@@ -53,6 +54,9 @@ const KEYS: Keys = Keys {
         ("expires", "did you mean `ttl`?"),
         ("age", "did you mean `ttl`?"),
         ("enabled", "write `cache: off`, or a ttl"),
+        ("dry_run", "did you mean `shadow`?"),
+        ("observe", "did you mean `shadow`?"),
+        ("report_only", "did you mean `shadow`?"),
         ("off", "write `cache: off`"),
         ("force", "did you mean `override`?"),
         ("force_ttl", "write ttl and `override: true`"),
@@ -163,6 +167,8 @@ fn map(reader: &mut Reader<'_>, entries: &Entries<'_>, largest_body: LargestBody
         rule.max_body = max_body(reader, at, largest_body).unwrap_or(rule.max_body);
     }
     tagging(reader, entries, &mut rule);
+    let shadow = entries.get("shadow").and_then(|at| reader.scalar(at, "true or false", switch));
+    rule.shadow = shadow.unwrap_or_default();
     rule
 }
 

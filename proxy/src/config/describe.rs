@@ -196,16 +196,32 @@ fn purges(entry: &PurgeOn) -> String {
     format!("{} ({methods}{host}) {soft} {}", entry.pattern, named.join(", "))
 }
 
+/// What a rule does with responses: `off`, `origin`, or for how long they are stored.
+pub(crate) fn in_short(rule: &Rule) -> String {
+    match &rule.cache {
+        None => "off".to_owned(),
+        Some(cache) => cache.ttl.map_or_else(|| "origin".to_owned(), show_duration),
+    }
+}
+
+/// The same, a line for each part of it.
+pub(crate) fn behaviour(rule: &Rule) -> Vec<String> {
+    let cache = rule.cache.as_ref();
+    cache.map_or_else(
+        || vec!["not cached".to_owned()],
+        |cache| in_shadow(cache).into_iter().chain(lifetimes(cache)).chain(conditions(cache)).collect(),
+    )
+}
+
+fn in_shadow(cache: &CacheRule) -> Option<String> {
+    let said = "in shadow: all of it goes to the app, and what would have been a hit says detail=shadow-hit";
+    cache.shadow.then(|| said.to_owned())
+}
+
 fn write_rule(f: &mut fmt::Formatter<'_>, place: usize, rule: &Rule) -> fmt::Result {
     writeln!(f, "  {place}. {}", rule.name)?;
     writeln!(f, "     for {}", requests(rule))?;
-    let Some(cache) = &rule.cache else {
-        return writeln!(f, "     not cached");
-    };
-    for line in lifetimes(cache).into_iter().chain(conditions(cache)) {
-        writeln!(f, "     {line}")?;
-    }
-    Ok(())
+    behaviour(rule).into_iter().try_for_each(|line| writeln!(f, "     {line}"))
 }
 
 fn requests(rule: &Rule) -> String {

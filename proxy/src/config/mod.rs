@@ -6,7 +6,7 @@ mod access_log;
 mod bounds;
 mod cache;
 mod cache_key;
-mod describe;
+pub(crate) mod describe;
 mod expand;
 mod mask;
 mod network;

@@ -1,9 +1,12 @@
 //! What becomes of a request is told once, however it ends: answered, cut short, or given up
 //! because the client has gone.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use http::StatusCode;
@@ -15,6 +18,7 @@ use crate::{
     identity::RequestId,
     message::{Failed, Fields, Reply, Request},
     observe::Exchange,
+    outcomes::Told,
     status::{Outcome, Own},
 };
 
@@ -36,22 +40,17 @@ struct Answer {
     status: StatusCode,
     outcome: Outcome,
     rule: Option<Arc<str>>,
+    spared: Duration,
     failed: Option<Box<Failed>>,
 }
 
 impl<'c> Account<'c> {
-    /// Until there is an answer, the client is taken to leave without one.
+    /// Until there is an answer, the client is taken to leave without one, unless it is we who end the connection.
     pub(crate) fn open(
         connection: &'c Connection,
         request: Option<&'c Request>,
         sent: &Arc<AtomicU64>,
     ) -> Self {
-        let answer = Answer {
-            status: client_closed_request(),
-            outcome: Outcome::Own(Own::ClientGone),
-            rule: None,
-            failed: None,
-        };
         let before = sent.load(Ordering::Relaxed);
         Self {
             connection,
@@ -60,7 +59,7 @@ impl<'c> Account<'c> {
             started: Instant::now(),
             before,
             sent: Arc::clone(sent),
-            answer,
+            answer: Answer::none(),
             complete: false,
         }
     }
@@ -74,6 +73,7 @@ impl<'c> Account<'c> {
             status: reply.status,
             outcome: reply.outcome,
             rule: reply.rule.take(),
+            spared: reply.spared,
             failed: reply.failed.take(),
         };
     }
@@ -89,6 +89,11 @@ impl<'c> Account<'c> {
         }
     }
 
+    /// There will be no answer, because of this.
+    pub(crate) fn refused(&mut self, why: &str) {
+        self.answer = Answer::refused(why);
+    }
+
     /// All of it was handed on to who brings it to the client: the system, or the frames of HTTP/2. What they hold
     /// then, some kilobytes, may still be lost on its way.
     pub(crate) fn completed(&mut self) {
@@ -96,8 +101,53 @@ impl<'c> Account<'c> {
     }
 }
 
+impl Answer {
+    /// The client has gone before there was one.
+    fn none() -> Self {
+        Self {
+            status: client_closed_request(),
+            outcome: Outcome::Own(Own::ClientGone),
+            rule: None,
+            spared: Duration::ZERO,
+            failed: None,
+        }
+    }
+
+    /// What came with the request, or on its connection, is not to be borne.
+    fn refused(why: &str) -> Self {
+        let failed = Failed { error: "http_request_error", cause: why.to_owned() };
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            outcome: Outcome::Own(Own::Refused),
+            rule: None,
+            spared: Duration::ZERO,
+            failed: Some(Box::new(failed)),
+        }
+    }
+}
+
+impl Account<'_> {
+    /// Whoever asks later why it is not cached is told what this request was.
+    fn note(&self, request: &Request) {
+        let Answer { status, outcome, .. } = self.answer;
+        if matches!(outcome, Outcome::Hit { detail: None, .. }) {
+            return;
+        }
+        let app = &self.connection.app;
+        app.outcomes.note(&app.live().rules, &request.head, Told { outcome, status, at: app.clock.now() });
+    }
+}
+
 impl Drop for Account<'_> {
     fn drop(&mut self) {
+        if self.answer.outcome == Outcome::Own(Own::ClientGone)
+            && let Some(why) = self.connection.ended.get()
+        {
+            self.answer = Answer::refused(why);
+        }
+        if let Some(request) = self.request {
+            self.note(request);
+        }
         self.connection.observer.observe(&Exchange {
             request: self.request,
             unread: self.unread.as_ref(),
@@ -105,6 +155,7 @@ impl Drop for Account<'_> {
             status: self.answer.status,
             outcome: self.answer.outcome,
             rule: self.answer.rule.as_ref(),
+            spared: self.answer.spared,
             failed: self.answer.failed.as_deref(),
             body_bytes: self.sent.load(Ordering::Relaxed) - self.before,
             duration: self.started.elapsed(),

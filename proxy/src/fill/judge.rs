@@ -5,15 +5,15 @@ use std::sync::{Arc, atomic::Ordering};
 use http::{
     HeaderMap, HeaderName, StatusCode,
     header::{
-        ACCESS_CONTROL_ALLOW_ORIGIN, AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE,
-        ORIGIN, SET_COOKIE,
+        ACCESS_CONTROL_ALLOW_ORIGIN, AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, ORIGIN,
+        SET_COOKIE,
     },
 };
 
 use super::{Answer, Fill};
 use crate::{
     flight::Shared,
-    headers::{Lines, ensure_valid_date, remove_hop_by_hop, take, take_own},
+    headers::{Lines, ensure_valid_date, media_type, remove_hop_by_hop, take, take_own},
     key::VariantKey,
     policy::{
         blame::blames_request,
@@ -44,6 +44,11 @@ impl Fill {
             let shared = matches!(&admitted, Ok((_, Storable { fresh: true, .. })));
             self.app.flights.note(&self.key, self.fingerprint, shared);
         }
+        if let Ok((shared, _)) = &admitted
+            && self.is_for_one_origin(&answer.head.headers, &shared.nominated)
+        {
+            self.app.cors_unkeyed.fetch_add(1, Ordering::Relaxed);
+        }
         admitted
     }
 
@@ -53,8 +58,12 @@ impl Fill {
         self.is_common() && status != StatusCode::NOT_MODIFIED && !blames_request(status, &self.asked)
     }
 
-    /// Each condition in turn, and what is then stored and shared.
-    fn admit(&self, answer: &Answer, exchange: ExchangeTimes) -> Result<(Shared, Storable), Detail> {
+    /// Each condition in turn, and what is then stored and shared. Nobody remembers that it was asked.
+    pub(crate) fn admit(
+        &self,
+        answer: &Answer,
+        exchange: ExchangeTimes,
+    ) -> Result<(Shared, Storable), Detail> {
         let mut headers = answer.head.headers.clone();
         remove_hop_by_hop(&mut headers);
         ensure_valid_date(&mut headers, exchange.response_time);
@@ -86,9 +95,6 @@ impl Fill {
             withheld.extend(take(&mut headers, &[CONTENT_RANGE])); // Stated anew too.
         }
         let withheld = Lines::from_map(&withheld);
-        if self.is_for_one_origin(&headers, &nominated) {
-            self.app.cors_unkeyed.fetch_add(1, Ordering::Relaxed);
-        }
         let variant = VariantKey::new(&self.asked, &self.rule.key, &nominated);
         let body = Arc::new(Spool::new(length));
         let lines = Lines::from_map(&headers);
@@ -133,9 +139,7 @@ impl Fill {
 
 /// Such a body ends when somebody has had enough of it.
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    let essence = media_type.split(|&b| b == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    media_type(headers).eq_ignore_ascii_case(b"text/event-stream")
 }
 
 /// The announced length, if the body's end can be proven and it is not too long to keep.

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::chunked::{ChunkDecoder, Decoded};
 use crate::{
-    admit::{Framing, Head, HeadLimits, Refusal, Scan, Scheme, scan},
+    admit::{Framing, Head, HeadLimits, Refusal, Scan, Scheme, UNASKED_TLS, begins_tls, scan},
     connection::{Elapsed, Frames, Watchdog},
     message::RequestBodyError,
 };
@@ -80,6 +80,10 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         let mut scanned = 0;
         let mut deadline = None;
         loop {
+            // It may have no line end, for which to wait would be in vain.
+            if begins_tls(&self.buffer) {
+                return Err(NoHead::of(&self.buffer, UNASKED_TLS));
+            }
             let seen = scan(&self.buffer, scanned, limits);
             match seen.map_err(|refusal| NoHead::of(&self.buffer, refusal))? {
                 Scan::Whole(length) => {

@@ -359,6 +359,7 @@ mod tests {
             outcome: Outcome::Own(Own::Answered),
             body: ReplyBody::Whole(vec![b'x'; 64 * 1024].into()),
             rule: None,
+            spared: Duration::ZERO,
             failed: None,
             tunnel: None,
         };

@@ -3,7 +3,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -12,7 +15,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::meter::Meter;
+use super::{meter::Meter, resets::Resets};
 
 /// The meter, for who reads it.
 #[derive(Clone, Debug)]
@@ -33,11 +36,29 @@ impl Reading {
 pub(super) struct Metered<T> {
     io: T,
     reading: Reading,
+    resets: Resets,
+    /// Of all connections.
+    reset: Arc<AtomicU64>,
 }
 
 impl<T> Metered<T> {
-    pub(super) fn new(io: T, reading: Reading) -> Self {
-        Self { io, reading }
+    /// Streams that are reset because of what came on them are added to `reset`.
+    pub(super) fn new(io: T, reading: Reading, reset: Arc<AtomicU64>) -> Self {
+        Self { io, reading, resets: Resets::default(), reset }
+    }
+
+    /// So many bytes of these have gone out.
+    fn wrote(&mut self, slices: &[io::IoSlice<'_>], written: usize) {
+        self.reading.meter().wrote(written, Instant::now());
+        let mut left = written;
+        for slice in slices {
+            let sent = slice.get(..left.min(slice.len())).unwrap_or_default();
+            left -= sent.len();
+            let resets = self.resets.in_these(sent);
+            if resets > 0 {
+                self.reset.fetch_add(resets, Ordering::Relaxed);
+            }
+        }
     }
 }
 
@@ -57,7 +78,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
 impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
-        self.reading.meter().wrote(written, Instant::now());
+        self.wrote(&[io::IoSlice::new(bytes)], written);
         Poll::Ready(Ok(written))
     }
 
@@ -67,7 +88,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
-        self.reading.meter().wrote(written, Instant::now());
+        self.wrote(slices, written);
         Poll::Ready(Ok(written))
     }
 

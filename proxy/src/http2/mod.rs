@@ -10,6 +10,7 @@
 mod joined;
 mod meter;
 mod metered;
+mod resets;
 mod stream;
 
 use std::{
@@ -67,7 +68,8 @@ where
 {
     let live = connection.app.live();
     let reading = Reading::new();
-    let handshake = builder(&live.limits).handshake(Metered::new(io, reading.clone()));
+    let metered = Metered::new(io, reading.clone(), Arc::clone(connection.place.resets()));
+    let handshake = builder(&live.limits).handshake(metered);
     let begun = tokio::select! {
         biased;
         begun = timeout(live.timeouts.header, handshake) => begun,
@@ -88,8 +90,10 @@ fn lost(connection: &Connection, error: &h2::Error) {
     }
 }
 
-/// What came on a connection is not to be borne.
+/// What came on a connection is not to be borne, and it is ended.
 fn complain(connection: &Connection, abuse: &str) {
+    // Of several reasons the first.
+    let _ = connection.ended.set(abuse.into());
     if let Some(times) = connection.place.lost_to_abuse() {
         tracing::warn!(abuse, times, peer = ?connection.peer, "a connection of HTTP/2 is closed");
     }

@@ -22,12 +22,22 @@ use crate::{
     connection::{Account, Connection, Elapsed, Frames, Pace, Patience, Upload, Watchdog, body_channel},
     error::Failure,
     handler,
-    headers::{is_grpc, remove_hop_by_hop},
+    headers::is_grpc,
     interim::Interim,
     limits::Timeouts,
     message::{BoxError, Fields, Reply, ReplyBody, Request, RequestBody, RequestBodyError, StreamBody},
     reply::{fields, has_no_body},
 };
+
+/// The codes of streams that the library resets for what came on them. A client that takes its request back has no use
+/// for them.
+const FAULTS: [Reason; 5] = [
+    Reason::PROTOCOL_ERROR,
+    Reason::FLOW_CONTROL_ERROR,
+    Reason::STREAM_CLOSED,
+    Reason::FRAME_SIZE_ERROR,
+    Reason::COMPRESSION_ERROR,
+];
 
 /// Answers one request. Dropped, it resets the stream.
 pub(super) async fn serve(
@@ -134,27 +144,33 @@ impl Writer<'_> {
     }
 
     async fn answer(mut self, request: &Request, body: RequestBody, live: &Arc<Live>, call: bool) {
-        let account = Account::open(self.connection, Some(request), &self.sent);
+        let mut account = Account::open(self.connection, Some(request), &self.sent);
         let handling = pin!(handler::handle(&self.connection.app, live, request, body));
-        if let Some(reply) = self.await_reply(handling, request).await {
-            let head_only = request.head.method == Method::HEAD;
-            let pace = pace(call && answers_a_call(&reply), &live.timeouts);
-            self.send(account, reply, head_only, pace).await;
+        match self.await_reply(handling, request).await {
+            Ok(reply) => {
+                let head_only = request.head.method == Method::HEAD;
+                let pace = pace(call && answers_a_call(&reply), &live.timeouts);
+                self.send(account, reply, head_only, pace).await;
+            }
+            Err(Ok(reason)) if FAULTS.contains(&reason) => account.refused(reason.description()),
+            Err(_) => {}
         }
     }
 
-    /// Waits for the answer, and tells the client meanwhile what comes before it. Nothing: the client takes the
-    /// request back.
+    /// Waits for the answer, and tells the client meanwhile what comes before it.
+    ///
+    /// # Errors
+    /// With which code the stream is reset: by the client, which takes the request back, or by the library.
     async fn await_reply(
         &mut self,
         mut handling: Pin<&mut impl Future<Output = Reply>>,
         request: &Request,
-    ) -> Option<Reply> {
+    ) -> Result<Reply, Result<Reason, h2::Error>> {
         let reply = loop {
             let interim = tokio::select! {
                 biased;
                 reply = &mut handling => break reply,
-                _ = poll_fn(|cx| self.respond.poll_reset(cx)) => return None,
+                reset = poll_fn(|cx| self.respond.poll_reset(cx)) => return Err(reset),
                 interim = request.interims.next() => interim,
             };
             self.send_interim(&interim);
@@ -163,7 +179,7 @@ impl Writer<'_> {
         while let Some(interim) = request.interims.take() {
             self.send_interim(&interim);
         }
-        Some(reply)
+        Ok(reply)
     }
 
     /// Few of them are let through to here, and they are small: they wait in memory for a slow client.
@@ -229,9 +245,7 @@ impl Outbound<'_> {
             match frame.into_data() {
                 Ok(data) => self.put(data, false).await?,
                 Err(other) => {
-                    let mut trailers = other.into_trailers().unwrap_or_default();
-                    remove_hop_by_hop(&mut trailers);
-                    return Ok(self.stream.send_trailers(trailers)?);
+                    return Ok(self.stream.send_trailers(other.into_trailers().unwrap_or_default())?);
                 }
             }
         }

@@ -56,6 +56,14 @@ pub struct ExchangeTimes {
     pub lot: Lot,
 }
 
+impl ExchangeTimes {
+    /// How long the origin took to the head of its answer; nothing where a clock was set back meanwhile.
+    #[must_use]
+    pub fn took(self) -> Duration {
+        self.response_time.duration_since(self.request_time).unwrap_or_default()
+    }
+}
+
 /// What a response draws of the rule's `jitter`: from nothing of it to almost all, in parts of 65536.
 ///
 /// It is drawn once, and stored: whoever looks finds the same, on every machine, though each reads the

@@ -45,13 +45,18 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'+-.^_`|~".contains(&b))
 }
 
+/// RFC 9110 §8.3.1: a media type without its parameters.
+#[must_use]
+pub fn essence(media_type: &[u8]) -> &[u8] {
+    media_type.split(|&b| b == b';').next().unwrap_or_default().trim_ascii()
+}
+
 /// Whether the content is of one of these types by each line that says so, and one does. Whoever reads the
 /// content may go by any of them.
 #[must_use]
 pub fn is_of(headers: &HeaderMap, ranges: &[MediaRange]) -> bool {
     let mut lines = headers.get_all(CONTENT_TYPE).iter().map(HeaderValue::as_bytes).peekable();
-    let essence = |line: &[u8]| line.split(|&b| b == b';').next().unwrap_or_default().trim_ascii().to_owned();
-    lines.peek().is_some() && lines.map(essence).all(|own| ranges.iter().any(|range| range.takes(&own)))
+    lines.peek().is_some() && lines.map(essence).all(|own| ranges.iter().any(|range| range.takes(own)))
 }
 
 #[cfg(test)]

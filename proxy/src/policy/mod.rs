@@ -11,6 +11,7 @@
 //! | [`freshness`] | §4.2 | how long is it fresh, and how old is it? |
 //! | [`stale`] | §4.2.4 | for how long may it be served after its lifetime? |
 //! | [`reuse`] | §4 | may what was found answer? |
+//! | [`shadow`] | – | what is only said of it, in shadow? |
 //! | [`sharing`] | §3.5 | may credentials meet it? |
 //! | [`storable`] | §3 | may the answer be stored? |
 //! | [`blame`] | – | is an error the request's own fault? |
@@ -39,6 +40,7 @@ pub mod range;
 pub mod request;
 pub mod reuse;
 pub mod rule;
+pub mod shadow;
 pub mod sharing;
 pub mod siblings;
 pub mod stale;

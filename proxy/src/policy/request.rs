@@ -12,7 +12,7 @@ use super::{
     rule::{CacheRule, ClientControl, Credentials},
 };
 use crate::{
-    admit::Notable,
+    admit::{Head, Notable},
     key::cookies,
     status::{Detail, Forward, Fwd},
 };
@@ -32,6 +32,21 @@ pub struct Inquiry<'r> {
     pub wants_upgrade: bool,
     /// Whether it has fields that are not passed on, so that the origin cannot select by them.
     pub hides_fields: bool,
+}
+
+impl<'r> Inquiry<'r> {
+    /// What it needs of one with this head, and a body or none.
+    #[must_use]
+    pub fn of(head: &'r Head, has_body: bool) -> Self {
+        Self {
+            method: &head.method,
+            headers: &head.headers,
+            notable: head.notable,
+            has_body,
+            wants_upgrade: head.connection.wants_upgrade,
+            hides_fields: head.connection.hides_fields,
+        }
+    }
 }
 
 /// A request for which the store may be asked, and under which conditions it may answer.

@@ -47,6 +47,8 @@ pub struct CacheRule {
     pub tags: Arc<[Box<str>]>,
     /// Clients do not get the fields that tag a response.
     pub strip_tags: bool,
+    /// Nothing is answered by the store: it is told what it would have answered.
+    pub shadow: bool,
     /// Bodies longer than this, in bytes, stream through and are not stored.
     pub max_body: u64,
 }
@@ -159,12 +161,13 @@ impl CacheRule {
             targeted: Arc::new(DEFAULT_TARGETS.clone()),
             tags: [].into(),
             strip_tags: false,
+            shadow: false,
             max_body: Self::DEFAULT_MAX_BODY,
         }
     }
 
     /// What of the rule decided how an entry was made (`key`, `credentials`, `set_cookie`, `ignore`,
-    /// `content_type`, and which field said what may not be stored), and the `name` that a purge of it names.
+    /// `content_type`, `shadow`, and which field said what may not be stored), and the `name` that a purge of it names.
     /// An entry made under another fingerprint is not served: it may hold what the rule of today would have
     /// kept out, or not go when that is purged. Its tags are no part of that: it keeps those that it has.
     #[must_use]
@@ -185,6 +188,10 @@ impl CacheRule {
         for range in &*self.content_type {
             hash.write(range.as_str().as_bytes());
             hash.write_u8(1);
+        }
+        // What is stored in shadow has no body.
+        if self.shadow {
+            hash.write_u8(2);
         }
         hash.finish()
     }

@@ -57,6 +57,15 @@ pub fn tags_of(
     Ok(tags.into_iter().collect())
 }
 
+/// The names that the fields of a response tag it with, for people: those of [`tags_of`] in the order of the fields.
+#[must_use]
+pub fn names_of(headers: &HeaderMap) -> Vec<String> {
+    let named =
+        names(headers, &CACHE_TAG, |byte| byte == b',').chain(names(headers, &SURROGATE_KEY, is_blank));
+    let named = named.map(|name| String::from_utf8_lossy(name).into_owned());
+    named.chain(groups(headers, &CACHE_GROUPS).into_iter().map(|name| format!("group {name}"))).collect()
+}
+
 /// The groups that the answer to an unsafe method makes obsolete (RFC 9875 §3), each once; the first
 /// [`MAX_TAGS`] of them. On other answers the field "MUST be ignored". `origin` is as in [`tags_of`].
 #[must_use]

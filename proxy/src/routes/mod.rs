@@ -12,7 +12,7 @@ mod rule;
 pub use self::{
     pattern::{Pattern, PatternError},
     purge_on::PurgeOn,
-    rule::{Rule, Shadowed, host_matches, shadowed},
+    rule::{Mismatch, Rule, Shadowed, host_matches, serves, shadowed},
 };
 
 use std::sync::Arc;
@@ -48,13 +48,23 @@ impl Rules {
     /// The first rule that matches.
     #[must_use]
     pub fn find(&self, method: &Method, target: &Target, headers: &HeaderMap) -> Option<&Rule> {
-        let path = target.path().as_bytes();
         let mut ambiguous = None;
-        self.index.candidates(path).filter_map(|at| self.rules.get(at)).find(|rule| {
-            rule.pattern.matches(path)
-                && rule.narrowing_matches(method, target, headers)
-                && (rule.cache.is_none() || !*ambiguous.get_or_insert_with(|| target.is_ambiguous()))
-        })
+        let mut is_ambiguous = || *ambiguous.get_or_insert_with(|| target.is_ambiguous());
+        let candidates = self.index.candidates(target.path().as_bytes());
+        candidates
+            .filter_map(|at| self.rules.get(at))
+            .find(|rule| rule.mismatch(method, target, headers, &mut is_ambiguous).is_none())
+    }
+
+    /// The rules that come before the first that matches, or all of them, and why each does not.
+    pub fn passed_over<'r>(
+        &'r self,
+        method: &'r Method,
+        target: &'r Target,
+        headers: &'r HeaderMap,
+    ) -> impl Iterator<Item = (&'r Rule, Mismatch<'r>)> {
+        let why = |rule: &'r Rule| rule.mismatch(method, target, headers, || target.is_ambiguous());
+        self.iter().map_while(move |rule| Some((rule, why(rule)?)))
     }
 
     /// The rules whose path and host match, whatever their methods and headers: those under whose

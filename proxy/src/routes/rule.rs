@@ -27,6 +27,21 @@ pub struct Rule {
     pub fingerprint: u64,
 }
 
+/// What keeps a request from falling under a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch<'r> {
+    /// Its path is another.
+    Path,
+    /// Its method is none of the rule's.
+    Method,
+    /// Its host is another.
+    Host,
+    /// It lacks this field, or has another value there.
+    Header(&'r HeaderName),
+    /// Its target is ambiguous, and the rule caches.
+    Ambiguous,
+}
+
 /// A rule that can never match, because an earlier one matches whatever it would.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the rule `{later}` can never match: the rule `{earlier}` comes first and takes all its requests")]
@@ -54,8 +69,29 @@ impl Rule {
         named.chain(self.cache.is_some().then(|| self.tag()))
     }
 
-    pub(super) fn narrowing_matches(&self, method: &Method, target: &Target, headers: &HeaderMap) -> bool {
-        self.method_matches(method) && self.host_matches(target) && self.headers_match(headers)
+    /// Why a request does not fall under it, by the first thing that keeps it out. `ambiguous` says whether its
+    /// target is.
+    #[inline]
+    pub(super) fn mismatch(
+        &self,
+        method: &Method,
+        target: &Target,
+        headers: &HeaderMap,
+        ambiguous: impl FnOnce() -> bool,
+    ) -> Option<Mismatch<'_>> {
+        if !self.pattern.matches(target.path().as_bytes()) {
+            return Some(Mismatch::Path);
+        }
+        if !self.method_matches(method) {
+            return Some(Mismatch::Method);
+        }
+        if !self.host_matches(target) {
+            return Some(Mismatch::Host);
+        }
+        if let Some(name) = self.unmet_header(headers) {
+            return Some(Mismatch::Header(name));
+        }
+        (self.cache.is_some() && ambiguous()).then_some(Mismatch::Ambiguous)
     }
 
     pub(super) fn host_matches(&self, target: &Target) -> bool {
@@ -68,11 +104,12 @@ impl Rule {
         })
     }
 
-    fn headers_match(&self, headers: &HeaderMap) -> bool {
-        self.headers.iter().all(|(name, wanted)| match wanted {
-            None => headers.contains_key(name),
-            Some(value) => headers.get_all(name).iter().any(|line| line == value),
-        })
+    fn unmet_header(&self, headers: &HeaderMap) -> Option<&HeaderName> {
+        let unmet = self.headers.iter().find(|(name, wanted)| match wanted {
+            None => !headers.contains_key(name),
+            Some(value) => !headers.get_all(name).iter().any(|line| line == value),
+        });
+        unmet.map(|(name, _)| name)
     }
 
     /// Whether every request that `other` matches, this matches too.
@@ -110,6 +147,12 @@ impl Rule {
 #[must_use]
 pub fn host_matches(host: &str, authority: &str) -> bool {
     host == authority || authority.strip_prefix(host).is_some_and(|rest| rest.starts_with(':'))
+}
+
+/// Whether one of these hosts is asked, where only so many are answered.
+#[must_use]
+pub fn serves(hosts: Option<&[String]>, target: &Target) -> bool {
+    hosts.is_none_or(|hosts| hosts.iter().any(|host| host_matches(host, target.authority())))
 }
 
 /// Every rule that can never match, with the first earlier one that takes all its requests.

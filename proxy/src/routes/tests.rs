@@ -116,6 +116,33 @@ fn covering_ignores_methods_and_headers_but_not_host_and_path() {
 }
 
 #[test]
+fn what_keeps_a_request_out_of_a_rule_is_named() {
+    let name = HeaderName::from_static("x-beta");
+    let rules = Rules::new(vec![
+        rule("/b"),
+        Rule { methods: Some(vec![Method::POST]), ..off("/a") },
+        Rule { host: Some("b.test".into()), name: "elsewhere".into(), ..rule("/a") },
+        Rule { headers: vec![(name.clone(), None)], name: "beta".into(), ..rule("/a") },
+        rule("/a"),
+        off("/**"),
+    ])
+    .unwrap();
+    let (get, headers) = (Method::GET, HeaderMap::new());
+    let why = |path| {
+        let target = target("a.test", path);
+        let passed_over = rules.passed_over(&get, &target, &headers);
+        passed_over.map(|(_, why)| format!("{why:?}")).collect::<Vec<_>>()
+    };
+    assert_eq!(why("/a"), ["Path", "Method", "Host", "Header(\"x-beta\")"]);
+    assert_eq!(why("/b"), [""; 0]);
+    assert_eq!(why("/a/../b"), ["Path"; 5]);
+    let only = Rules::new(vec![rule("/**")]).unwrap();
+    let (doubtful, headers) = (target("a.test", "/a//b"), HeaderMap::new());
+    let found: Vec<_> = only.passed_over(&get, &doubtful, &headers).map(|(_, why)| why).collect();
+    assert_eq!(found, [Mismatch::Ambiguous]);
+}
+
+#[test]
 fn a_rule_that_can_never_match_is_refused_with_both_names() {
     let error = Rules::new(vec![rule("/a/**"), rule("/b"), off("/a/b")]).unwrap_err();
     assert_eq!((error.earlier_index, error.later_index), (0, 2));
@@ -168,7 +195,13 @@ fn naive<'r>(rules: &'r [Rule], method: &Method, target: &Target, headers: &Head
     };
     rules.iter().find(|rule| {
         path_matches(rule)
-            && rule.narrowing_matches(method, target, headers)
+            && rule.methods.as_ref().is_none_or(|methods| {
+                methods.contains(method) || *method == Method::HEAD && methods.contains(&Method::GET)
+            })
+            && rule.host.as_ref().is_none_or(|host| host_matches(host, target.authority()))
+            && rule.headers.iter().all(|(name, value)| {
+                headers.get(name).is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+            })
             && !(rule.cache.is_some() && target.is_ambiguous())
     })
 }
@@ -205,7 +238,10 @@ proptest! {
         let target = target("a.test", &path);
         let expected = naive(&rules, &method, &target, &HeaderMap::new()).cloned();
         let compiled = Rules::new(rules).unwrap();
-        prop_assert_eq!(compiled.find(&method, &target, &HeaderMap::new()), expected.as_ref());
+        let headers = HeaderMap::new();
+        prop_assert_eq!(compiled.find(&method, &target, &headers), expected.as_ref());
+        let before = compiled.passed_over(&method, &target, &headers).count();
+        prop_assert_eq!(compiled.iter().nth(before), expected.as_ref());
     }
 
     #[test]

@@ -7,21 +7,27 @@ use std::{
     time::SystemTime,
 };
 
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
 
 use super::{RunError, serving::Phase};
 use crate::{
     address::Listen,
-    admin::{self, Admin, AdminState, Health, Token},
+    admin::{
+        self, Admin, AdminState, Health, Token,
+        stats::{Numbers, Redis},
+    },
     app::App,
-    obsolete,
+    explain, obsolete,
     places::Places,
     reload::status::Status,
     store::{
         redis::{Health as RedisHealth, TrackingCondition},
         tiers::{Fleet, OnOutage, Tiers},
     },
-    telemetry::{log::Log, metrics::Metrics, snapshot},
+    telemetry::{log::Log, metrics::Metrics, snapshot, window::STEP},
     tls::Certificates,
 };
 
@@ -30,6 +36,8 @@ pub(super) struct Panel {
     pub(super) app: Arc<App>,
     pub(super) status: Arc<Status>,
     pub(super) metrics: Arc<Metrics>,
+    /// Bytes that memory may take.
+    pub(super) budget: u64,
     /// Whether requests are taken.
     pub(super) phase: watch::Receiver<Phase>,
 }
@@ -44,14 +52,21 @@ impl Panel {
         }
         let (app, phase) = (Arc::clone(&self.app), self.phase.clone());
         let (named, purged) = (Arc::clone(&self.app), Arc::clone(&self.app));
+        let explained = Arc::clone(&self.app);
         let (status, metrics) = (Arc::clone(&self.status), Arc::clone(&self.metrics));
+        let (counted, of, budget) = (Arc::clone(&self.metrics), Arc::clone(&self.app), self.budget);
+        let asked = Arc::clone(&self.metrics);
         let state = AdminState {
             health: Arc::new(move || health(&app, *phase.borrow())),
             config: Arc::new(move || status.report()),
             metrics: Arc::new(move || metrics.render()),
+            stats: Arc::new(move || numbers(&of, &counted, budget)),
+            resources: Arc::new(move || asked.resources()),
             rules: Arc::new(move || named.live().rules.names()),
             purge: Arc::new(move |request| Box::pin(obsolete::purge(Arc::clone(&purged), request))),
+            explain: explain::teller(explained),
         };
+        tokio::spawn(steps(Arc::clone(&self.metrics)));
         // Open to the very end: a probe must be able to see that the sidecar drains.
         tokio::spawn(admin.serve(state, pending()));
         Ok(())
@@ -60,6 +75,31 @@ impl Panel {
 
 fn token(file: Option<&Path>) -> Result<Option<Token>, RunError> {
     Ok(admin::token::secret(file)?.map(|secret| Token::new(&secret)).transpose()?)
+}
+
+/// Ends each step of the window, for ever.
+async fn steps(metrics: Arc<Metrics>) {
+    let mut ticks = interval(STEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let now = ticks.tick().await;
+        metrics.step(SystemTime::now(), now);
+    }
+}
+
+fn numbers(app: &App, metrics: &Metrics, budget: u64) -> Numbers {
+    let live = app.live();
+    let (memory, redis) = match &app.store {
+        Tiers::Memory(store) => (store.stats(), None),
+        Tiers::Redis(fleet) => {
+            let (up, tracked) =
+                (fleet.redis().health() == RedisHealth::Up, fleet.tracking().session().is_some());
+            (fleet.memory(), Some(Redis { stats: fleet.redis().stats(), up, tracked }))
+        }
+    };
+    let upstream = live.upstream.stats();
+    let counted = Numbers::of(metrics, &live.rules, SystemTime::now());
+    Numbers { memory: (memory, budget), redis, upstream, ..counted }
 }
 
 /// Redis missing is no reason to send the requests elsewhere: they are answered all the same.
@@ -90,7 +130,9 @@ fn shortcomings(fleet: &Fleet) -> Vec<String> {
         return vec![format!("{what}: {reason}")];
     }
     let mut reasons = Vec::new();
-    if !fleet.redis().takes_writes() {
+    if let Some(reason) = fleet.redis().forbidden() {
+        reasons.push(format!("nothing new is stored: our user of Redis may not write: {reason}"));
+    } else if !fleet.redis().takes_writes() {
         reasons.push("nothing new is stored: Redis takes no writes (is it full?)".into());
     }
     if let TrackingCondition::Down { reason } = fleet.tracking().condition() {
@@ -118,7 +160,13 @@ pub(super) fn metrics(
         metrics.register(move |scrape| snapshot::certificates(scrape, certificates.stats()));
     }
     let of = Arc::clone(app);
-    metrics.register(move |scrape| snapshot::upstream(scrape, of.live().upstream.stats()));
+    metrics.register(move |scrape| {
+        let upstream = &of.live().upstream;
+        snapshot::upstream(scrape, upstream.stats());
+        snapshot::origin(scrape, upstream.times());
+    });
+    let of = Arc::clone(app);
+    metrics.register(move |scrape| snapshot::invalidations(scrape, of.invalidations.each()));
     let of = Arc::clone(app);
     metrics.register(move |scrape| snapshot::refreshes(scrape, of.refreshes.by_result()));
     let of = Arc::clone(app);

@@ -28,13 +28,16 @@ use crate::{
     address::{AddressError, Listen},
     admin::{
         AdminError, TokenError,
+        client::AskFailed,
         healthcheck::{self, NotReady},
-        purge::command::{self, PurgeFailed},
+        purge,
+        top::{self, TopFailed},
     },
     app::App,
-    cli::{Healthcheck, Purge, Run},
+    cli::{Explain, Healthcheck, Purge, Run, Top},
     clock::Clock,
     config::{self, Config, ConfigErrors},
+    explain::{self, QuestionError},
     reload::{Reloader, status::Status},
     server::Server,
     store::redis::SettingsError,
@@ -107,9 +110,15 @@ pub enum RunError {
     /// The sidecar that was asked is not ready.
     #[error("{0}")]
     NotReady(#[from] NotReady),
-    /// What was to be purged may not be, or not everywhere.
+    /// A sidecar cannot be asked, or has not done all that it was.
     #[error("{0}")]
-    Purge(#[from] PurgeFailed),
+    Ask(#[from] AskFailed),
+    /// What is to be explained is no request.
+    #[error("{0}")]
+    Question(#[from] QuestionError),
+    /// There is nothing to watch.
+    #[error("{0}")]
+    Top(#[from] TopFailed),
     /// Spans cannot be exported as the environment says.
     #[cfg(feature = "otel")]
     #[error("OTEL_EXPORTER_OTLP_*: {0}")]
@@ -190,13 +199,15 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
     let budget = config.store.memory.unwrap_or_default();
     let metrics = Arc::new(admin::metrics(&app, &status, log, budget, server.places(), certificates));
     metrics.follow(&config.rules.names());
+    let counted = config.admin.is_some().then(|| Arc::clone(&metrics));
     let export = Export::start()?;
-    let telemetry = Telemetry::new(Arc::clone(&metrics), config.access_log.clone());
-    let telemetry = Arc::new(telemetry.beside(export.observer()));
+    let telemetry = Telemetry::new(counted, config.access_log.clone()).beside(export.observer());
+    let telemetry = Arc::new(telemetry);
     let panel = Panel {
         app: Arc::clone(&app),
         status: Arc::clone(&status),
         metrics: Arc::clone(&metrics),
+        budget,
         phase: phase.subscribe(),
     };
     panel.open(config.admin.as_ref(), options.admin_token_file.as_deref()).await?;
@@ -217,8 +228,9 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
     let (drained, deadline) =
         serving::serve(server, Arc::clone(&app), telemetry, &phase, &mut child, &mut signals).await?;
     app.store.depart().await;
+    let code = child.finish(drained, deadline, &mut signals).await;
     export.finish().await;
-    Ok(child.finish(drained, deadline, &mut signals).await)
+    Ok(code)
 }
 
 /// Binds every listener, with the certificates of those that speak TLS, whose files are followed.
@@ -240,8 +252,11 @@ fn bind(config: &Config) -> Result<(Server, Option<Arc<Certificates>>), RunError
 /// What is wrong with it.
 pub fn check(file: &Path) -> Result<ExitCode, RunError> {
     let mut config = Config::load(file, &environment)?;
-    let pairs = Certificates::load(config.tls.clone()).map_err(RunError::from);
-    let unusable = [pairs.err(), state::redis(&config.store).err()].into_iter().flatten();
+    let certificates = Certificates::load(config.tls.clone()).map_err(RunError::from);
+    if let Ok(certificates) = &certificates {
+        config.warnings.extend(certificates.warnings(SystemTime::now()));
+    }
+    let unusable = [certificates.err(), state::redis(&config.store).err()].into_iter().flatten();
     config.warnings.extend(unusable.map(|error| format!("it would not start here: {error}")));
     print(format_args!("{}", config.describe()))
 }
@@ -259,8 +274,30 @@ fn print(text: fmt::Arguments<'_>) -> Result<ExitCode, RunError> {
 /// # Errors
 /// It is not known to have been purged everywhere.
 pub fn purge(options: &Purge) -> Result<ExitCode, RunError> {
-    let done = to_the_end(runtime()?, command::ask(options))?;
+    let done = to_the_end(runtime()?, purge::command::ask(options))?;
     print(format_args!("{done}\n"))
+}
+
+/// `sidecache top`: shows what a running sidecar does.
+///
+/// # Errors
+/// It cannot be asked, or the terminal fails.
+pub fn top(options: &Top) -> Result<ExitCode, RunError> {
+    to_the_end(runtime()?, top::run(options))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `sidecache explain`: asks a running sidecar, or the file, and prints what there is to say.
+///
+/// # Errors
+/// It cannot be asked; the file is wrong.
+pub fn explain(options: &Explain) -> Result<ExitCode, RunError> {
+    let question = options.question()?;
+    let explained = match &options.config {
+        Some(file) => explain::command::read(&Config::load(file, &environment)?, &question, options.json),
+        None => to_the_end(runtime()?, explain::command::ask(options))?,
+    };
+    print(format_args!("{explained}"))
 }
 
 /// `sidecache healthcheck`: 0 when a running sidecar is ready; 1 when not, or when it cannot be asked,
@@ -298,11 +335,11 @@ pub fn complain(error: &RunError) {
 }
 
 impl RunError {
-    /// 2 for a file that is not right, else 1.
+    /// 2 for a file or a question that is not right, else 1.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) => ExitCode::from(2),
+            Self::Config(_) | Self::Question(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }

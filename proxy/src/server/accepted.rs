@@ -1,6 +1,9 @@
 //! One connection, from its acceptance on: who is there, and in what language.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use socket2::SockRef;
@@ -20,6 +23,12 @@ use crate::{
     tls::{Protocol, Tls, TlsStream},
 };
 
+/// Bytes of an answer that the system takes before it may send them. Else it would take a megabyte at once, of each
+/// client that reads nothing: that is memory which nobody bounds, a core busy with copying for a millisecond, and an
+/// answer that counts as taken. What is on its way does not count, so a fast client is as fast.
+#[cfg(target_os = "linux")]
+const AHEAD: u32 = 128 * 1024;
+
 impl Accepted {
     /// Serves it to its end, in a task of its own.
     pub(super) fn serve(self, shared: &Shared, place: Place) {
@@ -35,6 +44,7 @@ impl Accepted {
             scheme,
             draining: shared.draining.clone(),
             place,
+            ended: OnceLock::new(),
         };
         // A task each: it is as large as the largest of what it may become.
         let introductions = shared.introductions.clone();
@@ -139,8 +149,12 @@ async fn shake_hands(
 fn prepare(stream: &TcpStream, connection: &Connection) -> io::Result<()> {
     // A small answer must not wait for the acknowledgement of the one before.
     stream.set_nodelay(true)?;
-    // Nobody waits for what only the system still holds of an answer: it bounds that itself.
     #[cfg(target_os = "linux")]
-    SockRef::from(stream).set_tcp_user_timeout(Some(connection.app.live().timeouts.body))?;
+    {
+        let socket = SockRef::from(stream);
+        socket.set_tcp_notsent_lowat(AHEAD)?;
+        // Nobody waits for what only the system still holds of an answer: it bounds that itself.
+        socket.set_tcp_user_timeout(Some(connection.app.live().timeouts.body))?;
+    }
     Ok(())
 }

@@ -159,6 +159,12 @@ impl MemoryStore {
         }
     }
 
+    /// How many variants of a resource there are.
+    #[must_use]
+    pub fn variants(&self, key: &ResourceKey) -> usize {
+        self.resources.peek(key.as_bytes()).map_or(0, |resource| resource.variants.len())
+    }
+
     /// [`Store::tagged`], which never waits here.
     #[must_use]
     pub fn tagged_now(&self, key: &ResourceKey) -> Vec<Arc<Stored>> {

@@ -90,13 +90,15 @@ pub struct Purge {
     pub tags: Vec<Tag>,
     /// What becomes of it.
     pub mode: Mode,
+    /// Whatever carries one of these becomes stale, if it does not go.
+    pub stale: Vec<Tag>,
 }
 
 impl Purge {
     /// Whether it covers nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.resources.is_empty() && self.tags.is_empty()
+        self.resources.is_empty() && self.tags.is_empty() && self.stale.is_empty()
     }
 }
 

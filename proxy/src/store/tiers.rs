@@ -35,7 +35,24 @@ pub enum Tiers {
     Redis(Box<Fleet>),
 }
 
+/// Where a stored response is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// In this process.
+    Memory,
+    /// In Redis, and from now on perhaps in memory too.
+    Redis,
+}
+
 impl Tiers {
+    /// How many variants of a resource are stored; nothing where Redis does not say.
+    pub async fn variants(&self, key: &ResourceKey) -> Option<usize> {
+        match self {
+            Self::Memory(store) => Some(store.variants(key)),
+            Self::Redis(fleet) => fleet.redis().variants(key).await.ok(),
+        }
+    }
+
     /// Whether a commit would be tried now.
     #[must_use]
     pub fn takes_writes(&self, key: &ResourceKey) -> bool {
@@ -235,6 +252,15 @@ impl Visit<'_> {
         match self.tiers {
             Tiers::Memory(_) => Duration::MAX,
             Tiers::Redis(fleet) => fleet.redis().budget().saturating_sub(self.waited.unwrap_or_default()),
+        }
+    }
+
+    /// Where the last look-up found what it did.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        match self.tiers {
+            Tiers::Redis(_) if self.waited.is_some() && !self.alone => Tier::Redis,
+            Tiers::Memory(_) | Tiers::Redis(_) => Tier::Memory,
         }
     }
 

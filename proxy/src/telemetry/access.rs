@@ -154,6 +154,7 @@ mod tests {
             status: StatusCode::OK,
             outcome: Outcome::Forward(Forward::because(Fwd::Bypass, Some(Detail::Cookie))),
             rule: None,
+            spared: Duration::ZERO,
             body_bytes: 1234,
             duration: Duration::from_micros(1501),
             complete: true,

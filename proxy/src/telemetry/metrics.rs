@@ -15,17 +15,23 @@ use prometheus_client::{
     metrics::MetricType,
     registry::Registry,
 };
+use tokio::time::Instant;
 
-use super::rule_metrics::Rules;
-use crate::observe::Exchange;
-
-/// The media type of [`Metrics::render`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use super::{
+    counts::{Counts, RuleCounts},
+    resources::{Resources, Told},
+    rule_metrics::Rules,
+    window::{Answers, Point, Window},
+};
+use crate::{histogram::Durations, observe::Exchange};
 
 /// Everything that is measured.
 pub struct Metrics {
     registry: Registry,
     rules: Arc<Rules>,
+    started: SystemTime,
+    window: Window,
+    resources: Resources,
 }
 
 impl Metrics {
@@ -33,7 +39,13 @@ impl Metrics {
     #[must_use]
     pub fn new(started: SystemTime) -> Self {
         let rules = Arc::new(Rules::default());
-        let mut metrics = Self { registry: Registry::default(), rules: Arc::clone(&rules) };
+        let mut metrics = Self {
+            registry: Registry::default(),
+            rules: Arc::clone(&rules),
+            started,
+            window: Window::default(),
+            resources: Resources::new(started),
+        };
         metrics.register(move |scrape| rules.write(scrape));
         metrics.register(move |scrape| process(scrape, started));
         metrics
@@ -52,12 +64,55 @@ impl Metrics {
         self.rules.follow(rules);
     }
 
-    /// Counts one exchange, without a lock.
+    /// Counts one exchange, and waits for nothing.
     pub fn count(&self, exchange: &Exchange<'_>) {
         self.rules.count(exchange);
+        self.resources.note(exchange);
     }
 
-    /// All of it, as text.
+    /// Ends a step of the window; to be called every [`STEP`](super::window::STEP).
+    pub fn step(&self, at: SystemTime, now: Instant) {
+        self.window.step(at, now, self.totals(), &self.by_rule());
+        self.resources.step(at);
+    }
+
+    /// The steps of the last ten minutes, the oldest first.
+    #[must_use]
+    pub fn window(&self, now: SystemTime) -> Vec<Point> {
+        self.window.points(now)
+    }
+
+    /// What was asked for most in the last minutes.
+    #[must_use]
+    pub fn resources(&self) -> Told {
+        self.resources.told()
+    }
+
+    /// What was counted of requests in all.
+    #[must_use]
+    pub fn totals(&self) -> Counts {
+        self.rules.totals()
+    }
+
+    /// What was counted of each rule in force, by name, and last of requests without one.
+    #[must_use]
+    pub fn by_rule(&self) -> Vec<RuleCounts> {
+        self.rules.each()
+    }
+
+    /// What of the counts of a rule has come in the last ten minutes.
+    #[must_use]
+    pub fn recent(&self, rule: &RuleCounts) -> Answers {
+        self.window.recent(rule)
+    }
+
+    /// When the process began.
+    #[must_use]
+    pub fn started(&self) -> SystemTime {
+        self.started
+    }
+
+    /// All of it, as text in the format of OpenMetrics; [`super::exposition`] knows the other one.
     ///
     /// # Errors
     /// None that a `String` as the target can cause.
@@ -118,6 +173,19 @@ impl Scrape<'_> {
         series: impl IntoIterator<Item = ([(&'l str, &'l str); N], V)>,
     ) {
         self.family(name, help, MetricType::Gauge, series, |encoder, value| encoder.encode_gauge(&value));
+    }
+
+    /// How long things took, told apart by labels.
+    pub fn histograms<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = ([(&'l str, &'l str); N], Durations)>,
+    ) {
+        self.family(name, help, MetricType::Histogram, series, |encoder, took| {
+            let buckets: Vec<_> = took.buckets().collect();
+            encoder.encode_histogram::<NoLabelSet>(took.sum.as_secs_f64(), took.count(), &buckets, None)
+        });
     }
 
     /// How many fell between each end (in seconds, the last one infinite) and the one before it.
@@ -202,8 +270,9 @@ mod tests {
             outcome,
             failed: None,
             rule: rule.map(Arc::from).as_ref(),
+            spared: Duration::from_millis(1_500),
             body_bytes,
-            duration: Duration::ZERO,
+            duration: Duration::from_millis(3),
             complete: true,
         });
     }
@@ -250,6 +319,30 @@ mod tests {
     }
 
     #[test]
+    fn times_are_counted_by_who_answered() {
+        let metrics = metrics();
+        metrics.follow(&names(["/a"]));
+        let collapsed = Outcome::Forward(Forward { collapsed: true, ..Forward::because(Fwd::UriMiss, None) });
+        for outcome in [HIT, HIT, MISS, collapsed, Outcome::Own(Own::OriginFailed)] {
+            count(&metrics, Some("/a"), outcome, 200, 0);
+        }
+        assert_shows(
+            &metrics,
+            &[
+                "# TYPE sidecache_request_duration_seconds histogram",
+                r#"sidecache_request_duration_seconds_bucket{le="0.0025",rule="/a",class="hit"} 0"#,
+                r#"sidecache_request_duration_seconds_bucket{le="0.005",rule="/a",class="hit"} 2"#,
+                r#"sidecache_request_duration_seconds_bucket{le="+Inf",rule="/a",class="forwarded"} 2"#,
+                r#"sidecache_request_duration_seconds_sum{rule="/a",class="hit"} 0.006"#,
+                r#"sidecache_request_duration_seconds_count{rule="/a",class="own"} 1"#,
+                r#"sidecache_requests_collapsed_total{rule="/a"} 1"#,
+                // Only hits spare the origin anything.
+                r#"sidecache_origin_saved_seconds_total{rule="/a"} 3.0"#,
+            ],
+        );
+    }
+
+    #[test]
     fn the_exact_cause_is_counted_too() {
         let metrics = metrics();
         metrics.follow(&names(["/a"]));
@@ -285,6 +378,7 @@ mod tests {
             ],
         );
         assert!(!metrics.render().unwrap().contains("/goes"));
+        assert_eq!((metrics.totals().requests(), metrics.totals().bytes), (4, 4), "all there ever were");
     }
 
     #[test]

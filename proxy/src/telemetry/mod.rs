@@ -1,12 +1,16 @@
 //! What the sidecar says about itself: lines for people, numbers for machines.
 
 pub mod access;
+pub mod counts;
+pub mod exposition;
 pub mod log;
 pub mod metrics;
 #[cfg(feature = "otel")]
 pub mod otel;
+pub mod resources;
 mod rule_metrics;
 pub mod snapshot;
+pub mod window;
 
 use std::sync::Arc;
 
@@ -16,9 +20,10 @@ use crate::observe::{Exchange, Observer};
 use access::AccessLog;
 use metrics::Metrics;
 
-/// Counts every exchange, writes the access line of those that get one, and tells who else wants to know.
+/// Counts every exchange, where anybody can read the numbers, writes the access line of those that get one, and tells
+/// who else wants to know.
 pub struct Telemetry {
-    metrics: Arc<Metrics>,
+    metrics: Option<Arc<Metrics>>,
     access: ArcSwap<AccessLog>,
     beside: Option<Arc<dyn Observer>>,
 }
@@ -26,7 +31,7 @@ pub struct Telemetry {
 impl Telemetry {
     /// Counts here, and logs as this says.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>, access: AccessLog) -> Self {
+    pub fn new(metrics: Option<Arc<Metrics>>, access: AccessLog) -> Self {
         Self { metrics, access: ArcSwap::from_pointee(access), beside: None }
     }
 
@@ -44,7 +49,9 @@ impl Telemetry {
 
 impl Observer for Telemetry {
     fn observe(&self, exchange: &Exchange<'_>) {
-        self.metrics.count(exchange);
+        if let Some(metrics) = &self.metrics {
+            metrics.count(exchange);
+        }
         if access::is_on() {
             self.access.load().tell(exchange);
         }

@@ -3,16 +3,21 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
 
-use super::metrics::Scrape;
+use super::{
+    counts::{Class, Counts, RuleCounts},
+    metrics::Scrape,
+};
 use crate::{
+    histogram::{Histogram, nanoseconds},
     observe::Exchange,
-    status::{Fwd, Outcome, Own},
+    status::{Forward, Fwd, Outcome, Own},
 };
 
 const OUTCOMES: usize = Outcome::WORDS.len();
@@ -28,25 +33,68 @@ struct RuleMetrics {
     /// By the words of the vocabulary, as far as they have come up.
     details: Mutex<BTreeMap<&'static str, u64>>,
     bytes: Counter,
+    /// By who answered, in the order of [`Class::ALL`].
+    took: [Histogram; Class::ALL.len()],
+    collapsed: Counter,
+    /// Nanoseconds that hits spared the origin.
+    spared: Counter,
 }
 
 impl RuleMetrics {
-    /// Two atomic additions; where there is a detail to name, a short lock.
+    /// Five atomic additions for a hit; where there is a detail to name, a short lock.
     fn count(&self, exchange: &Exchange<'_>) {
-        let classes = self.requests.get(place(exchange.outcome));
+        let outcome = exchange.outcome;
+        let classes = self.requests.get(place(outcome));
         if let Some(counter) = classes.and_then(|classes| classes.get(class(exchange.status))) {
             counter.inc();
         }
         self.bytes.inc_by(exchange.body_bytes);
-        if let Some(detail) = exchange.outcome.detail() {
+        self.histogram(Class::of(outcome)).note(exchange.duration);
+        match outcome {
+            Outcome::Hit { .. } => {
+                self.spared.inc_by(nanoseconds(exchange.spared));
+            }
+            Outcome::Forward(Forward { collapsed: true, .. }) => {
+                self.collapsed.inc();
+            }
+            Outcome::Forward(_) | Outcome::Own(_) => {}
+        }
+        if let Some(detail) = outcome.detail() {
             let mut details = self.details.lock().unwrap_or_else(PoisonError::into_inner);
             *details.entry(detail.as_str()).or_default() += 1;
         }
     }
 
-    fn details(&self) -> Vec<(&'static str, u64)> {
-        let details = self.details.lock().unwrap_or_else(PoisonError::into_inner);
-        details.iter().map(|(word, count)| (*word, *count)).collect()
+    fn histogram(&self, class: Class) -> &Histogram {
+        let [hit, forwarded, own] = &self.took;
+        match class {
+            Class::Hit => hit,
+            Class::Forwarded => forwarded,
+            Class::Own => own,
+        }
+    }
+
+    fn spared(&self) -> Duration {
+        Duration::from_nanos(self.spared.get())
+    }
+
+    fn details(&self) -> BTreeMap<&'static str, u64> {
+        self.details.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn counts(&self) -> Counts {
+        let errors = self.requests.iter().filter_map(|classes| classes.last());
+        Counts {
+            took: self.took.each_ref().map(Histogram::read),
+            errors: errors.map(Counter::get).sum(),
+            bytes: self.bytes.get(),
+            collapsed: self.collapsed.get(),
+            spared: self.spared(),
+        }
+    }
+
+    fn named(&self, name: Option<&Arc<str>>) -> RuleCounts {
+        RuleCounts { name: name.map(Arc::clone), counts: self.counts(), details: self.details() }
     }
 }
 
@@ -95,19 +143,42 @@ type ByName = BTreeMap<Arc<str>, Arc<RuleMetrics>>;
 pub(super) struct Rules {
     by_name: ArcSwap<ByName>,
     unmatched: RuleMetrics,
+    /// What was counted of rules that an edit has removed: sums over all must not shrink by it.
+    removed: Mutex<Counts>,
 }
 
 impl Rules {
     pub(super) fn follow(&self, names: &[Arc<str>]) {
         let kept = |old: &ByName, name| old.get(name).cloned().unwrap_or_default();
-        self.by_name
+        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self
+            .by_name
             .rcu(|old| -> ByName { names.iter().map(|name| (Arc::clone(name), kept(old, name))).collect() });
+        for (_, rule) in old.iter().filter(|(name, _)| !names.contains(name)) {
+            *removed += &rule.counts();
+        }
     }
 
     pub(super) fn count(&self, exchange: &Exchange<'_>) {
         let by_name = self.by_name.load();
         let rule = exchange.rule.and_then(|name| by_name.get(name));
         rule.map_or(&self.unmatched, AsRef::as_ref).count(exchange);
+    }
+
+    /// What was counted in all, also of rules that are gone.
+    pub(super) fn totals(&self) -> Counts {
+        let removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut totals = *removed;
+        totals += &self.unmatched.counts();
+        self.by_name.load().values().for_each(|rule| totals += &rule.counts());
+        totals
+    }
+
+    /// What was counted of each rule in force, by name, and last of requests without one.
+    pub(super) fn each(&self) -> Vec<RuleCounts> {
+        let by_name = self.by_name.load();
+        let named = by_name.iter().map(|(name, rule)| rule.named(Some(name)));
+        named.chain([self.unmatched.named(None)]).collect()
     }
 
     pub(super) fn write(&self, scrape: &mut Scrape<'_>) {
@@ -129,6 +200,25 @@ impl Rules {
                     .into_iter()
                     .map(move |(word, count)| ([("rule", name), ("detail", word)], count))
             }),
+        );
+        scrape.histograms(
+            "sidecache_request_duration_seconds",
+            "The same requests by the time from their head to the end of their answer, and by who gave it: the store (hit), the origin (forwarded) or the proxy (own)",
+            rules().flat_map(|(name, rule)| {
+                Class::ALL.map(|class| {
+                    ([("rule", name), ("class", class.word())], rule.histogram(class).read())
+                })
+            }),
+        );
+        scrape.counters(
+            "sidecache_requests_collapsed",
+            "Requests that shared the fetch of another one, by the rule that matched",
+            rules().map(|(name, rule)| ([("rule", name)], rule.collapsed.get())),
+        );
+        scrape.counters(
+            "sidecache_origin_saved_seconds",
+            "Time that hits spared the origin: what it took to the head of its answer, without the body, when it was last asked for what they got",
+            rules().map(|(name, rule)| ([("rule", name)], rule.spared().as_secs_f64())),
         );
         scrape.counters(
             "sidecache_response_bytes",

@@ -12,7 +12,7 @@ use crate::{
         tiers::TierStats,
     },
     tls::TlsStats,
-    upstream::Stats as UpstreamStats,
+    upstream::{Stats as UpstreamStats, Times},
 };
 
 /// The memory tier, and the bytes that it may take.
@@ -21,6 +21,11 @@ pub fn memory(scrape: &mut Scrape<'_>, stats: MemoryStats, budget: u64) {
     scrape.gauge("sidecache_store_memory_resources", "URLs with stored responses in memory", entries);
     scrape.gauge("sidecache_store_memory_bytes", "Bytes that they take", stats.bytes);
     scrape.gauge("sidecache_store_memory_budget_bytes", "Bytes that they may take", budget);
+    scrape.counter(
+        "sidecache_store_memory_evictions",
+        "URLs that gave way to others, because memory was full",
+        stats.evictions,
+    );
 }
 
 /// The Redis tier.
@@ -163,6 +168,11 @@ pub fn clients(scrape: &mut Scrape<'_>, stats: PlaceStats) {
             ([("how", "abuse")], stats.abuses),
         ],
     );
+    scrape.counter(
+        "sidecache_client_streams_reset",
+        "Requests of HTTP/2 that were reset for what came with them: malformed, or more at once than limits.streams",
+        stats.resets,
+    );
 }
 
 /// The certificates that clients are shown.
@@ -171,6 +181,32 @@ pub fn certificates(scrape: &mut Scrape<'_>, stats: TlsStats) {
         "sidecache_tls_certificate_reloads",
         "Times that their files had changed, by whether what was found is presented",
         [([("result", "taken")], stats.taken), ([("result", "refused")], stats.refused)],
+    );
+}
+
+/// What was made obsolete, by this sidecar.
+pub fn invalidations(
+    scrape: &mut Scrape<'_>,
+    counted: impl Iterator<Item = (&'static str, &'static str, u64)>,
+) {
+    scrape.counters(
+        "sidecache_invalidations",
+        "What was made obsolete by way of this sidecar, by the cause (write: RFC 9111 section 4.4 and RFC 9875; purge-on: the file; purge: an operator) and by what was named",
+        counted.map(|(cause, of, count)| ([("cause", cause), ("of", of)], count)),
+    );
+}
+
+/// How long the origin takes.
+pub fn origin(scrape: &mut Scrape<'_>, times: &Times) {
+    scrape.histograms(
+        "sidecache_upstream_head_seconds",
+        "Fetches by the time from the request to the head of the answer, the wait for a connection included",
+        [([], times.head.read())],
+    );
+    scrape.histograms(
+        "sidecache_upstream_fetch_seconds",
+        "Fetches by the time from the request to the end of the answer, as far as that came",
+        [([], times.whole.read())],
     );
 }
 

@@ -1,11 +1,16 @@
 //! Certificates and their keys, as the files hold them.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use arc_swap::ArcSwap;
 use rustls::{
-    client::verify_server_name,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    CertificateError, RootCertStore,
+    client::{verify_server_cert_signed_by_trust_anchor, verify_server_name},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     server::{ClientHello, ParsedCertificate, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -13,6 +18,9 @@ use thiserror::Error;
 
 use super::reload::Reloads;
 use crate::{address::TlsPair, reload::read};
+
+/// How long before its end a certificate should have been renewed: most are a month before.
+const LATE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// Why a certificate and its key are of no use. Says nothing of what the files hold.
 #[derive(Debug, Error)]
@@ -49,6 +57,17 @@ impl Certificates {
         Ok(Self { pairs, keys, reloads: Reloads::of(contents) })
     }
 
+    /// Which of those that are presented clients refuse because of their dates, or soon will.
+    #[must_use]
+    pub fn warnings(&self, now: SystemTime) -> Vec<String> {
+        let keys = self.keys.load();
+        let said = self.pairs.iter().zip(keys.iter()).filter_map(|(pair, key)| {
+            let untimely = untimely(key, now)?;
+            Some(format!("tls: {}: {untimely}", pair.cert.display()))
+        });
+        said.collect()
+    }
+
     /// What the files hold now.
     pub(super) fn contents(&self) -> Result<Vec<Contents>, PairError> {
         contents(&self.pairs)
@@ -79,6 +98,41 @@ impl ResolvesServerCert for Certificates {
 fn is_for(key: &CertifiedKey, name: &ServerName<'_>) -> bool {
     let certificate = key.end_entity_cert().and_then(ParsedCertificate::try_from);
     certificate.is_ok_and(|certificate| verify_server_name(&certificate, name).is_ok())
+}
+
+/// What is wrong with the time of a certificate, or will be within [`LATE`].
+fn untimely(key: &CertifiedKey, now: SystemTime) -> Option<String> {
+    let date = |time: UnixTime| httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(time.as_secs()));
+    match untimely_at(key, now).or_else(|| untimely_at(key, now + LATE).filter(is_expiry))? {
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            Some(format!("is valid only from {} on: clients refuse it until then", date(not_before)))
+        }
+        CertificateError::ExpiredContext { not_after, .. } => {
+            let end = UNIX_EPOCH + Duration::from_secs(not_after.as_secs());
+            Some(match end < now {
+                true => format!("has expired on {}: clients refuse it, renew it", date(not_after)),
+                false => format!("expires on {}: renew it", date(not_after)),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn is_expiry(error: &CertificateError) -> bool {
+    matches!(error, CertificateError::ExpiredContext { .. })
+}
+
+/// What a client would find wrong with it at that time, if that is what it finds first. Dates are looked at before
+/// anything else, so it matters not that nobody is trusted here.
+fn untimely_at(key: &CertifiedKey, time: SystemTime) -> Option<CertificateError> {
+    let certificate = ParsedCertificate::try_from(key.end_entity_cert().ok()?).ok()?;
+    let time = UnixTime::since_unix_epoch(time.duration_since(UNIX_EPOCH).ok()?);
+    let nobody = RootCertStore::empty();
+    match verify_server_cert_signed_by_trust_anchor(&certificate, &nobody, &[], time, &[]) {
+        Err(rustls::Error::InvalidCertificate(error)) => Some(error),
+        _ => None,
+    }
+    .filter(|error| is_expiry(error) || matches!(error, CertificateError::NotValidYetContext { .. }))
 }
 
 /// The two files of a pair.

@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -21,6 +21,9 @@ use super::{
 
 /// From one look to the next.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How often those are told of that expire.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What has become of certificates that were replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,17 +57,27 @@ impl Reloads {
 }
 
 impl Certificates {
-    /// Looks after the files for ever.
+    /// Looks after the files for ever. The log is told what they lack: now, each day, and when they are replaced.
     pub async fn follow(self: Arc<Self>) {
-        let mut look = interval(LOOK);
+        let (mut look, mut day) = (interval(LOOK), interval(DAY));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            look.tick().await;
+            tokio::select! {
+                biased;
+                _ = day.tick() => {
+                    self.warn();
+                    continue;
+                }
+                _ = look.tick() => {}
+            }
             let looking = Arc::clone(&self);
             // Files may be on a disk that is slow.
             let looked = tokio::task::spawn_blocking(move || looking.look()).await;
             match looked {
-                Ok(Some(Ok(()))) => tracing::info!("the certificates in the files are presented from now on"),
+                Ok(Some(Ok(()))) => {
+                    tracing::info!("the certificates in the files are presented from now on");
+                    self.warn();
+                }
                 Ok(Some(Err(error))) => {
                     tracing::error!(
                         "the certificates are not taken, those before stay in force: tls: {error}"
@@ -72,6 +85,12 @@ impl Certificates {
                 }
                 Ok(None) | Err(_) => {}
             }
+        }
+    }
+
+    fn warn(&self) {
+        for warning in self.warnings(SystemTime::now()) {
+            tracing::warn!("{warning}");
         }
     }
 

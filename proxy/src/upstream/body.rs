@@ -16,7 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    connection::Connection, error::FetchError, framing::Framing, pool::Pool, sender::Incoming,
+    Times, connection::Connection, error::FetchError, framing::Framing, pool::Pool, sender::Incoming,
     trailers::Passing,
 };
 
@@ -38,12 +38,16 @@ pub(super) struct Held {
     pub(super) pool: Arc<Pool>,
     /// Whether it can serve another request.
     pub(super) reusable: bool,
+    /// Who counts how long answers take, and since when this one does.
+    pub(super) times: Arc<Times>,
+    pub(super) began: Instant,
 }
 
 impl Held {
     /// The answer is complete.
     fn release(self) {
-        let Self { connection, pool, reusable } = self;
+        let Self { connection, pool, reusable, times, began } = self;
+        times.whole.note(began.elapsed());
         if !reusable {
             return;
         }

@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use http::StatusCode;
+use rustls::CertificateError;
 
 use super::{framing::FramingError, sender::Fault};
 
@@ -173,7 +174,10 @@ impl FetchError {
     /// What a failed TLS handshake means.
     pub(super) fn from_handshake(error: io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-            Some(rustls::Error::InvalidCertificate(_)) => Self::Certificate(error),
+            Some(rustls::Error::InvalidCertificate(why)) => Self::Certificate(match remedy(why) {
+                Some(remedy) => io::Error::new(error.kind(), format!("{error}: {remedy}")),
+                None => error,
+            }),
             Some(rustls::Error::AlertReceived(_)) => Self::TlsAlert(error),
             _ => Self::Tls(error),
         }
@@ -189,6 +193,21 @@ impl FetchError {
             Fault::Http2(error) if error.is_library() => Self::Unparsable(error.into()),
             Fault::Http2(error) => Self::Terminated(error.into()),
         }
+    }
+}
+
+/// What to do where a certificate is not accepted, if that is not plain from why it is not.
+fn remedy(why: &CertificateError) -> Option<&'static str> {
+    match why {
+        CertificateError::UnknownIssuer => Some(
+            "nobody whom this machine trusts has signed it; SSL_CERT_FILE names a file of those who are trusted instead",
+        ),
+        // The library hands on the name of the error alone.
+        CertificateError::Other(other) if other.to_string() == "CaUsedAsEndEntity" => Some(
+            "it is an authority's (CA:TRUE), with which no server may speak for itself: sign one for the server with it, \
+             or make it anew with `openssl req -x509 -addext basicConstraints=critical,CA:FALSE …`",
+        ),
+        _ => None,
     }
 }
 

@@ -41,6 +41,7 @@ use crate::{
     address::UpstreamUrl,
     admit::Scheme,
     headers::{is_grpc, media_type},
+    histogram::Histogram,
     interim::{Interim, InterimSink},
 };
 
@@ -138,7 +139,17 @@ pub struct Upstream {
     settings: Settings,
     route: Route,
     pool: Arc<Pool>,
+    times: Arc<Times>,
     sweeper: JoinHandle<()>,
+}
+
+/// How long the origin takes.
+#[derive(Debug, Default)]
+pub struct Times {
+    /// From a request to the head of its answer: the wait for a connection, and a second attempt, included.
+    pub head: Histogram,
+    /// From a request to the end of its answer, of those that came to it.
+    pub whole: Histogram,
 }
 
 impl Upstream {
@@ -173,7 +184,7 @@ impl Upstream {
         let resolver = route.resolver().cloned();
         let pool = Pool::new(settings.bounds(), resolver.clone());
         let sweeper = runtime.spawn(sweep(Arc::clone(&pool), resolver, settings.max_idle / 4));
-        Ok(Self { settings, route, pool, sweeper })
+        Ok(Self { settings, route, pool, times: Arc::default(), sweeper })
     }
 
     /// Sends `request` and returns the answer when its head is here, the bodies of both still moving.
@@ -194,13 +205,17 @@ impl Upstream {
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let span = Span::begin(&mut request);
-        let answer = match self.attempt(outgoing::prepare(request), Want::Any).await {
+        let began = Instant::now();
+        let answer = match self.attempt(outgoing::prepare(request), Want::Any, began).await {
             Ok(fetched) => Ok(fetched),
             Err(Ended::Stale(request, _)) => {
-                self.attempt(*request, Want::New).await.map_err(Ended::into_error)
+                self.attempt(*request, Want::New, began).await.map_err(Ended::into_error)
             }
             Err(Ended::Failed(error)) => Err(error),
         };
+        if answer.is_ok() {
+            self.times.head.note(began.elapsed());
+        }
         if let Some(span) = span {
             span.end(&answer);
         }
@@ -208,10 +223,16 @@ impl Upstream {
     }
 
     /// One exchange on one connection, which is closed unless a [`Fetched`] holds it.
-    async fn attempt(&self, request: Request<Outgoing>, want: Want) -> Result<Fetched, Ended> {
+    async fn attempt(
+        &self,
+        request: Request<Outgoing>,
+        want: Want,
+        began: Instant,
+    ) -> Result<Fetched, Ended> {
         let asked = Asked {
             method: request.method().clone(),
             upgrade: request.headers().contains_key(UPGRADE),
+            began,
             conditional: CONDITIONS.iter().any(|name| request.headers().contains_key(name)),
         };
         let (mut connection, mut timing) = self.connection(want).await.map_err(Ended::Failed)?;
@@ -285,7 +306,8 @@ impl Upstream {
         let belies = head.status == StatusCode::NO_CONTENT
             && head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
         let reusable = ends.proves_end() && head.version >= Version::HTTP_11 && !belies;
-        let held = Held { connection, pool: Arc::clone(&self.pool), reusable };
+        let (pool, times) = (Arc::clone(&self.pool), Arc::clone(&self.times));
+        let held = Held { connection, pool, reusable, times, began: asked.began };
         let body = UpstreamBody::new(incoming, &head.headers, ends, self.silence_limit(&head), held);
         Ok(Fetched { head, body, upgraded: None, ends, timing })
     }
@@ -310,6 +332,12 @@ impl Upstream {
     #[must_use]
     pub fn host(&self) -> HeaderValue {
         self.settings.origin.host_field()
+    }
+
+    /// How long the origin takes.
+    #[must_use]
+    pub fn times(&self) -> &Times {
+        &self.times
     }
 
     /// What is open, idle and waiting now, and what was done so far.
@@ -340,6 +368,8 @@ static CONDITIONS: [HeaderName; 2] = [IF_NONE_MATCH, IF_MODIFIED_SINCE];
 struct Asked {
     method: http::Method,
     upgrade: bool,
+    /// When it was.
+    began: Instant,
     /// It has a condition that a 304 can answer.
     conditional: bool,
 }

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::*;
 
-const JSON: &str = "Content-Type: application/json\r\n";
+pub(super) const JSON: &str = "Content-Type: application/json\r\n";
 
 fn report(reached: Reached) -> PurgeReport {
     PurgeReport {
@@ -40,17 +40,21 @@ async fn purging(reached: Reached) -> (Rig, mpsc::UnboundedReceiver<PurgeRequest
 
 impl Rig {
     async fn post(&self, fields: &str, body: &str) -> Answer {
+        self.post_to("/purge", fields, body).await
+    }
+
+    pub(super) async fn post_to(&self, path: &str, fields: &str, body: &str) -> Answer {
         let port = self.address.port();
         let length = body.len();
         self.send(&format!(
-            "POST /purge HTTP/1.1\r\nHost: localhost:{port}\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
+            "POST {path} HTTP/1.1\r\nHost: localhost:{port}\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
         ))
         .await
     }
 }
 
 /// The problem that was answered.
-fn problem(answer: &Answer) -> String {
+pub(super) fn problem(answer: &Answer) -> String {
     assert!(answer.head.contains("content-type: application/problem+json"), "{}", answer.head);
     let problem = parsed(answer);
     assert_eq!(problem.pointer("/status").unwrap(), answer.status);

@@ -45,6 +45,7 @@ mod parts;
 mod purges;
 mod ranges;
 mod rules;
+mod shadow;
 mod siblings;
 mod stale;
 mod storing;

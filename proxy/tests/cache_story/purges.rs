@@ -33,6 +33,8 @@ on_both_stores![
     a_renewal_under_way_is_covered,
     what_a_post_is_about_to_bring_is_covered,
     what_a_post_brings_is_stored_though_others_are_purged_meanwhile,
+    what_a_post_brings_is_stored_whatever_it_purges_itself,
+    what_a_post_brings_is_not_stored_though_it_purges_the_same_softly_itself,
     what_a_post_brings_is_stored_whatever_its_sidecar_purges_in_the_same_moment,
     what_a_post_brings_is_not_stored_where_somebody_else_purges_meanwhile,
     what_a_rule_stored_before_an_edit_goes_with_its_url,
@@ -440,6 +442,10 @@ async fn a_renewal_under_way_is_covered(on: On) {
 
 /// A POST whose answer later GETs may have, and which the origin answers when the gate opens.
 async fn posting(on: On, gate: &Gate) -> (Story, Browser) {
+    posting_under(on, gate, &pages("10s")).await
+}
+
+async fn posting_under(on: On, gate: &Gate, yaml: &str) -> (Story, Browser) {
     let gate = gate.clone();
     let script = move |asked: &Asked| match asked.method.as_str() {
         "POST" => {
@@ -448,7 +454,7 @@ async fn posting(on: On, gate: &Gate) -> (Story, Browser) {
         }
         _ => ok("Cache-Tag: t\r\n", "fetched"),
     };
-    let story = Story::start(on, Origin::start(script).await, &pages("10s")).await;
+    let story = Story::start(on, Origin::start(script).await, yaml).await;
     let mut client = story.browser().await;
     client.send("POST /a HTTP/1.1\r\nhost: shop\r\ncontent-length: 0\r\n\r\n").await;
     story.asked(1).await;
@@ -477,6 +483,34 @@ async fn what_a_post_brings_is_stored_though_others_are_purged_meanwhile(on: On)
     story.settled().await;
     let hit = story.get("/a").await;
     assert_eq!((hit.is_hit(), hit.body.as_str()), (true, "posted"));
+}
+
+async fn what_a_post_brings_is_stored_whatever_it_purges_itself(on: On) {
+    let named = ["tags: [t]", "soft: true, tags: [t]", "soft: true, rules: [pages]"];
+    for purges in named.iter().map(|one| vec![*one]).chain([named.to_vec()]) {
+        let entry = |purge: &&str| format!("  - {{ match: /a, {purge} }}\n");
+        let yaml = pages("10s") + "purge_on:\n" + &purges.iter().map(entry).collect::<String>();
+        let gate = Gate::shut();
+        let (story, mut slow) = posting_under(on, &gate, &yaml).await;
+        gate.open();
+        assert_eq!(slow.answer("POST").await.fine(), "fwd=method; stored", "{purges:?}");
+        story.settled().await;
+        let hit = story.get("/a").await;
+        assert_eq!((hit.is_hit(), hit.body.as_str()), (true, "posted"), "{purges:?}: {}", hit.says());
+    }
+}
+
+async fn what_a_post_brings_is_not_stored_though_it_purges_the_same_softly_itself(on: On) {
+    let yaml = pages("10s") + "purge_on: [{ match: /a, soft: true, tags: [t] }]\n";
+    for request in ways("/a").into_iter().flat_map(|way| [way.clone(), softly(way)]) {
+        let (named, gate) = (format!("{request:?}"), Gate::shut());
+        let (story, mut slow) = posting_under(on, &gate, &yaml).await;
+        story.purge(request).await;
+        gate.open();
+        assert_eq!(slow.answer("POST").await.body, "posted");
+        story.settled().await;
+        assert_eq!(story.get("/a").await.body, "fetched", "{named}");
+    }
 }
 
 async fn what_a_post_brings_is_stored_whatever_its_sidecar_purges_in_the_same_moment(on: On) {

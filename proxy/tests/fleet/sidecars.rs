@@ -106,10 +106,7 @@ impl Fleet {
 
     /// How many sidecars a purge would wait for now.
     pub(crate) fn members(&self) -> usize {
-        let said = block_in_place(|| self.redis().command(&["HVALS", ROLL]));
-        let said: Vec<String> = redis::from_redis_value(said).expect("what they say");
-        // Those who have left say so for a while.
-        said.iter().filter(|said| !said.starts_with("0 ")).count()
+        block_in_place(|| self.redis().members(PREFIX)).len()
     }
 
     /// How many keys there are.

@@ -3,8 +3,8 @@
 use crate::{
     frames::{
         COMPRESSION_ERROR, CONTINUATION, Client, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Ended,
-        HEADERS, PING, PREFACE, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, block,
-        frame, get, integer,
+        FLOW_CONTROL_ERROR, HEADERS, PING, PREFACE, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS,
+        WINDOW_UPDATE, block, frame, get, integer,
     },
     friend::Friend,
     support::{
@@ -109,6 +109,34 @@ async fn a_head_without_an_end_ends() {
     }
 }
 
+/// The client has not gone: it is sent away.
+#[tokio::test]
+async fn requests_that_end_with_their_connection_are_accounted_as_refused() {
+    let rig = Rig::new("").await;
+    let mut client = Client::connect(&rig.sidecar).await;
+    assert!(client.send(&get(1, "/x")).await);
+    let _origin = rig.called().await;
+    client.flood(|_| frame(PING, 0, 0, &[0; 8])).await;
+    let seen = rig.sidecar.observed("it", |seen| !seen.is_empty()).await;
+    assert_eq!((seen[0].asked.as_str(), seen[0].status, seen[0].outcome), ("GET /x", 400, "refused"));
+    assert!(!seen[0].complete);
+    // One whose stream alone is reset, by the library.
+    let mut client = Client::connect(&rig.sidecar).await;
+    assert!(client.send(&post(1)).await);
+    let _origin = rig.called().await;
+    assert!(client.send(&frame(WINDOW_UPDATE, 0, 1, &0x7fff_ffff_u32.to_be_bytes())).await);
+    assert_eq!(client.ended(1).await, Ended::Reset(FLOW_CONTROL_ERROR));
+    let seen = rig.sidecar.observed("the other", |seen| seen.len() == 2).await;
+    assert_eq!((seen[1].asked.as_str(), seen[1].status, seen[1].outcome), ("POST /p", 400, "refused"));
+    assert_eq!(rig.sidecar.places.stats().resets, 1);
+    // One who leaves of its own accord has gone.
+    assert!(client.send(&get(3, "/y")).await);
+    let _origin = rig.called().await;
+    drop(client);
+    let seen = rig.sidecar.observed("the last", |seen| seen.len() == 3).await;
+    assert_eq!((seen[2].status, seen[2].outcome), (499, "client-gone"));
+}
+
 #[tokio::test]
 async fn frames_that_say_nothing_end() {
     ends(|_| frame(PING, 0, 0, &[0; 8])).await;
@@ -155,6 +183,7 @@ async fn more_streams_than_allowed_are_refused_and_the_others_answered() {
     }
     assert!(client.send(&get(stream(3), "/x")).await);
     assert_eq!(client.ended(stream(3)).await, Ended::Reset(REFUSED_STREAM));
+    assert_eq!(rig.sidecar.places.stats().resets, 1);
     for (round, origin) in origins.iter_mut().enumerate() {
         origin.head().await;
         origin.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;

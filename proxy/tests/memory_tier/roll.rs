@@ -25,10 +25,8 @@ fn is_open(connection: &mut Connection) -> bool {
     redis::cmd("PING").query::<String>(connection).is_ok()
 }
 
-/// Members that have not left, nor been struck off.
 fn members(server: &RedisServer) -> usize {
-    let said: Vec<String> = redis::from_redis_value(server.command(&["HVALS", "test:v1:m"])).unwrap();
-    said.iter().filter(|said| !said.starts_with("0 ")).count()
+    server.members("test").len()
 }
 
 fn purge() -> Purge {

@@ -55,6 +55,21 @@ async fn what_must_not_be_forwarded() {
     assert_eq!(sidecar.ask(&fits).await.status(), 200);
 }
 
+/// Without a line end in it, it would be waited for as a head that is slow.
+#[tokio::test]
+async fn who_speaks_tls_where_it_is_not_spoken_is_told_at_once() {
+    let origin = Echo::start().await;
+    let sidecar = Sidecar::start(origin.address, "");
+    for hello in [&[0x16, 3, 1, 2, 0, 1, 0, 1][..], b"\x16\x03\x03\x00\x05\x01\nab"] {
+        let mut client = sidecar.connect().await;
+        client.send(hello).await;
+        let answer = client.response().await;
+        assert_own(&answer, 400, "http_request_error");
+        assert!(answer.text().contains("speaks TLS"), "{answer:?}");
+        client.is_closed().await;
+    }
+}
+
 #[tokio::test]
 async fn section_9_3_2_a_head_that_is_refused_gets_no_body() {
     let origin = Echo::start().await;

@@ -39,6 +39,22 @@ async fn a_client_that_takes_nothing_of_its_answer() {
     assert!(!seen[0].complete);
 }
 
+/// Else a megabyte would be with the system at once, in memory that nobody bounds, and count as taken.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_the_system_holds_of_an_answer_that_is_not_taken_is_bounded() {
+    const LENGTH: usize = 1024 * 1024;
+    let rig = Rig::new("timeouts: { body: 300ms }\nroutes: [{ match: /, cache: 60s }]").await;
+    let (mut client, mut origin, _) = rig.send(&request("GET / HTTP/1.1", &[], "")).await;
+    origin.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n")).await;
+    origin.send(vec![b'x'; LENGTH]).await;
+    assert_eq!(client.response().await.body.len(), LENGTH);
+    let mut idle = rig.sidecar.connect().await;
+    idle.send(request("GET / HTTP/1.1", &[], "")).await;
+    let seen = rig.sidecar.observed("the end of the other exchange", |seen| seen.len() == 2).await;
+    assert_eq!((seen[1].outcome, seen[1].complete), ("hit", false));
+}
+
 #[tokio::test]
 async fn a_client_that_takes_its_answer_in_crumbs() {
     let rig = Rig::new("timeouts: { body: 300ms }").await;

@@ -49,6 +49,7 @@ impl Fleet {
     /// Sidecars with these lines of configuration.
     pub async fn start(members: usize, origin: Origin, yaml: &str) -> Self {
         let (redis, clock) = (RedisServer::start(), ManualClock::new(SystemTime::now()));
+        redis.has_had_a_fleet("story");
         let mut fleet = Self { origin, redis, clock, yaml: yaml.to_owned(), members: Vec::new() };
         for _ in 0..members {
             fleet.join().await;

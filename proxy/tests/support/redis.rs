@@ -1,6 +1,7 @@
 //! A real Redis of one test's own, on a unix socket in a folder of its own: nothing to collide with.
 
 use std::{
+    collections::BTreeMap,
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -21,6 +22,8 @@ use tokio::{
 
 /// How long a server may take to come up, and any condition to come true, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// The field of the roll that says when it was made.
+const MADE: &str = "0";
 
 /// A `redis-server` that ends with this value.
 pub struct RedisServer {
@@ -199,6 +202,19 @@ impl RedisServer {
     pub fn keys(&self) -> Vec<String> {
         let is_about = |name: &String| name.contains(":v1:r:") || name.contains(":v1:l:");
         self.all_keys().into_iter().filter(is_about).collect()
+    }
+
+    /// What each sidecar with this prefix has said last that has neither left nor been struck off.
+    pub fn members(&self, prefix: &str) -> Vec<String> {
+        let roll = self.command(&["HGETALL", &format!("{prefix}:v1:m")]);
+        let mut roll: BTreeMap<String, String> = redis::from_redis_value(roll).expect("the roll");
+        roll.remove(MADE);
+        roll.into_values().filter(|said| !said.starts_with("0 ")).collect()
+    }
+
+    /// As if the fleet with this prefix had been there for long: no purge waits for who may be missing.
+    pub fn has_had_a_fleet(&self, prefix: &str) {
+        self.command(&["HSET", &format!("{prefix}:v1:m"), MADE, "1"]);
     }
 
     /// The names of those that hold more than a marker.

@@ -22,6 +22,8 @@ pub(crate) struct Case {
     pub(crate) stored: Option<usize>,
     /// How many connections the origin took, if that counts.
     pub(crate) connections: Option<usize>,
+    /// An app in HTTP/2 could not answer so.
+    pub(crate) only_http_1: bool,
 }
 
 /// What is sent, and what must come of it.
@@ -107,6 +109,11 @@ impl Case {
         format!("{}{}", section.to_uppercase(), number.trim_start_matches('0'))
     }
 
+    /// Whether it is about how the app, or what we send it, is in HTTP/1.
+    pub(crate) fn is_about_http_1(&self) -> bool {
+        self.only_http_1 || self.name.starts_with('a') || self.connections.is_some() || !self.heard.is_empty()
+    }
+
     fn parse(name: &str, text: &str) -> Self {
         let number = |what| said(text, what).next().map(|number| number.parse().unwrap());
         let heard = |what, is_so| said(text, what).map(move |bytes| (unescaped_text(bytes), is_so));
@@ -120,6 +127,7 @@ impl Case {
             heard: heard("origin with", true).chain(heard("origin without", false)).collect(),
             stored: number("stored"),
             connections: number("connections"),
+            only_http_1: said(text, "only").any(|version| version == "HTTP/1"),
         }
     }
 }

@@ -21,7 +21,7 @@ mod stories;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::{collections::BTreeSet, slice};
+use std::collections::BTreeSet;
 
 use case::{Case, Does, cases};
 use requests::{Way, try_request};
@@ -67,23 +67,29 @@ async fn failures() -> Vec<(String, String)> {
     failed
 }
 
-/// A case that wants nothing of its own is tried before an app of either version.
+/// Most are tried before an app of either version; those that want nothing of their own, before the same two.
 async fn try_case(case: Case, common: &[Rig]) -> Result<(), String> {
     let own = if case.config.is_some() || !case.app.is_empty() || matches!(case.does, Does::Story(_)) {
-        Some(Rig::of(&case).await)
+        Rig::of(&case).await
     } else {
-        None
+        Vec::new()
     };
-    for rig in own.as_ref().map_or(common, slice::from_ref) {
-        match &case.does {
-            Does::Story(steps) => try_story(&case, steps, rig).await?,
-            Does::Request(request) => {
-                for way in Way::ALL {
-                    let tried = try_request(&case, request, way, rig).await;
-                    tried.map_err(|why| format!("{way:?}, {:?}: {why}", rig.sidecar.app.live().upstream))?;
-                }
-            }
-        }
+    for rig in if own.is_empty() { common } else { &own } {
+        let tried = try_before(&case, rig).await;
+        tried.map_err(|why| format!("{:?}: {why}", rig.sidecar.app.live().upstream))?;
     }
     Ok(())
+}
+
+async fn try_before(case: &Case, rig: &Rig) -> Result<(), String> {
+    match &case.does {
+        Does::Story(steps) => try_story(case, steps, rig).await,
+        Does::Request(request) => {
+            for way in Way::ALL {
+                let tried = try_request(case, request, way, rig).await;
+                tried.map_err(|why| format!("{way:?}: {why}"))?;
+            }
+            Ok(())
+        }
+    }
 }

@@ -33,25 +33,39 @@ impl Rig {
 
     /// The same with an app in HTTP/2, for which the origin answers.
     pub(crate) async fn in_http_2() -> Self {
-        let (origin, bystander) = (Echo::start().await, Echo::start().await);
-        let app = frames::before(origin.address).await;
-        let sidecar = Sidecar::from_file(&format!("upstream: h2c://{app}\n{RULES}"));
-        Self { origin, sidecar, bystander }
+        Self::with_http_2(Script::new(), RULES).await
     }
 
-    /// As this case wants it.
-    pub(crate) async fn of(case: &Case) -> Self {
-        Self::with(case.app.clone(), case.config.as_deref().unwrap_or(RULES)).await
+    /// As this case wants it; with an app in HTTP/2 too, where it is not about the bytes of HTTP/1.
+    pub(crate) async fn of(case: &Case) -> Vec<Self> {
+        let rules = case.config.as_deref().unwrap_or(RULES);
+        let mut rigs = vec![Self::with(case.app.clone(), rules).await];
+        if !case.is_about_http_1() {
+            rigs.push(Self::with_http_2(case.app.clone(), rules).await);
+        }
+        rigs
     }
 
     async fn with(script: Script, rules: &str) -> Self {
+        let (origin, bystander) = Self::origin(script).await;
+        let sidecar = Sidecar::start(origin.address, rules);
+        Self { origin, sidecar, bystander }
+    }
+
+    async fn with_http_2(script: Script, rules: &str) -> Self {
+        let (origin, bystander) = Self::origin(script).await;
+        let app = frames::before(origin.address).await;
+        let sidecar = Sidecar::from_file(&format!("upstream: h2c://{app}\n{rules}"));
+        Self { origin, sidecar, bystander }
+    }
+
+    /// One that answers so, and the bystander whom its answers may name.
+    async fn origin(script: Script) -> (Echo, Echo) {
         let bystander = Echo::start().await;
         let named = |(path, answers): (String, Vec<Vec<u8>>)| {
             (path, answers.iter().map(|answer| named(answer, &bystander)).collect())
         };
-        let origin = Echo::scripted(script.into_iter().map(named).collect()).await;
-        let sidecar = Sidecar::start(origin.address, rules);
-        Self { origin, sidecar, bystander }
+        (Echo::scripted(script.into_iter().map(named).collect()).await, bystander)
     }
 
     /// A step that may name the bystander, as `{bystander}`.

@@ -26,9 +26,11 @@ const MODULES: [(Layer, &[&str]); 5] = [
         &[
             "address",
             "admit",
+            "advice",
             "clock::Offset",
             "epoch",
             "headers",
+            "histogram",
             "key",
             "limits",
             "policy",
@@ -46,7 +48,9 @@ const MODULES: [(Layer, &[&str]); 5] = [
         &[
             "arrivals",
             "flight",
+            "invalidations",
             "lately",
+            "outcomes",
             "purges",
             "refreshes",
             "spool",
@@ -61,7 +65,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
         Layer::Story,
         &[
             "app", "ask", "error", "fill", "forward", "handler", "miss", "obsolete", "pass", "respond",
-            "siblings",
+            "shadow", "siblings",
         ],
     ),
     (
@@ -72,6 +76,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
             "complaint",
             "config",
             "connection",
+            "explain",
             "http1",
             "http2",
             "lib",

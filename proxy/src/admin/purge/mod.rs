@@ -6,23 +6,21 @@ mod wire;
 
 use axum::{
     Json,
-    body::{Body as Stream, HttpBody},
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use http::{
-    HeaderMap, StatusCode,
-    header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    StatusCode,
+    header::{HeaderValue, RETRY_AFTER},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use self::wire::{Answer, Body, BodyError};
-use super::{AdminState, problem::Problem};
+use super::{AdminState, body::whole, problem::Problem};
 use crate::purge::{PurgeReport, Reached};
 
 /// Bytes of a body.
 const BODY_BYTES: usize = 64 * 1024;
+const TOO_LONG: &str = "a purge is at most 65536 bytes: send several";
 
 /// URLs, tags and rules of one purge together.
 const ITEMS: usize = 1000;
@@ -31,7 +29,7 @@ const ITEMS: usize = 1000;
 const RETRY: HeaderValue = HeaderValue::from_static("1");
 
 pub(super) async fn purge(State(state): State<AdminState>, request: Request) -> Result<Response, Problem> {
-    let body = Body::read(&whole(request).await?)?;
+    let body = Body::read(&whole(request, BODY_BYTES, TOO_LONG).await?)?;
     let request = body.request(&(state.rules)())?;
     // A task of its own: a client that leaves must not end it half way.
     let purge = tokio::spawn((state.purge)(request));
@@ -55,39 +53,6 @@ fn answer(body: Body, report: &PurgeReport) -> Response {
             ([(RETRY_AFTER, RETRY)], problem).into_response()
         }
     }
-}
-
-/// The body, if it is JSON and no longer than it may be.
-async fn whole(request: Request<Stream>) -> Result<Bytes, Problem> {
-    if !is_json(request.headers()) {
-        let advice = "the body must be JSON, with Content-Type: application/json";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, advice));
-    }
-    let body = request.into_body();
-    // One that is too long by its own account is not even asked for (`Expect: 100-continue`).
-    if body.size_hint().lower() > BODY_BYTES as u64 {
-        return Err(too_long());
-    }
-    let body = Limited::new(body, BODY_BYTES).collect().await.map_err(|error| {
-        match error.downcast_ref::<LengthLimitError>() {
-            Some(_) => too_long(),
-            None => Problem::new(StatusCode::BAD_REQUEST, format!("the body did not arrive: {error}")),
-        }
-    })?;
-    Ok(body.to_bytes())
-}
-
-/// Other pages cannot send this type without asking first, and are told no then.
-fn is_json(headers: &HeaderMap) -> bool {
-    let mut fields = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(field), None) = (fields.next(), fields.next()) else { return false };
-    let essence = field.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
-}
-
-fn too_long() -> Problem {
-    let limit = format!("a purge is at most {BODY_BYTES} bytes: send several");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, limit)
 }
 
 impl From<BodyError> for Problem {

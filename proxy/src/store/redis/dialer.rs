@@ -4,7 +4,7 @@
 //! another one, all connections to the one before are of no use: what is on it, nobody else may see.
 
 use std::{
-    fmt,
+    fmt, io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -185,8 +185,15 @@ async fn open(
     protocol: ProtocolVersion,
     config: &AsyncConnectionConfig,
 ) -> RedisResult<MultiplexedConnection> {
+    let over_tls = matches!(address, ConnectionAddr::TcpTls { .. });
     let client = secrets.client(address, protocol, tcp())?;
-    client.get_multiplexed_async_connection_with_config(config).await
+    client.get_multiplexed_async_connection_with_config(config).await.map_err(|error| {
+        match over_tls && error.is_timeout() {
+            // One that does not speak it waits for more of what it takes for a command.
+            true => io::Error::new(io::ErrorKind::TimedOut, "timed out: does it speak TLS?").into(),
+            false => error,
+        }
+    })
 }
 
 /// What the other end does not acknowledge for so long is lost, and the connection with it.

@@ -36,12 +36,13 @@ pub(super) enum Which {
 /// of the server before it. A new one is not before those either that are only on their way to Redis; they are no
 /// reason to take a new one where the last one is asked for.
 pub(super) fn question(prefix: &str, purges: &Purges, which: Which) -> Cmd {
-    let (seen, which) = match which {
-        Which::Last => (purges.told(), "last"),
-        Which::Next => (purges.epoch(), "next"),
-    };
     let mut script = eval(include_str!("epoch.lua"), &[&layout::epoch(prefix)]);
-    script.arg(seen.number()).arg(which).arg(KEPT);
+    script.arg(purges.told().number());
+    match which {
+        Which::Last => script.arg("last"),
+        Which::Next => script.arg(purges.epoch().number()),
+    };
+    script.arg(KEPT);
     script
 }
 

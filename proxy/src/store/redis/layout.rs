@@ -18,7 +18,8 @@
 //! prefix:v1:t:{<tag>}                  the epochs of a tag's latest purges, hard and soft
 //! prefix:v1:p:{<what>}:<how>:<epoch>   the announcement of a purge, for a minute
 //! prefix:v1:e                          the last epoch
-//! prefix:v1:m                          the members of the fleet: for how long each trusts its memory
+//! prefix:v1:m                          the members of the fleet: for how long each trusts its memory, and since
+//!                                      when they are noted here
 //! prefix:v1:a:<epoch>                  who has applied a purge, for some seconds
 //! ```
 //!
@@ -181,6 +182,11 @@ pub(super) fn tagged(index: &[u8]) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
+/// How many variants an index lists.
+pub(super) fn variants(index: &[u8]) -> usize {
+    index.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count().min(MAX_VARIANTS)
+}
+
 /// Whether this can begin every key: no blanks, no braces, nothing that a pattern would read.
 pub(super) fn is_prefix(prefix: &str) -> bool {
     (1..=64).contains(&prefix.len()) && prefix.bytes().all(is_plain)
@@ -279,6 +285,7 @@ mod tests {
             assert_eq!(tagged(bad.as_bytes()).next(), None, "{bad:?}");
         }
         assert_eq!(tagged(b"\xff").next(), None);
+        assert_eq!((variants(index.as_bytes()), variants(b""), variants(&[b'\n'; 99])), (3, 0, 0));
     }
 
     #[test]

@@ -86,6 +86,8 @@ struct State {
     sessions: AtomicU64,
     /// Said once.
     no_time: Once,
+    /// What Redis said when it last refused us as a user who may not do that, unless it has done something since.
+    forbidden: ArcSwapOption<String>,
     condition: Condition,
 }
 
@@ -119,6 +121,7 @@ impl Link {
             offset: ArcSwap::from_pointee(Offset::NONE),
             sessions: AtomicU64::new(0),
             no_time: Once::new(),
+            forbidden: ArcSwapOption::empty(),
             condition: Condition::new(dialer.to_string(), clock.now()),
         });
         let supervisor = tokio::spawn(Arc::clone(&state).supervise()).abort_handle();
@@ -178,6 +181,9 @@ impl Link {
             Ok(Ok(answer)) => {
                 ticket.answered();
                 self.state.breaker.succeeded();
+                if self.state.forbidden.load().is_some() {
+                    self.state.forbidden.store(None);
+                }
                 Ok(answer)
             }
             Ok(Err(error)) => {
@@ -201,6 +207,11 @@ impl Link {
         }
         let session = self.state.session.load_full().filter(|session| !session.is_gone());
         session.ok_or(StoreError::Unavailable)
+    }
+
+    /// What our user of Redis may not do, in its words, if that was the last that we heard.
+    pub(super) fn forbidden(&self) -> Option<Arc<String>> {
+        self.state.forbidden.load_full()
     }
 
     /// How far Redis' clock is from ours.
@@ -243,6 +254,9 @@ impl State {
         }
         let failure = Failure::from(error);
         let refused = StoreError::Refused(failure.text().to_owned());
+        if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) {
+            self.forbidden.store(Some(Arc::new(failure.text().to_owned())));
+        }
         // A full Redis answers at once, and takes what is smaller.
         if error.code() != Some("OOM") {
             self.failed(failure);

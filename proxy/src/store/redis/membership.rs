@@ -1,6 +1,7 @@
 //! Who belongs to the fleet, for those who wait until all have heard of a purge.
 //!
-//! `prefix:v1:m` is a hash: a field for each sidecar, which it writes with each renewal. See [`Renewal`].
+//! `prefix:v1:m` is a hash: a field for each sidecar, which it writes with each renewal, see [`Renewal`]; and one
+//! that says since when there is such a hash, see [`MADE`].
 
 use std::{
     fmt,
@@ -17,6 +18,10 @@ const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// So many members are told of each other.
 const TOLD: usize = 512;
 
+/// The field that says when the roll was made, in milliseconds of Redis' time: the first renewal writes it that does
+/// not find it. The roll may have been lost before, and then who is missing has not renewed since.
+pub(super) const MADE: &str = "0";
+
 /// A sidecar's own number, drawn when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member(u128);
@@ -32,7 +37,7 @@ impl Member {
     pub(super) fn renewal(self, prefix: &str, renewal: &Renewal) -> Cmd {
         let mut write = eval(include_str!("member.lua"), &[&layout::members(prefix)]);
         write.arg(self.to_string()).arg(renewal.to_string());
-        write.arg(u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX)).arg(TOLD);
+        write.arg(u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX)).arg(TOLD).arg(MADE);
         write
     }
 }

@@ -255,6 +255,14 @@ impl RedisStore {
         self.0.journal.latest_beside(own, key.wide_hash(), within).await
     }
 
+    /// How many variants of a resource are stored.
+    ///
+    /// # Errors
+    /// [`StoreError`], after the budget of a request at the latest.
+    pub async fn variants(&self, key: &ResourceKey) -> Result<usize, StoreError> {
+        self.0.variants(self.budget(), key).await
+    }
+
     /// What is stored from now on will carry these tags, whatever else: what tells of their purges is there before.
     pub fn expect(&self, tags: impl Iterator<Item = Tag>) {
         self.0.records.expect(tags);
@@ -306,6 +314,12 @@ impl RedisStore {
     #[must_use]
     pub fn takes_bodies(&self) -> bool {
         self.0.nodes.all(|node| node.bodies.is_ready())
+    }
+
+    /// What our user of Redis may not do that claims, commits and purges take, in its words.
+    #[must_use]
+    pub fn forbidden(&self) -> Option<Arc<String>> {
+        self.0.nodes.view().nodes().iter().find_map(|node| node.forbidden())
     }
 
     /// Whether claims, commits and purges of all resources would be tried now.

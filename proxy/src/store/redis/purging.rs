@@ -18,9 +18,11 @@ use super::{
     journal::{Act, eval},
     layout::{self, Place},
     membership::Renewal,
+    roll::Roll,
+    trust::BOUND,
 };
 use crate::{
-    epoch::Epoch,
+    epoch::{Epoch, Mode},
     sabotage::Omission,
     store::{Purge, Purged, StoreError, Wait},
     tags::Tag,
@@ -34,6 +36,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_m
 const MARGIN: Duration = Duration::from_millis(100);
 /// The longest that a member is believed to trust its memory.
 const LONGEST_TRUST: Duration = Duration::from_secs(60);
+/// Rolls that are waited for until one of them is old enough: each next one is there because the last was lost.
+const ROLLS: usize = 4;
 /// Milliseconds to keep acknowledgements.
 const ACKNOWLEDGED: u64 = 70_000;
 impl Inner {
@@ -61,14 +65,15 @@ impl Inner {
             Act::Purge { hash, name: name.into(), mode }
         });
         let tags = purge.tags.iter().map(|tag| Act::PurgeTag { tag: *tag, mode });
-        resources.chain(tags).filter(|act| named.insert(act.what())).collect()
+        let stale = purge.stale.iter().map(|tag| Act::PurgeTag { tag: *tag, mode: Mode::Soft });
+        resources.chain(tags).chain(stale).filter(|act| named.insert(act.what())).collect()
     }
 
     /// Waits until every member has applied so many purges of an epoch, or trusts its memory no more: it
     /// hears of a purge before of any later answer to what lets it trust it. How many have applied them.
     async fn applied_by_all(&self, epoch: Epoch, count: usize) -> Result<usize, StoreError> {
         let since = Instant::now();
-        let mut missing = self.seen.complete(self.roll().await?);
+        let mut missing = self.seen.complete(self.whole_roll().await?);
         missing.remove(&self.member.to_string());
         // Who has left says so.
         missing.retain(|_, written| !trust(written).is_zero());
@@ -99,6 +104,23 @@ impl Inner {
             sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
+    }
+
+    /// The members, once nobody who is not among them trusts its memory any more. They may have been lost since they
+    /// renewed; who has not done so again by the time that a roll is as old as trust lasts has lapsed.
+    async fn whole_roll(&self) -> Result<Roll, StoreError> {
+        let mut waited_for = None;
+        for _ in 0..ROLLS {
+            let page = self.roll().await?;
+            let left = (BOUND + MARGIN).saturating_sub(page.age());
+            // The same one after so long a wait is old enough, whatever Redis' clock shows.
+            if left.is_zero() || waited_for == Some(page.made) {
+                return Ok(page.members);
+            }
+            waited_for = Some(page.made);
+            sleep(left).await;
+        }
+        Err(StoreError::Refused("the members of the fleet are lost again and again".to_owned()))
     }
 
     async fn acknowledged(&self, epoch: Epoch) -> Result<HashMap<String, usize>, StoreError> {

@@ -85,7 +85,12 @@ impl Records {
 
     /// What is stored from now on carries these tags.
     pub(super) fn expect(&self, tags: impl Iterator<Item = Tag>) {
-        self.expected.send_replace(tags.chain([Tag::everything()]).collect());
+        let tags: BTreeSet<_> = tags.chain([Tag::everything()]).collect();
+        self.expected.send_if_modified(|expected| {
+            let are_others = *expected != tags;
+            *expected = tags;
+            are_others
+        });
     }
 
     /// Told when other tags are expected.
@@ -281,6 +286,20 @@ fn parse(record: &[u8]) -> Option<Mark> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_waits_for_other_tags_is_not_told_of_the_same() {
+        let (records, tags) = (Records::new(), ["a", "b"].map(|name| Tag::named(name.as_bytes())));
+        let mut expected = records.expected();
+        let mut is_told = |tags: &[Tag]| {
+            records.expect(tags.iter().copied());
+            let told = expected.has_changed().unwrap();
+            expected.mark_unchanged();
+            told
+        };
+        assert!(!is_told(&[]), "everything is expected from the start");
+        assert!(is_told(&tags) && !is_told(&tags) && is_told(&tags[..1]));
+    }
 
     #[test]
     fn a_record_is_two_epochs() {

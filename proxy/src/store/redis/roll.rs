@@ -20,7 +20,7 @@ use super::{
     journal::eval,
     layout,
     link::jittered,
-    membership::{Client, Renewal},
+    membership::{Client, MADE, Renewal},
 };
 use crate::store::StoreError;
 
@@ -34,6 +34,29 @@ const MOST: usize = 10_000;
 /// The members, by what each wrote last.
 pub(super) type Roll = HashMap<String, String>;
 
+/// The roll, as it was read.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) members: Roll,
+    /// When the roll was made, by Redis' clock. Nothing, where nobody has said so.
+    pub(super) made: Option<Duration>,
+    /// When it was read, by the same clock, or a little before.
+    read: Duration,
+}
+
+impl Page {
+    /// Of all its fields.
+    fn new(mut members: Roll, read: Duration) -> Self {
+        let made = members.remove(MADE).and_then(|made| made.parse().ok()).map(Duration::from_millis);
+        Self { members, made, read }
+    }
+
+    /// How old it is, as far as the clock can be believed.
+    pub(super) fn age(&self) -> Duration {
+        self.made.map_or(Duration::ZERO, |made| self.read.saturating_sub(made))
+    }
+}
+
 /// Looks now and then who has fallen silent, for as long as the store lives.
 pub(super) async fn watch(store: Weak<Inner>) {
     let mut before = Roll::new();
@@ -41,9 +64,9 @@ pub(super) async fn watch(store: Weak<Inner>) {
         sleep(jittered(LOOK)).await;
         let Some(store) = store.upgrade() else { return };
         match store.roll().await {
-            Ok(now) => {
-                store.dismiss_silent(&before, &now).await;
-                before = now;
+            Ok(Page { members, .. }) => {
+                store.dismiss_silent(&before, &members).await;
+                before = members;
             }
             Err(error) => tracing::debug!(%error, "the members could not be read"),
         }
@@ -81,12 +104,17 @@ async fn shut(node: &Node, member: &str, client: &Client) {
 
 impl Inner {
     /// All members.
-    pub(super) async fn roll(&self) -> Result<Roll, StoreError> {
+    pub(super) async fn roll(&self) -> Result<Page, StoreError> {
         let name = layout::members(&self.settings.prefix);
         let read = async |mut connection: MultiplexedConnection| {
-            cmd("HGETALL").arg(&name).query_async::<Vec<(String, String)>>(&mut connection).await
+            // In this order, so that it is not taken to be older than it is.
+            let read = cmd("TIME").query_async::<(u64, u64)>(&mut connection).await?;
+            let mut all = cmd("HGETALL");
+            Ok((read, all.arg(&name).query_async::<Vec<(String, String)>>(&mut connection).await?))
         };
-        Ok(self.journal.links().run(Spot::Named(&name), LIMIT, read).await?.into_iter().take(MOST).collect())
+        let (read, all) = self.journal.links().run(Spot::Named(&name), LIMIT, read).await?;
+        let read = Duration::from_secs(read.0).saturating_add(Duration::from_micros(read.1));
+        Ok(Page::new(all.into_iter().take(MOST).collect(), read))
     }
 
     /// Strikes off those who have not renewed since, and closes their connections.
@@ -134,5 +162,26 @@ impl Inner {
             farewell.query_async::<Value>(&mut connection).await.map(drop)
         };
         self.journal.links().run(Spot::Named(&name), self.settings.budget, leave).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(fields: &[(&str, &str)]) -> Page {
+        let fields = fields.iter().map(|(name, said)| ((*name).to_owned(), (*said).to_owned()));
+        Page::new(fields.collect(), Duration::from_secs(100))
+    }
+
+    #[test]
+    fn what_says_when_the_roll_was_made_is_no_member() {
+        let member = ("a", "2000 1 -");
+        assert_eq!(page(&[member, (MADE, "98000")]).members, page(&[member]).members);
+        assert_eq!(page(&[member, (MADE, "98000")]).age(), Duration::from_secs(2));
+        // Nobody has said so, or by a clock that was ahead.
+        for young in [page(&[member]), page(&[(MADE, "x")]), page(&[(MADE, "101000")])] {
+            assert_eq!(young.age(), Duration::ZERO, "{young:?}");
+        }
     }
 }

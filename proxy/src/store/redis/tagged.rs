@@ -1,4 +1,4 @@
-//! The variants of a resource that have an entity tag: two round trips, one where there are none, and another
+//! The variants of a resource, and those that have an entity tag: two round trips, one where there are none, and another
 //! for bodies that are apart.
 
 use std::{sync::Arc, time::Duration};
@@ -51,6 +51,14 @@ impl Inner {
         Ok(valid)
     }
 
+    /// How many variants there are, whether they have a tag or not.
+    pub(super) async fn variants(&self, within: Duration, key: &ResourceKey) -> Result<usize, StoreError> {
+        let place = Place::of(&self.settings.prefix, key);
+        let ask = async |mut connection| index(&mut connection, &place.name).await;
+        let (index, _) = self.reads.run_at(Spot::Of(place.hash), within, ask).await?;
+        Ok(layout::variants(&index))
+    }
+
     /// Trusts nothing that was read. What is damaged is left to the look-up that finds it.
     fn sound(&self, key: &ResourceKey, (field, bytes): Field) -> Option<Entry> {
         let offset = self.offset(key.wide_hash());
@@ -84,10 +92,15 @@ impl Inner {
     }
 }
 
+/// The list of a resource's variants.
+async fn index(connection: &mut MultiplexedConnection, name: &str) -> RedisResult<Vec<u8>> {
+    let index = values(connection, name, &[INDEX]).await?;
+    Ok(index.and_then(|values| values.into_iter().next()).flatten().unwrap_or_default())
+}
+
 /// A variant that goes between the two answers is missing from the second.
 async fn read(mut connection: MultiplexedConnection, name: &str) -> RedisResult<Vec<Field>> {
-    let index = values(&mut connection, name, &[INDEX]).await?;
-    let index = index.and_then(|values| values.into_iter().next()).flatten().unwrap_or_default();
+    let index = index(&mut connection, name).await?;
     let fields: Vec<_> = within_reach(layout::tagged(&index)).collect();
     if fields.is_empty() {
         return Ok(Vec::new());

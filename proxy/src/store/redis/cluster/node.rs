@@ -122,6 +122,11 @@ impl Node {
             && [&self.writes, &self.purges, &self.leases].into_iter().all(Link::is_ready)
     }
 
+    /// What our user may not do there that claims, commits and purges take, if that is so.
+    pub(in crate::store::redis) fn forbidden(&self) -> Option<Arc<String>> {
+        [&self.leases, &self.writes, &self.purges].into_iter().find_map(Link::forbidden)
+    }
+
     /// It is none any more: what it says now, nobody else may see.
     pub(super) fn depose(&self) {
         self.dialer.depose();

@@ -1,0 +1,219 @@
+//! Why a request is answered as it is, and what to change for another answer.
+//!
+//! A question is read as a request, and asked along the way of a request: the rules, the key, the store, the policy.
+//! What they say is put into words; nothing is fetched, stored or counted by it but the look-up itself. The app is
+//! asked only where the question says so, and its answer dropped.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | [`question`] | what is asked |
+//! | `way` | how far it comes by the file alone |
+//! | `decided` | what is stored, and what would be done now |
+//! | `origin` | what the app would answer |
+//! | `cause` | which field of an answer is to blame |
+//! | [`report`] | the answer |
+//! | `text`, `wording` | the same for people |
+//! | [`command`] | `sidecache explain` |
+
+mod cause;
+pub mod command;
+mod decided;
+mod origin;
+pub mod question;
+pub mod report;
+mod text;
+mod way;
+mod wording;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use self::{
+    decided::{Decided, Held},
+    report::{Last, StoredReport, Verdict},
+    way::{Book, Way, selected_by},
+    wording::time,
+};
+pub use self::{
+    question::{Question, QuestionError},
+    report::Report,
+};
+use crate::{
+    admin::{Explain, rfc3339},
+    admit::{HeadLimits, Refusal},
+    advice::Advice,
+    app::App,
+    ask::Ask,
+    config::Config,
+    key::ResourceKey,
+    outcomes::{Told, resource},
+    policy::{
+        freshness::{current_age, drawn_lifetime},
+        request::Admission,
+        rule::CacheRule,
+        tags,
+    },
+    routes::Rule,
+    status::{Detail, Forward, Fwd, Outcome, Own},
+    store::Selector,
+    stored::Stored,
+};
+
+/// Explains a request to a running proxy.
+pub async fn explain(app: &Arc<App>, question: &Question) -> Report {
+    let live = &app.live();
+    let request = match question.request(&HeadLimits::of(&live.limits), &live.trusted_proxies) {
+        Ok(request) => request,
+        Err(refusal) => return refused(question, refusal),
+    };
+    let book = Book::from(&**live);
+    let head = &request.head;
+    let rule = live.rules.find(&head.method, &head.target, &head.headers);
+    let told = app.outcomes.last(&resource(rule, head), &head.method);
+    let last = told.map(|told| last(told, app.clock.now()));
+    match book.way(&request) {
+        Way::Settled(verdict) => Report { last, ..book.report(question.url(), &request, verdict) },
+        Way::Asks { rule, cache, admission } => {
+            let key = ResourceKey::new(&head.target, &cache.key.query);
+            let selector = Selector { headers: &head.headers, keyed: &cache.key };
+            let ask =
+                Ask { app, live, request: &request, rule, cache, admission: &admission, key: &key, selector };
+            let decided = decided::now(ask).await;
+            let origin = if question.ask_origin { Some(origin::ask(ask).await) } else { None };
+            let mut report = book.report(question.url(), &request, decided.verdict.clone());
+            if let Some(key) = &mut report.key {
+                key.selected_by = selected_by(&cache.key, &decided.nominated);
+            }
+            report.stored = match &decided.stored {
+                Some(held) => Some(stored(held, &decided, &ask).await),
+                None => None,
+            };
+            (report.last, report.origin) = (last, origin);
+            report.decision = informed(&report, &decided, told, &admission);
+            report
+        }
+    }
+}
+
+/// The same, for whoever is asked again and again.
+#[must_use]
+pub fn teller(app: Arc<App>) -> Explain {
+    Arc::new(move |question| {
+        let app = Arc::clone(&app);
+        Box::pin(async move { explain(&app, &question).await })
+    })
+}
+
+/// Explains a request by a file alone: what a proxy with it would do that has nothing stored.
+#[must_use]
+pub fn on_paper(config: &Config, question: &Question) -> Report {
+    let request = match question.request(&HeadLimits::of(&config.limits), &config.trusted_proxies) {
+        Ok(request) => request,
+        Err(refusal) => return refused(question, refusal),
+    };
+    let book = Book::from(config);
+    let verdict = match book.way(&request) {
+        Way::Settled(verdict) => verdict,
+        Way::Asks { cache, admission, .. } => decided::cold(&admission, cache),
+    };
+    book.report(question.url(), &request, verdict)
+}
+
+/// What is not even read as a request.
+fn refused(question: &Question, refusal: Refusal) -> Report {
+    let why = format!("refused with {}: {}", refusal.status.as_u16(), refusal.reason);
+    Report {
+        method: question.method.to_string(),
+        url: question.url(),
+        rule: None,
+        passed_over: Vec::new(),
+        key: None,
+        stored: None,
+        decision: Verdict::of(Outcome::Own(Own::Refused)).saying(why),
+        last: None,
+        origin: None,
+    }
+}
+
+/// Why a request is a miss once more is known only by what the app answers: by the answer of now, or else by the last.
+fn informed(report: &Report, decided: &Decided, told: Option<Told>, admission: &Admission) -> Verdict {
+    let verdict = decided.verdict.clone();
+    if !decided.fetches {
+        return verdict;
+    }
+    if let Some(origin) = &report.origin {
+        let summary = format!("{}; asked just now: {}", verdict.summary, origin.summary);
+        let (because, action, detail) =
+            (origin.because.clone(), origin.action.clone(), origin.detail.clone());
+        return Verdict { because, action, detail: verdict.detail.clone().or(detail), ..verdict }
+            .saying(summary);
+    }
+    match told.and_then(|told| Some((told, unstored(told.outcome, admission)?))) {
+        Some((told, detail)) => {
+            let ago = time(decided.now.duration_since(told.at).unwrap_or_default());
+            let meaning = Advice::of(detail).meaning;
+            let summary =
+                format!("{}; the last answer, {ago} ago, was not stored: {meaning}", verdict.summary);
+            verdict.by(detail).saying(summary)
+        }
+        None => verdict,
+    }
+}
+
+/// Why an answer was not stored, if that says anything of a request with this admission.
+fn unstored(outcome: Outcome, admission: &Admission) -> Option<Detail> {
+    let Outcome::Forward(Forward { fwd, stored: false, detail: Some(detail), .. }) = outcome else {
+        return None;
+    };
+    let of_another = match detail {
+        Detail::Cookie => !admission.cookie,
+        Detail::Authorization => !admission.authorization,
+        Detail::RuleChanged | Detail::Head => true,
+        _ => false,
+    };
+    (!of_another && !matches!(fwd, Fwd::Bypass | Fwd::Method | Fwd::Request)).then_some(detail)
+}
+
+fn last(told: Told, now: SystemTime) -> Last {
+    let verdict = Verdict::of(told.outcome);
+    let ago = time(now.duration_since(told.at).unwrap_or_default());
+    let on = Advice::on(told.outcome).meaning;
+    let detail = told.outcome.detail().map(|detail| format!(": {}", Advice::of(detail).meaning));
+    let summary = format!("{ago} ago, {on}{}", detail.unwrap_or_default());
+    let stored = matches!(told.outcome, Outcome::Forward(Forward { stored: true, .. }));
+    Last { at: rfc3339(told.at), status: told.status.as_u16(), stored, verdict: verdict.saying(summary) }
+}
+
+async fn stored(held: &Held, decided: &Decided, ask: &Ask<'_>) -> StoredReport {
+    let Held { stored, marked, tier } = held;
+    let Ask { app, rule, cache, key, .. } = *ask;
+    let (facts, exchange) = (&stored.facts, stored.exchange());
+    let lifetime = drawn_lifetime(facts, exchange.lot, cache);
+    let source = lifetime.map(|lifetime| lifetime.source);
+    let age = source.map(|source| current_age(facts, source, exchange, decided.now)).unwrap_or_default();
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let marked = marked.map(|since| seconds(decided.now.duration_since(since).unwrap_or_default()));
+    let left = lifetime.map(|lifetime| seconds(lifetime.length).saturating_sub(seconds(age)));
+    StoredReport {
+        tier: (*tier).to_owned(),
+        status: facts.status.as_u16(),
+        age_seconds: age.as_secs(),
+        lifetime_seconds: lifetime.map(|lifetime| lifetime.length.as_secs()),
+        left_seconds: left.map(|left| marked.map_or(left, |since| left.min(-since))),
+        tags: names(stored, rule, cache),
+        body_bytes: stored.body.len() as u64,
+        other_variants: app.store.variants(key).await.map(|all| all.saturating_sub(1)),
+    }
+}
+
+/// The names of its tags, as far as they can be read off the response and the rule of now.
+fn names(stored: &Stored, rule: &Rule, cache: &CacheRule) -> Vec<String> {
+    let mut fields = stored.hidden.to_map();
+    fields.extend(stored.fields());
+    let mut names: Vec<String> = cache.tags.iter().map(ToString::to_string).collect();
+    names.extend(tags::names_of(&fields));
+    names.push(format!("rule {}", rule.name));
+    names
+}
