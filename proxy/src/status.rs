@@ -208,6 +208,7 @@ impl Detail {
         Self::LeaseHeld,
         Self::LeaseTimeout,
         Self::Purged,
+        Self::ShadowHit,
         Self::StaleWhileRevalidate,
         Self::StaleIfError,
         Self::StaleNotAllowed,

@@ -123,8 +123,8 @@ pub(super) const SET_COOKIE: Advice = Advice {
     action: "`set_cookie: strip`",
 };
 pub(super) const VARY_STAR: Advice = Advice {
-    meaning: "the app says `Vary: *`, or one that is malformed",
-    because: "RFC 9111 §4.1: a `Vary` with `*` never matches",
+    meaning: "the app says `Vary: *`, one that is malformed, or one that names `X-Request-Id`, `traceparent` or `tracestate`",
+    because: "RFC 9111 §4.1: a `Vary` with `*` never matches; nor does an id, which is new for each request",
     action: "change it there",
 };
 pub(super) const VARY_TOO_LONG: Advice = Advice {
