@@ -5,7 +5,7 @@ BROWSER := proxy/tests/browser
 NPM := --no-package-lock --no-audit --no-fund --ignore-scripts
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: demo test consistency soak fleet bench slow conformance browser screenshot package package-check lint audit redis-server promtool chromium
+.PHONY: demo test otel consistency soak fleet bench slow conformance browser screenshot package package-check lint audit redis-server promtool chromium
 
 # The demo shop behind the proxy: in memory, or in Redis when REDIS_URL is set. Ctrl-C ends both.
 demo:
@@ -21,6 +21,12 @@ test: redis-server promtool
 	cargo test --locked --workspace --doc
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --workspace; \
 		else cargo test --locked --workspace --lib --bins --tests; fi
+
+# The export of spans, which no other build has.
+otel:
+	cargo clippy --locked -p sidecache --features otel --lib --bins --test otel -- -D warnings
+	cargo test --locked -p sidecache --features otel --lib telemetry::otel
+	cargo test --locked -p sidecache --features otel --test otel
 
 # Three sidecars, writers that purge, and faults: fails if a read returns what was purged. Minutes;
 # SIDECACHE_SEED repeats a run.

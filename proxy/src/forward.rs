@@ -228,6 +228,9 @@ fn outgoing<B>(request: &Request, live: &Live, mut headers: HeaderMap, body: B) 
     *outgoing.uri_mut() = Uri::from(head.target.path_and_query().clone());
     *outgoing.version_mut() = Version::HTTP_11;
     *outgoing.headers_mut() = headers;
+    if let Some(trace) = request.trace().filter(|trace| trace.is_ours) {
+        outgoing.extensions_mut().insert(*trace);
+    }
     outgoing
 }
 

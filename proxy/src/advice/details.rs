@@ -124,7 +124,7 @@ pub(super) const SET_COOKIE: Advice = Advice {
 };
 pub(super) const VARY_STAR: Advice = Advice {
     meaning: "the app says `Vary: *`, one that is malformed, or one that names `X-Request-Id`, `traceparent` or `tracestate`",
-    because: "RFC 9111 §4.1: a `Vary` with `*` never matches",
+    because: "RFC 9111 §4.1: a `Vary` with `*` never matches; nor does an id, which is new for each request",
     action: "change it there",
 };
 pub(super) const VARY_TOO_LONG: Advice = Advice {

@@ -5,6 +5,7 @@
 
 mod random;
 mod request_id;
+pub mod spans;
 mod trace;
 
 use std::sync::OnceLock;
@@ -45,8 +46,17 @@ impl Identity {
     ///
     /// Whoever sent it is believed: which trace a request is part of is no secret, and selects nothing.
     pub fn trace(&self, headers: &HeaderMap) -> Option<&Trace> {
-        let read = || Trace::told(headers).or_else(|| self.begins.then(Trace::begin));
-        self.trace.get_or_init(read).as_ref()
+        self.trace.get_or_init(|| self.read_trace(headers)).as_ref()
+    }
+
+    fn read_trace(&self, headers: &HeaderMap) -> Option<Trace> {
+        let recorder = spans::recorder();
+        let begins = self.begins || recorder.is_some();
+        let trace = Trace::told(headers).or_else(|| begins.then(Trace::begin))?;
+        Some(match recorder {
+            Some(recorder) => Trace { sampled: recorder.samples(&trace), is_ours: true, ..trace },
+            None => trace,
+        })
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Trace {
     pub span: SpanId,
     /// Whether it is said to be recorded.
     pub sampled: bool,
+    /// Whether we take part in it: then our span is recorded if it is sampled.
+    pub is_ours: bool,
 }
 
 impl Trace {
@@ -43,24 +45,25 @@ impl Trace {
         let mut lines = headers.get_all(TRACEPARENT).iter();
         let (line, None) = (lines.next()?, lines.next()) else { return None };
         let (id, parent, sampled) = parse(line.as_bytes())?;
-        Some(Self { id, parent: Some(parent), span: SpanId::make(), sampled })
+        Some(Self { id, parent: Some(parent), span: SpanId::make(), sampled, is_ours: false })
     }
 
     /// One that begins here, and that nobody records yet.
     #[must_use]
     pub fn begin() -> Self {
-        Self { id: TraceId::make(), parent: None, span: SpanId::make(), sampled: false }
+        Self { id: TraceId::make(), parent: None, span: SpanId::make(), sampled: false, is_ours: false }
     }
 
-    /// The field for whoever is asked next. Where nobody records our part, that is below the sender's, as if
-    /// we were not here: a span that nobody knows would tear the trace in two.
+    /// The field for whoever is asked next. Where we take no part, that is below the sender's span, as if we were
+    /// not here: a span that nobody knows would tear the trace in two.
     #[must_use]
     pub fn to_value(&self) -> Option<HeaderValue> {
-        self.below(self.parent.unwrap_or(self.span))
+        self.below(self.parent.filter(|_| !self.is_ours).unwrap_or(self.span))
     }
 
     /// The field for what is done below this span. Of the flags only the one that Level 1 knows (§3.2.2.5.2).
-    fn below(&self, span: SpanId) -> Option<HeaderValue> {
+    #[must_use]
+    pub fn below(&self, span: SpanId) -> Option<HeaderValue> {
         let flags = if self.sampled { SAMPLED } else { 0 };
         HeaderValue::try_from(format!("00-{}-{span}-{flags:02x}", self.id)).ok()
     }
@@ -73,9 +76,23 @@ impl TraceId {
 }
 
 impl SpanId {
-    fn make() -> Self {
+    /// A new one.
+    #[must_use]
+    pub fn make() -> Self {
         let number = u64::try_from(random::number() >> 64).ok().and_then(NonZeroU64::new);
         Self(number.unwrap_or(NonZeroU64::MIN))
+    }
+}
+
+impl From<TraceId> for u128 {
+    fn from(id: TraceId) -> Self {
+        id.0.get()
+    }
+}
+
+impl From<SpanId> for u64 {
+    fn from(id: SpanId) -> Self {
+        id.0.get()
     }
 }
 

@@ -3,6 +3,7 @@
 mod admin;
 mod child;
 mod descriptors;
+mod export;
 mod manager;
 mod printed;
 mod reloading;
@@ -24,7 +25,8 @@ use tokio::{runtime::Runtime, sync::watch};
 
 pub use self::printed::{completions, man, schema};
 use self::{
-    admin::Panel, child::Child, manager::Manager, reloading::Reloading, serving::Phase, signals::Signals,
+    admin::Panel, child::Child, export::Export, manager::Manager, reloading::Reloading, serving::Phase,
+    signals::Signals,
 };
 use crate::{
     address::{AddressError, Listen},
@@ -121,6 +123,10 @@ pub enum RunError {
     /// There is nothing to watch.
     #[error("{0}")]
     Top(#[from] TopFailed),
+    /// Spans cannot be exported as the environment says.
+    #[cfg(feature = "otel")]
+    #[error("OTEL_EXPORTER_OTLP_*: {0}")]
+    Export(#[from] crate::telemetry::otel::ExportError),
     /// The system refuses something else.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -199,7 +205,9 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
     let metrics = Arc::new(admin::metrics(&app, &status, log, budget, server.places(), certificates));
     metrics.follow(&config.rules.names());
     let counted = config.admin.is_some().then(|| Arc::clone(&metrics));
-    let telemetry = Arc::new(Telemetry::new(counted, config.access_log.clone()));
+    let export = Export::start()?;
+    let telemetry = Telemetry::new(counted, config.access_log.clone()).beside(export.observer());
+    let telemetry = Arc::new(telemetry);
     let panel = Panel {
         app: Arc::clone(&app),
         status: Arc::clone(&status),
@@ -235,7 +243,9 @@ async fn sidecar(options: &Run, text: &str, config: Config, log: &Log) -> Result
         serving::serve(server, Arc::clone(&app), telemetry, &phase, &mut child, &mut signals, &manager)
             .await?;
     app.store.depart().await;
-    Ok(child.finish(drained, deadline, &mut signals).await)
+    let code = child.finish(drained, deadline, &mut signals).await;
+    export.finish().await;
+    Ok(code)
 }
 
 /// Binds every listener, with the certificates of those that speak TLS, whose files are followed.

@@ -31,10 +31,16 @@ impl Default for AccessLog {
     }
 }
 
+/// Whether there are any lines: the filter may say that nobody wants them.
+#[must_use]
+pub fn is_on() -> bool {
+    tracing::enabled!(target: TARGET, Level::INFO)
+}
+
 impl AccessLog {
-    /// Writes the line of one exchange, if it gets one; next to nothing when nobody wants any.
+    /// Writes the line of one exchange, if it gets one.
     pub fn tell(&self, exchange: &Exchange<'_>) {
-        if tracing::enabled!(target: TARGET, Level::INFO) && self.wants(exchange) {
+        if self.wants(exchange) {
             write(exchange);
         }
     }

@@ -5,6 +5,8 @@ pub mod counts;
 pub mod exposition;
 pub mod log;
 pub mod metrics;
+#[cfg(feature = "otel")]
+pub mod otel;
 pub mod resources;
 mod rule_metrics;
 pub mod snapshot;
@@ -18,17 +20,25 @@ use crate::observe::{Exchange, Observer};
 use access::AccessLog;
 use metrics::Metrics;
 
-/// Counts every exchange, where anybody can read the numbers, and writes the access line of those that get one.
+/// Counts every exchange, where anybody can read the numbers, writes the access line of those that get one, and tells
+/// who else wants to know.
 pub struct Telemetry {
     metrics: Option<Arc<Metrics>>,
     access: ArcSwap<AccessLog>,
+    beside: Option<Arc<dyn Observer>>,
 }
 
 impl Telemetry {
     /// Counts here, and logs as this says.
     #[must_use]
     pub fn new(metrics: Option<Arc<Metrics>>, access: AccessLog) -> Self {
-        Self { metrics, access: ArcSwap::from_pointee(access) }
+        Self { metrics, access: ArcSwap::from_pointee(access), beside: None }
+    }
+
+    /// Tells this one too.
+    #[must_use]
+    pub fn beside(self, other: Option<Arc<dyn Observer>>) -> Self {
+        Self { beside: other, ..self }
     }
 
     /// Puts an edited `access_log` in force.
@@ -42,6 +52,11 @@ impl Observer for Telemetry {
         if let Some(metrics) = &self.metrics {
             metrics.count(exchange);
         }
-        self.access.load().tell(exchange);
+        if access::is_on() {
+            self.access.load().tell(exchange);
+        }
+        if let Some(other) = &self.beside {
+            other.observe(exchange);
+        }
     }
 }

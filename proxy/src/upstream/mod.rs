@@ -16,6 +16,7 @@ mod resolve;
 mod sender;
 mod settings;
 mod socket;
+mod span;
 mod tls;
 mod trailers;
 mod upload;
@@ -52,6 +53,7 @@ use self::{
     pool::{Grant, Pool, Want},
     resolve::Resolver,
     sender::{Incoming, Protocol},
+    span::Span,
     tls::Tls,
 };
 pub use self::{
@@ -198,20 +200,26 @@ impl Upstream {
     ///
     /// # Errors
     /// [`FetchError`], also later from the body.
-    pub async fn send<B>(&self, request: Request<B>) -> Result<Fetched, FetchError>
+    pub async fn send<B>(&self, mut request: Request<B>) -> Result<Fetched, FetchError>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
+        let span = Span::begin(&mut request);
         let began = Instant::now();
-        let fetched = match self.attempt(outgoing::prepare(request), Want::Any, began).await {
-            Ok(fetched) => fetched,
+        let answer = match self.attempt(outgoing::prepare(request), Want::Any, began).await {
+            Ok(fetched) => Ok(fetched),
             Err(Ended::Stale(request, _)) => {
-                self.attempt(*request, Want::New, began).await.map_err(Ended::into_error)?
+                self.attempt(*request, Want::New, began).await.map_err(Ended::into_error)
             }
-            Err(Ended::Failed(error)) => return Err(error),
+            Err(Ended::Failed(error)) => Err(error),
         };
-        self.times.head.note(began.elapsed());
-        Ok(fetched)
+        if answer.is_ok() {
+            self.times.head.note(began.elapsed());
+        }
+        if let Some(span) = span {
+            span.end(&answer);
+        }
+        answer
     }
 
     /// One exchange on one connection, which is closed unless a [`Fetched`] holds it.

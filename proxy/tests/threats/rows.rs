@@ -8,7 +8,7 @@ use crate::support::named;
 
 /// How many rows each section has.
 const SECTIONS: [(char, usize); 9] =
-    [('A', 28), ('B', 29), ('C', 8), ('D', 18), ('E', 13), ('F', 7), ('G', 12), ('H', 14), ('I', 6)];
+    [('A', 28), ('B', 29), ('C', 8), ('D', 18), ('E', 14), ('F', 7), ('G', 12), ('H', 14), ('I', 7)];
 
 /// How many may be told of in SECURITY.md instead.
 pub(crate) const MOST_IN_SECURITY: usize = 5;
