@@ -19,10 +19,10 @@ RECORD = Path(__file__).with_name("instructions.txt")
 HEAD = "# Instructions for a hit in user space, by size of the body; bench/instructions compares with these.\n"
 
 
-def measured(binary, sizes=origin.SIZES):
-    """Instructions for a hit by size, over one kept connection."""
+def measured(binary, sizes=origin.SIZES, counted=False):
+    """Instructions for a hit by size, over one kept connection; counted: with metrics."""
     with servers.temporary() as folder, origin.static() as (upstream, _):
-        return {size: _difference(binary, size, folder, upstream) for size in sizes}
+        return {size: _difference(binary, size, folder, upstream, counted) for size in sizes}
 
 
 def recorded():
@@ -61,25 +61,25 @@ def _annotated(trace, inclusive):
     return counts
 
 
-def _difference(binary, size, folder, upstream):
+def _difference(binary, size, folder, upstream, counted):
     """The median of three: now and then a start takes a few million instructions more than another."""
-    return statistics.median(_single(binary, size, folder, upstream) for _ in range(3))
+    return statistics.median(_single(binary, size, folder, upstream, counted) for _ in range(3))
 
 
-def _single(binary, size, folder, upstream):
-    once, twice = _both(binary, size, folder, upstream)
+def _single(binary, size, folder, upstream, counted):
+    once, twice = _both(binary, size, folder, upstream, counted)
     return (_total(twice) - _total(once)) / HITS
 
 
-def _both(binary, size, folder, upstream):
-    return [_run(binary, size, hits, folder, upstream) for hits in (HITS, 2 * HITS)]
+def _both(binary, size, folder, upstream, counted=False):
+    return [_run(binary, size, hits, folder, upstream, counted) for hits in (HITS, 2 * HITS)]
 
 
-def _run(binary, size, hits, folder, upstream):
+def _run(binary, size, hits, folder, upstream, counted):
     core, _ = tools.cores()  # on one core the proxy runs on one thread
     trace = folder / f"callgrind.{size}.{hits}"
     valgrind = ["valgrind", "--tool=callgrind", "-q", f"--callgrind-out-file={trace}"]
-    with servers.sidecache(binary, folder, upstream, core, under=valgrind) as server:
+    with servers.sidecache(binary, folder, upstream, core, counted=counted, under=valgrind) as server:
         _ask(server, size, hits)
     return trace
 

@@ -82,11 +82,14 @@ def _wait_for(process, port, output):
 
 
 @contextmanager
-def sidecache(binary, folder, upstream, core, *, logged=False, name="sidecache", under=()):
-    """On the memory store, with one rule that does what the origin says."""
+def sidecache(binary, folder, upstream, core, *, logged=False, counted=False, name="sidecache", under=()):
+    """On the memory store, with one rule that does what the origin says. Counted: with an admin listener, and so with
+    metrics."""
     port, config, log = free_port(), folder / f"{name}.yaml", folder / f"{name}.log"
+    admin = f"admin: 127.0.0.1:{free_port()}\n" if counted else ""
     config.write_text(
         f"listen: 127.0.0.1:{port}\n"
+        f"{admin}"
         f"upstream: http://127.0.0.1:{upstream}\n"
         "store: { memory: 64MiB }\n"
         "routes: [{ match: /**, cache: origin }]\n"

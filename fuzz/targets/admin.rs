@@ -117,7 +117,10 @@ fn state(purged: &Arc<Mutex<Vec<PurgeRequest>>>) -> AdminState {
         health: Arc::new(|| Health::Ready),
         config: Arc::new(move || report.clone()),
         metrics: Arc::new(|| Ok(String::new())),
-        stats: Arc::new(|| Numbers::of(&Metrics::new(SystemTime::UNIX_EPOCH), &Rules::default(), SystemTime::UNIX_EPOCH)),
+        stats: Arc::new(|| {
+            let start = SystemTime::UNIX_EPOCH;
+            Numbers::of(&Metrics::new(start), &Rules::default(), start)
+        }),
         resources: Arc::new(|| Metrics::new(SystemTime::UNIX_EPOCH).resources()),
         rules: Arc::new(|| vec!["/**".into()]),
         purge: Arc::new(move |request| {

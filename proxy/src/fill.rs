@@ -117,8 +117,7 @@ struct Storing {
 }
 
 impl Fill {
-    /// Fetches, tells those who wait, and stores what may be stored. An answer that may not be
-    /// shared goes to `leader`.
+    /// Fetches, tells those who wait, and stores what may be stored. What may not be shared goes to `leader`.
     pub async fn run(mut self, leader: oneshot::Sender<Answer>) {
         let flight = Arc::clone(&self.flight);
         let app = Arc::clone(&self.app);

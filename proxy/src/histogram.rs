@@ -6,31 +6,14 @@ use std::{
     time::Duration,
 };
 
-/// The upper ends of the buckets but for the last, which has none. A hit is over in a fraction of a millisecond,
-/// an app may take a minute.
-pub const BOUNDS: [Duration; 19] = [
-    Duration::from_micros(50),
-    Duration::from_micros(100),
-    Duration::from_micros(250),
-    Duration::from_micros(500),
-    Duration::from_millis(1),
-    Duration::from_micros(2_500),
-    Duration::from_millis(5),
-    Duration::from_millis(10),
-    Duration::from_millis(25),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_millis(2_500),
-    Duration::from_secs(5),
-    Duration::from_secs(10),
-    Duration::from_secs(30),
-    Duration::from_secs(60),
+/// The upper ends of the buckets but for the last, which has none, in microseconds: numbers, because each hit is compared
+/// with some of them. A hit is over in a fraction of a millisecond, an app may take a minute.
+const ENDS: [u64; 19] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000,
 ];
 
-const BUCKETS: usize = BOUNDS.len() + 1;
+const BUCKETS: usize = ENDS.len() + 1;
 
 /// Counts durations. It takes two additions and five comparisons, no lock and no clock.
 #[derive(Debug, Default)]
@@ -43,11 +26,12 @@ pub struct Histogram {
 impl Histogram {
     /// Counts one.
     pub fn note(&self, took: Duration) {
-        let bucket = BOUNDS.partition_point(|bound| *bound < took);
-        if let Some(counter) = self.buckets.get(bucket) {
+        let nanos = nanoseconds(took);
+        let micros = nanos.div_ceil(1_000);
+        if let Some(counter) = self.buckets.get(ENDS.partition_point(|end| *end < micros)) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        self.sum.fetch_add(nanoseconds(took), Ordering::Relaxed);
+        self.sum.fetch_add(nanos, Ordering::Relaxed);
     }
 
     /// What was counted so far.
@@ -81,7 +65,8 @@ impl Durations {
 
     /// The buckets by their upper ends, in seconds, the last one infinite: how many are in each alone.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
-        let ends = BOUNDS.iter().map(Duration::as_secs_f64).chain([f64::INFINITY]);
+        let seconds = |micros| Duration::from_micros(micros).as_secs_f64();
+        let ends = ENDS.into_iter().map(seconds).chain([f64::INFINITY]);
         ends.zip(self.counts)
     }
 

@@ -23,7 +23,7 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::{net::TcpStream, process::Child, time::sleep};
 
 use crate::support::{
     origin::{Origin, ok},
@@ -36,7 +36,7 @@ async fn sidecar(more: &str) -> (Process, Origin, u16) {
     let origin = Origin::start(|_| ok("", "hello")).await;
     let admin = free_port();
     let yaml = format!(
-        "upstream: http://{}\nadmin: 127.0.0.1:{admin}\n{more}\nroutes: [{{ match: /a, cache: 60s }}, {{ match: /off/**, cache: off }}]",
+        "upstream: http://{}\nadmin: 127.0.0.1:{admin}\n{more}\nroutes: [{{ match: /a, cache: 60s }}, {{ match: /off/**, cache: off }}, {{ match: /s, cache: {{ ttl: 60s, shadow: true }} }}]",
         origin.address
     );
     (Process::ready(&yaml, &[]).await, origin, admin)
@@ -106,6 +106,47 @@ fn promtool_takes_the_configuration_of_the_stack() {
     assert!(checked.status.success(), "{checked:?}");
 }
 
+/// Prometheus with the configuration of the stack, but for whom it asks and how often.
+fn prometheus(folder: &TempDir, admin: u16, port: u16) -> Child {
+    let config = file("observe/prometheus.yml").replace("127.0.0.1:9090", &format!("127.0.0.1:{admin}"));
+    let config = config.replace("scrape_interval: 5s", "scrape_interval: 1s");
+    let path = folder.path().join("prometheus.yml");
+    fs::write(&path, config).unwrap();
+    fs::write(folder.path().join("alerts.yml"), file("observe/alerts.yml")).unwrap();
+    let mut prometheus = tokio::process::Command::new("prometheus");
+    prometheus.arg(format!("--config.file={}", path.display()));
+    prometheus.arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()));
+    prometheus.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    prometheus.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    prometheus.spawn().expect("prometheus is there: `make promtool` installs it")
+}
+
+#[tokio::test]
+async fn prometheus_sees_what_is_counted() {
+    let (sidecar, _origin, admin) = sidecar("").await;
+    for path in ["/a", "/a"] {
+        sidecar.get(path).await;
+    }
+    metrics_after(admin, 2).await;
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+    let _prometheus = prometheus(&folder, admin, port);
+    let query = "/api/v1/query?query=sidecache_requests_total%7Brule=%22/a%22,outcome=%22hit%22%7D";
+    let seen = async {
+        loop {
+            if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                let answer: Value = serde_json::from_str(&asked(port, query).await).unwrap_or_default();
+                if let Some(sample) = answer["data"]["result"][0]["value"][1].as_str() {
+                    break sample.to_owned();
+                }
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert_eq!(soon("a scrape", seen).await, "1");
+    let targets = asked(port, "/api/v1/targets").await;
+    assert!(targets.contains(r#""lastError":"","#) && targets.contains(r#""health":"up""#), "{targets}");
+}
+
 #[tokio::test]
 async fn dashboard_and_alerts_name_metrics_that_there_are() {
     let (_sidecar, _origin, admin) = sidecar("store: { redis: redis://127.0.0.1:1, prefix: a }").await;
@@ -145,10 +186,10 @@ async fn other_urls_and_hosts_add_no_series() {
 #[tokio::test]
 async fn each_rule_is_told_with_what_came_of_its_requests() {
     let (sidecar, _origin, admin) = sidecar("").await;
-    for path in ["/a", "/a", "/a", "/off/b", "/c?token=s3cret"] {
+    for path in ["/a", "/a", "/a", "/off/b", "/s", "/s", "/s", "/c?token=s3cret"] {
         sidecar.get(path).await;
     }
-    metrics_after(admin, 5).await;
+    metrics_after(admin, 8).await;
     let stats = stats(admin).await;
     let told = stats["rules"].as_array().unwrap().iter();
     let told =
@@ -157,10 +198,12 @@ async fn each_rule_is_told_with_what_came_of_its_requests() {
     let expected = [
         serde_json::json!(["/a", "60s", 2, 1, {}]),
         serde_json::json!(["/off/**", "off", 0, 1, { "rule-off": 1 }]),
+        serde_json::json!(["/s", "60s", 0, 3, { "shadow-hit": 2 }]),
         serde_json::json!([null, "off", 0, 1, { "no-rule": 1 }]),
     ];
     assert_eq!(told, expected);
-    assert_eq!((&stats["store"]["memory"]["resources"], &stats["store"]["redis"]), (&1.into(), &Value::Null));
+    assert_eq!(stats["rules"][2]["would_hit"], 2);
+    assert_eq!((&stats["store"]["memory"]["resources"], &stats["store"]["redis"]), (&2.into(), &Value::Null));
     // The origin took some time to answer, which two hits have spared it.
     assert!(stats["totals"]["origin_saved_seconds"].as_f64().unwrap() > 0.0, "{stats}");
     let resources = asked(admin, "/resources").await;

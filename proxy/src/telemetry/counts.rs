@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, ops::AddAssign, sync::Arc, time::Duration};
 
-use crate::{histogram::Durations, status::Outcome};
-
-/// The word of what would have been a hit, were the rule not in shadow.
-const SHADOW_HIT: &str = "shadow-hit";
+use crate::{
+    histogram::Durations,
+    status::{Detail, Outcome},
+};
 
 /// Who answered, of which there are as many as outcomes have kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +118,7 @@ pub struct RuleCounts {
     pub name: Option<Arc<str>>,
     /// All its requests.
     pub counts: Counts,
-    /// Those with a cause to name, by the word of the [`Detail`](crate::status::Detail).
+    /// Those with a cause to name, by the word of the [`Detail`].
     pub details: BTreeMap<&'static str, u64>,
 }
 
@@ -126,6 +126,6 @@ impl RuleCounts {
     /// How many would have been hits, were the rule not in shadow.
     #[must_use]
     pub fn would_hit(&self) -> u64 {
-        self.details.get(SHADOW_HIT).copied().unwrap_or_default()
+        self.details.get(Detail::ShadowHit.as_str()).copied().unwrap_or_default()
     }
 }

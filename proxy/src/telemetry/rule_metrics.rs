@@ -136,12 +136,45 @@ fn expected_class(place: usize) -> usize {
     }
 }
 
-type ByName = BTreeMap<Arc<str>, Arc<RuleMetrics>>;
+/// The counters of one configuration.
+#[derive(Debug, Default)]
+struct InForce {
+    by_name: BTreeMap<Arc<str>, Arc<RuleMetrics>>,
+    /// The same by where the names are, in order: a request has the very name that its configuration has, and to
+    /// compare the text would cost more than to count.
+    by_place: Vec<(usize, Arc<RuleMetrics>)>,
+}
+
+impl InForce {
+    /// Those of the rules that stay, and new ones.
+    fn after(old: &Self, names: &[Arc<str>]) -> Self {
+        let kept = |name| old.by_name.get(name).cloned().unwrap_or_default();
+        let by_name: BTreeMap<_, _> = names.iter().map(|name| (Arc::clone(name), kept(name))).collect();
+        let mut by_place: Vec<_> =
+            by_name.iter().map(|(name, rule)| (place_of(name), Arc::clone(rule))).collect();
+        by_place.sort_unstable_by_key(|(place, _)| *place);
+        Self { by_name, by_place }
+    }
+
+    fn find(&self, name: &Arc<str>) -> Option<&RuleMetrics> {
+        let place = place_of(name);
+        match self.by_place.binary_search_by_key(&place, |(place, _)| *place) {
+            Ok(at) => self.by_place.get(at).map(|(_, rule)| rule.as_ref()),
+            // A request that began before an edit.
+            Err(_) => self.by_name.get(name).map(AsRef::as_ref),
+        }
+    }
+}
+
+/// Nothing else is there as long as somebody holds the name.
+fn place_of(name: &Arc<str>) -> usize {
+    Arc::as_ptr(name).cast::<u8>().addr()
+}
 
 /// The counters of the rules in force.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
-    by_name: ArcSwap<ByName>,
+    in_force: ArcSwap<InForce>,
     unmatched: RuleMetrics,
     /// What was counted of rules that an edit has removed: sums over all must not shrink by it.
     removed: Mutex<Counts>,
@@ -149,20 +182,17 @@ pub(super) struct Rules {
 
 impl Rules {
     pub(super) fn follow(&self, names: &[Arc<str>]) {
-        let kept = |old: &ByName, name| old.get(name).cloned().unwrap_or_default();
         let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = self
-            .by_name
-            .rcu(|old| -> ByName { names.iter().map(|name| (Arc::clone(name), kept(old, name))).collect() });
-        for (_, rule) in old.iter().filter(|(name, _)| !names.contains(name)) {
+        let old = self.in_force.rcu(|old| InForce::after(old, names));
+        for (_, rule) in old.by_name.iter().filter(|(name, _)| !names.contains(name)) {
             *removed += &rule.counts();
         }
     }
 
     pub(super) fn count(&self, exchange: &Exchange<'_>) {
-        let by_name = self.by_name.load();
-        let rule = exchange.rule.and_then(|name| by_name.get(name));
-        rule.map_or(&self.unmatched, AsRef::as_ref).count(exchange);
+        let in_force = self.in_force.load();
+        let rule = exchange.rule.and_then(|name| in_force.find(name));
+        rule.unwrap_or(&self.unmatched).count(exchange);
     }
 
     /// What was counted in all, also of rules that are gone.
@@ -170,21 +200,21 @@ impl Rules {
         let removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut totals = *removed;
         totals += &self.unmatched.counts();
-        self.by_name.load().values().for_each(|rule| totals += &rule.counts());
+        self.in_force.load().by_name.values().for_each(|rule| totals += &rule.counts());
         totals
     }
 
     /// What was counted of each rule in force, by name, and last of requests without one.
     pub(super) fn each(&self) -> Vec<RuleCounts> {
-        let by_name = self.by_name.load();
-        let named = by_name.iter().map(|(name, rule)| rule.named(Some(name)));
+        let in_force = self.in_force.load();
+        let named = in_force.by_name.iter().map(|(name, rule)| rule.named(Some(name)));
         named.chain([self.unmatched.named(None)]).collect()
     }
 
     pub(super) fn write(&self, scrape: &mut Scrape<'_>) {
-        let by_name = self.by_name.load();
+        let in_force = self.in_force.load();
         let rules = || {
-            let named = by_name.iter().map(|(name, rule)| (name.as_ref(), rule.as_ref()));
+            let named = in_force.by_name.iter().map(|(name, rule)| (name.as_ref(), rule.as_ref()));
             named.chain([(UNMATCHED, &self.unmatched)])
         };
         scrape.counters(
@@ -269,6 +299,21 @@ mod tests {
         for outcome in all {
             assert_eq!(Outcome::WORDS[place(outcome)], outcome.word());
         }
+    }
+
+    #[test]
+    fn the_very_name_and_its_text_lead_to_the_same_counters() {
+        let names = ["/b", "/a", "/c"].map(Arc::from);
+        let in_force = InForce::after(&InForce::default(), &names);
+        for name in &names {
+            let (very, text) = (in_force.find(name).unwrap(), in_force.find(&Arc::from(&**name)).unwrap());
+            assert!(std::ptr::eq(very, text), "{name}");
+            assert!(std::ptr::eq(very, in_force.by_name[name].as_ref()), "{name}");
+        }
+        assert!(in_force.find(&Arc::from("/d")).is_none());
+        let after = InForce::after(&in_force, &["/c".into(), "/d".into()]);
+        assert!(std::ptr::eq(after.find(&names[2]).unwrap(), in_force.find(&names[2]).unwrap()));
+        assert!(after.find(&names[0]).is_none());
     }
 
     #[test]

@@ -12,7 +12,7 @@ const DOCS = resolve(import.meta.dirname, "../../../docs");
 const MINUTES = 6;
 
 let isOver = false;
-const stack = await Stack.start({ delay: "180ms" });
+const stack = await Stack.start({ redis: true, delay: "180ms" });
 const browser = await launch();
 try {
   await Promise.all([traffic(), pictures()]);

@@ -1,4 +1,5 @@
-// A stack for a test: redis-server, the demo shop and sidecache, on free ports, in a folder of its own.
+// A stack for a test: the demo shop, sidecache, and redis-server where it is asked for, on free ports, in a
+// folder of its own.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -28,12 +29,12 @@ export class Stack {
   #folder;
   #running = [];
 
-  /** With a token, or without; `delay` is what the shop's list takes. */
-  static async start({ token, delay = "20ms" } = {}) {
+  /** With a token and a Redis, or without; `delay` is what the shop's list takes. */
+  static async start({ token, redis = false, delay = "20ms" } = {}) {
     const stack = new Stack();
     stack.#folder = await mkdtemp(join(tmpdir(), "sidecache-browser-"));
     try {
-      await stack.startRedis();
+      if (redis) await stack.startRedis();
       const shop = await stack.#run("origin", ["--listen", "127.0.0.1:0", "--delay", delay], {}, [/address=(\S+)/]);
       stack.shop = `http://${shop.found[0]}`;
       await stack.edit(RULES);
@@ -55,12 +56,12 @@ export class Stack {
 
   /** Puts a file with these rules in the place of the one before, as editors do. */
   async edit(rules) {
-    const socket = join(this.#folder, "redis.sock");
+    const redis = this.redis ? `, redis: "redis+unix://${join(this.#folder, "redis.sock")}", prefix: browser` : "";
     const written = `${this.file}.new`;
     await writeFile(written, `listen: 127.0.0.1:0
 admin: 127.0.0.1:0
 upstream: ${this.shop}
-store: { memory: 8MiB, redis: "redis+unix://${socket}", prefix: browser }
+store: { memory: 8MiB${redis} }
 routes:${rules}`);
     await rename(written, this.file);
   }
@@ -70,7 +71,7 @@ routes:${rules}`);
     this.redis = await this.#run("redis-server", settings, {}, [/[Rr]eady to accept connections/]);
   }
 
-  /** Until the sidecar has its Redis. */
+  /** Until the sidecar has its Redis, if any. */
   async #isReady() {
     const until = Date.now() + PATIENCE;
     for (let status; status !== "ready"; await setTimeout(20)) {

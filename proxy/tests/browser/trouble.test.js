@@ -8,7 +8,7 @@ import { RULES, Stack } from "./stack.js";
 const TOKEN = "correct-horse-battery";
 
 let stack, browser;
-before(async () => [stack, browser] = await Promise.all([Stack.start({ token: TOKEN }), launch()]));
+before(async () => [stack, browser] = await Promise.all([Stack.start({ token: TOKEN, redis: true }), launch()]));
 after(() => Promise.all([browser?.close(), stack?.stop()]));
 
 async function enter(page, token) {

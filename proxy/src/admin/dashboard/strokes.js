@@ -49,12 +49,14 @@ export function area(kind, frame, scale, times, upper, lower) {
   return drawn("polygon", { class: `area ${kind}`, points: outline.join(" ") });
 }
 
-/** A line that is broken where there was nothing. A moment by itself is a dot. */
+/** A line that is broken where there was nothing. A moment by itself is a dash. */
 export function curve(kind, frame, scale, times, values) {
   const steps = values.map((value, n) => {
     if (value === null) return "";
     const to = place(frame, scale, times[n], value).join(" ");
-    return (values[n - 1] ?? null) === null ? `M${to}h0` : `L${to}`;
+    const [before, after] = [values[n - 1] ?? null, values[n + 1] ?? null];
+    if (before !== null) return `L${to}`;
+    return after === null ? `M${to}m-2 0h4` : `M${to}`;
   });
   return drawn("path", { class: `curve ${kind}`, d: steps.join("") });
 }
