@@ -36,7 +36,6 @@ pub(super) const KEYS: Keys = Keys {
             "paths, as in a rule, of which only errors (4xx, 5xx) have one",
         ),
     ],
-    later: &[],
     foreign: &[
         ("rate", "did you mean `sample`?"),
         ("sampling", "did you mean `sample`?"),

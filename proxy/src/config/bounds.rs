@@ -73,7 +73,6 @@ pub(super) const LIMITS: Keys = Keys {
             "requests that wait for one of them",
         ),
     ],
-    later: &[],
     foreign: &[
         ("max_connections", "did you mean `connections`?"),
         ("max_concurrent_streams", "did you mean `streams`?"),
@@ -210,7 +209,6 @@ pub(super) const TIMEOUTS: Keys = Keys {
             "from SIGTERM to the end; a wrapped app has at least 5 s of its own",
         ),
     ],
-    later: &[],
     foreign: &[
         ("read", "did you mean `first_byte` or `between_bytes`?"),
         ("response", "did you mean `first_byte`?"),

@@ -47,7 +47,6 @@ pub(super) const KEYS: Keys = Keys {
             "cookies whose values select",
         ),
     ],
-    later: &[],
     foreign: &[
         ("params", "did you mean `query`?"),
         ("query_string", "did you mean `query`?"),
@@ -65,7 +64,6 @@ const QUERY_KEYS: Keys = Keys {
         Kind::List { of: &Kind::Text(&EXCEPTED), least: 0, most: MAX_NAMES },
         "parameters that do not count; a `*` may come last",
     )],
-    later: &[],
     foreign: &[
         ("only", "write the list alone, query: [page, sort]"),
         ("include", "write the list alone, query: [page, sort]"),

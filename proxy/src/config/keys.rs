@@ -10,8 +10,6 @@ use super::{
 pub(super) struct Keys {
     /// The keys that have an effect.
     pub(super) known: &'static [Key],
-    /// Keys that will have one.
-    pub(super) later: &'static [&'static str],
     /// What other programs call it, and what to do about it.
     pub(super) foreign: &'static [(&'static str, &'static str)],
 }
@@ -105,15 +103,12 @@ impl Keys {
 
     /// What is wrong with a key that is not known.
     pub(super) fn explain(&self, key: &str) -> Wrong {
-        if self.later.contains(&key) {
-            return Wrong::new(format!("`{key}` is not supported yet"), "remove it");
-        }
         let message = format!("unknown key `{key}`");
         if let Some((_, advice)) = self.foreign.iter().find(|(theirs, _)| plain(theirs) == plain(key)) {
             return Wrong::new(message, *advice);
         }
         let known: Vec<&str> = self.known.iter().map(|key| key.name).collect();
-        match nearest(key, known.iter().chain(self.later).copied()) {
+        match nearest(key, known.iter().copied()) {
             Some(near) => Wrong::new(message, format!("did you mean `{near}`?")),
             None => Wrong::new(message, format!("known here: {}", known.join(", "))),
         }

@@ -179,7 +179,6 @@ const KEYS: Keys = Keys {
              request",
         ),
     ],
-    later: &[],
     foreign: &[
         ("port", "did you mean `listen`?"),
         ("bind", "did you mean `listen`?"),

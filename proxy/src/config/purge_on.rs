@@ -37,7 +37,6 @@ pub(super) const KEYS: Keys = Keys {
         ),
         Key::new("soft", Absent::Is("false"), Kind::Switch, "`true`: it is marked stale and not removed"),
     ],
-    later: &[],
     foreign: &[
         ("path", "did you mean `match`?"),
         ("url", "did you mean `match`?"),

@@ -175,7 +175,7 @@ impl<'e> Reader<'e> {
         (self.problems.len() == found_before).then_some(list)
     }
 
-    /// The entries of a map. Keys that are unknown, doubled or for later are findings.
+    /// The entries of a map. Keys that are unknown or doubled are findings.
     pub(super) fn entries<'n>(&mut self, at: &At<'n>, wanted: &str, keys: &Keys) -> Option<Entries<'n>> {
         let all = self.any_entries(at, wanted)?;
         let mut known = Vec::with_capacity(all.entries.len());

@@ -87,7 +87,6 @@ pub(super) const KEYS: Keys = Keys {
             "how the sentinels are asked",
         ),
     ],
-    later: &[],
     foreign: &[
         ("node", "did you mean `nodes`?"),
         ("host", "did you mean `nodes`?"),
@@ -119,7 +118,6 @@ const TLS_KEYS: Keys = Keys {
         ),
         Key::new("key", Absent::Means("none"), Kind::Text(&PATH), "the key of `cert`"),
     ],
-    later: &[],
     foreign: &[
         ("ca_file", "did you mean `ca`?"),
         ("ca_cert", "did you mean `ca`?"),
@@ -148,7 +146,6 @@ const SENTINEL_KEYS: Keys = Keys {
             "the file that holds the password of that user",
         ),
     ],
-    later: &[],
     foreign: &[
         ("name", "did you mean `master`?"),
         ("master_name", "did you mean `master`?"),

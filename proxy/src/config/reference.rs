@@ -38,10 +38,6 @@ fn section(out: &mut String, path: &str, title: &str, keys: &Keys) {
             cell(key.doc)
         );
     }
-    if !keys.later.is_empty() {
-        let later: Vec<String> = keys.later.iter().map(|key| format!("`{key}`")).collect();
-        let _ = writeln!(out, "\nKnown, and refused with \"not supported yet\": {}.", later.join(", "));
-    }
     for key in keys.known {
         let path = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
         for (keys, is_list) in maps(&key.takes) {

@@ -62,7 +62,6 @@ pub(super) const KEYS: Keys = Keys {
             "`off`, a duration, `origin` (RFC 9111 by the app's own fields), or a map",
         ),
     ],
-    later: &[],
     foreign: &[
         ("path", "did you mean `match`?"),
         ("paths", "did you mean `match`? One path each"),

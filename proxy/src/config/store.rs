@@ -157,7 +157,6 @@ pub(super) const KEYS: Keys = Keys {
             "with `on_outage: shed`: misses fetched at once, beyond which an outage refuses further ones",
         ),
     ],
-    later: &[],
     foreign: &[
         ("hmac", "did you mean `hmac_key_file`?"),
         ("sign", "did you mean `hmac_key_file`?"),

@@ -28,7 +28,6 @@ pub(super) const KEYS: Keys = Keys {
         ),
         Key::new("key", Absent::Refused, Kind::Text(&PATH), "the file of its key in PEM form, not encrypted"),
     ],
-    later: &[],
     foreign: &[
         ("certificate", "did you mean `cert`?"),
         ("certificate_file", "did you mean `cert`?"),

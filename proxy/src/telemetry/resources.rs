@@ -1,8 +1,8 @@
 //! Which resources are asked for most, and which most often have to be fetched, and why.
 //!
-//! As many are kept as there are places ([`KEPT`]), whatever is asked for (Space-Saving: who comes when all are taken
+//! As many are kept as there are places (`KEPT`), whatever is asked for (Space-Saving: who comes when all are taken
 //! takes the place of who was counted least, and inherits that count as what may not be its own). Whatever is asked
-//! for more often than by one request in [`KEPT`] has a place, and no number that is told is too high by it.
+//! for more often than by one request in `KEPT` has a place, and no number that is told is too high by it.
 //!
 //! Hits pay nearly nothing: of a step, the first few are counted one by one, and the more come, the fewer of them, each
 //! for so many more. Nobody waits for the lock, and who does not get it is not counted.

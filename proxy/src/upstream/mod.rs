@@ -204,18 +204,12 @@ impl Upstream {
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        let span = Span::begin(&mut request);
-        let began = Instant::now();
+        let (span, began) = (Span::begin(&mut request), Instant::now());
         let answer = match self.attempt(outgoing::prepare(request), Want::Any, began).await {
-            Ok(fetched) => Ok(fetched),
-            Err(Ended::Stale(request, _)) => {
-                self.attempt(*request, Want::New, began).await.map_err(Ended::into_error)
-            }
-            Err(Ended::Failed(error)) => Err(error),
+            Err(Ended::Stale(request, _)) => self.attempt(*request, Want::New, began).await,
+            answer => answer,
         };
-        if answer.is_ok() {
-            self.times.head.note(began.elapsed());
-        }
+        let answer = answer.map_err(Ended::into_error).inspect(|_| self.times.head.note(began.elapsed()));
         if let Some(span) = span {
             span.end(&answer);
         }

@@ -150,7 +150,6 @@ pub(super) const KEYS: Keys = Keys {
              would have done",
         ),
     ],
-    later: &[],
     foreign: &[
         ("max_age", "did you mean `ttl`?"),
         ("s_maxage", "did you mean `ttl`?"),
