@@ -114,6 +114,8 @@ impl App {
         // Under one lock with what a purge reads: it finds the rules of before here or there.
         let mut earlier = self.earlier.write().unwrap_or_else(PoisonError::into_inner);
         let before = self.live.swap(Arc::new(live));
+        // What was said of a request under them may have been the reason for the edit.
+        self.outcomes.forget();
         earlier.push_back(before.rules.clone());
         if earlier.len() > EDITS {
             earlier.pop_front();

@@ -1,4 +1,4 @@
-//! What became of the last request for each resource, if that was not a plain hit: why it is not cached is often
+//! What became of the last request for each resource that was no hit: why it is not cached is often
 //! known only once the app has answered, and asked about later.
 
 use std::{
@@ -44,11 +44,16 @@ impl Default for Outcomes {
 }
 
 impl Outcomes {
-    /// A request has had its answer; under which of these rules, it says itself. To be called for what is worth
-    /// a question alone: not for a hit without a word on it.
+    /// A request has had its answer; under which of these rules, it says itself. Not for a hit: what
+    /// is stored tells why it is one.
     pub fn note(&self, rules: &Rules, head: &Head, told: Told) {
         let rule = rules.find(&head.method, &head.target, &head.headers);
         self.0.insert(place(&resource(rule, head), &head.method), told);
+    }
+
+    /// What the rules of before an edit had it told says little of those of now.
+    pub fn forget(&self) {
+        self.0.clear();
     }
 
     /// What the last one for this resource was told, by this method.

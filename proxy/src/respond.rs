@@ -26,12 +26,12 @@ use crate::{
     headers::{Lines, ensure_date, remove_hop_by_hop, take_own},
     message::{BoxError, Fields, Reply, ReplyBody, Request},
     policy::{
-        facts::ResponseFacts, range::RangeRequest, reuse::Freshness, tags::TAG_FIELDS,
-        validation::is_not_modified,
+        facts::ResponseFacts, freshness::ExchangeTimes, range::RangeRequest, reuse::Freshness,
+        tags::TAG_FIELDS, validation::is_not_modified,
     },
     routes::Rule,
     spool::SpoolReader,
-    status::{Forward, Outcome, Own},
+    status::{Detail, Forward, Outcome, Own},
     stored::Stored,
     upstream::{Fetched, Framing},
 };
@@ -56,7 +56,7 @@ pub fn stored(
     range: Option<&RangeRequest>,
 ) -> Reply {
     let mut reply = kept(stored, freshness, hit(freshness), request, range);
-    reply.spared = stored.exchange().took();
+    reply.spared = spared(stored.exchange(), freshness);
     reply
 }
 
@@ -65,8 +65,16 @@ pub fn stored(
 pub fn just_stored(shared: &Shared, freshness: Freshness, request: &Request) -> Reply {
     let mut reply =
         answer(&shared.lines, &shared.facts, spooled(shared), request, hit(freshness), Some(freshness.age));
-    reply.spared = shared.exchange.took();
+    reply.spared = spared(shared.exchange, freshness);
     reply
+}
+
+/// What the origin would have had to do. Of what is stale it does it anyway, beside the answer.
+fn spared(exchange: ExchangeTimes, freshness: Freshness) -> Duration {
+    match freshness.allowed {
+        Some(Detail::StaleWhileRevalidate | Detail::StaleIfError) => Duration::ZERO,
+        _ => exchange.took(),
+    }
 }
 
 /// A response that is being stored, as it comes, for another one than asked for it.

@@ -68,7 +68,7 @@ pub(super) const CLIENT_CONTROL: Advice = Advice {
     action: "`client_control: ignore`",
 };
 pub(super) const RULE_CHANGED: Advice = Advice {
-    meaning: "stored before `key`, `credentials`, `set_cookie`, `ignore`, `content_type` or `targeted_cache_control` was edited, or a `ttl` added or taken away",
+    meaning: "stored before `key`, `credentials`, `set_cookie`, `ignore`, `content_type`, `shadow` or `targeted_cache_control` was edited, or a `ttl` added or taken away",
     because: "the rule decides how an entry is made; one that was made under another rule may hold what this one keeps out",
     action: "nothing; this fetch replaces it",
 };

@@ -130,7 +130,7 @@ impl Account<'_> {
     /// Whoever asks later why it is not cached is told what this request was.
     fn note(&self, request: &Request) {
         let Answer { status, outcome, .. } = self.answer;
-        if matches!(outcome, Outcome::Hit { detail: None, .. }) {
+        if matches!(outcome, Outcome::Hit { .. }) {
             return;
         }
         let app = &self.connection.app;

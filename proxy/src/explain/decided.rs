@@ -83,6 +83,7 @@ pub(super) async fn now(ask: Ask<'_>) -> Decided {
 /// What would be done by a proxy that has nothing stored.
 pub(super) fn cold(admission: &Admission, rule: &CacheRule) -> Verdict {
     match decide(Found::Nothing, admission, rule, 0, SystemTime::UNIX_EPOCH) {
+        decision if rule.shadow => Verdict::of(Outcome::Forward(decision.in_shadow().forward)),
         Decision::Fetch(fetch) => asked(fetch),
         Decision::NotCached | Decision::Serve(_) | Decision::ServeAndRefresh(..) => {
             Verdict::of(Outcome::Own(Own::NotCached))

@@ -59,6 +59,7 @@ use crate::{
     status::{Detail, Forward, Fwd, Outcome, Own},
     store::Selector,
     stored::Stored,
+    tags::Tag,
 };
 
 /// Explains a request to a running proxy.
@@ -211,12 +212,14 @@ async fn stored(held: &Held, decided: &Decided, ask: &Ask<'_>) -> StoredReport {
     }
 }
 
-/// The names of its tags, as far as they can be read off the response and the rule of now.
+/// The names of its tags, as far as they can be read off the response and the rule of now. It keeps those with which
+/// it was stored, whatever the rule says since.
 fn names(stored: &Stored, rule: &Rule, cache: &CacheRule) -> Vec<String> {
     let mut fields = stored.hidden.to_map();
     fields.extend(stored.fields());
     let mut names: Vec<String> = cache.tags.iter().map(ToString::to_string).collect();
     names.extend(tags::names_of(&fields));
-    names.push(format!("rule {}", rule.name));
+    names.retain(|name| stored.tags.contains(&Tag::named(name.as_bytes())));
+    names.extend(stored.tags.contains(&rule.tag()).then(|| format!("rule {}", rule.name)));
     names
 }

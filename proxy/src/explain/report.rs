@@ -24,7 +24,7 @@ pub struct Report {
     pub stored: Option<StoredReport>,
     /// What would be done now.
     pub decision: Verdict,
-    /// What the last such request was told, unless that was a plain hit.
+    /// What the last such request that was no hit was told, since the file was last edited.
     pub last: Option<Last>,
     /// What the app would answer, if it was asked.
     pub origin: Option<OriginReport>,

@@ -78,6 +78,25 @@ async fn what_is_stored_and_for_how_long() {
 }
 
 #[tokio::test]
+async fn advice_that_was_followed_is_not_given_again() {
+    let story = Story::cached(On::Memory, Origin::saying("Set-Cookie: a=b\r\n").await, "10s").await;
+    story.get("/a").await.fine();
+    let before = afterwards(&story, "GET /a", NONE, "uri-miss").await;
+    assert_eq!(before.decision.detail.as_deref(), Some("set-cookie"));
+    story.edit(&everything("{ ttl: 10s, set_cookie: strip }"));
+    let followed = explained(&story, "GET /a", NONE).await;
+    assert_eq!((followed.decision.detail, followed.last), (None, None));
+}
+
+#[tokio::test]
+async fn it_is_found_by_the_tags_that_it_was_stored_with() {
+    let story = Story::cached(On::Memory, Origin::saying("").await, "{ ttl: 10s, tags: [old] }").await;
+    story.get("/a").await.fine();
+    story.edit(&everything("{ ttl: 10s, tags: [old, new] }"));
+    assert_eq!(explained(&story, "GET /a", NONE).await.stored.unwrap().tags, ["old", "rule /**"]);
+}
+
+#[tokio::test]
 async fn a_question_stores_nothing_and_asks_nobody() {
     let story = Story::cached(On::Memory, Origin::saying("").await, "10s").await;
     for _ in 0..3 {

@@ -395,6 +395,7 @@ async fn forwards(fwd: Fwd) {
             let script = move |_: &Asked| answer("206 Partial Content", fields, "01");
             let story = Story::cached(On::Memory, Origin::start(script).await, "10s").await;
             assert_eq!(story.get_with("/a", &[("range", "bytes=0-1")]).await.status, 206);
+            story.stores(1).await;
             (story, "GET /a", &[("range", "bytes=5-6")])
         }
     };
