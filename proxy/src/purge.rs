@@ -88,26 +88,29 @@ impl PurgeUrl {
     /// Reads `http://host[:port]/path?query`, or `https://…`.
     ///
     /// The scheme says only which port may be left out, as clients do in `Host`. What clients asked for
-    /// by `http:` goes together with what they asked for by `https:`, which reaches us in cleartext:
-    /// whoever purges a page means both.
+    /// by `http:` goes together with what they asked for by `https:`, of a TLS listener or of a proxy before
+    /// us: whoever purges a page means both.
     ///
     /// # Errors
     /// What no request could have, or would not be cached.
     pub fn parse(text: &str) -> Result<Self, PurgeUrlError> {
         let (_, host, rest) = named(text)?;
         let mut targets = Vec::new();
-        for spelling in spellings(rest) {
-            let target = target(spelling, &host).map_err(|_| PurgeUrlError::Byte(text.to_owned()))?;
-            if target.is_ambiguous() {
-                return Err(PurgeUrlError::Ambiguous(text.to_owned()));
+        for scheme in [Scheme::Http, Scheme::Https] {
+            for spelling in spellings(rest) {
+                let target =
+                    target(spelling, &host, scheme).map_err(|_| PurgeUrlError::Byte(text.to_owned()))?;
+                if target.is_ambiguous() {
+                    return Err(PurgeUrlError::Ambiguous(text.to_owned()));
+                }
+                targets.extend(as_forwarded(target));
             }
-            targets.extend(as_forwarded(target));
         }
         Ok(Self(targets))
     }
 
-    /// The targets of requests for it: as clients ask us themselves, and as a trusted proxy passes on
-    /// what it was asked under either scheme.
+    /// The targets of requests for it, to a listener that speaks TLS or to one that does not: as clients ask
+    /// us themselves, and as a trusted proxy passes on what it was asked under either scheme.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         self.0.iter()
     }
@@ -158,10 +161,10 @@ pub(crate) fn spellings(rest: &str) -> Vec<String> {
     vec![encoded.collect(), rooted]
 }
 
-/// As the data port reads it, which speaks no TLS.
-fn target(path: String, host: &HeaderValue) -> Result<Target, TargetError> {
+/// As a listener of that scheme reads it.
+fn target(path: String, host: &HeaderValue, scheme: Scheme) -> Result<Target, TargetError> {
     let headers = HeaderMap::from_iter([(HOST, host.clone())]);
-    Target::parse(&Bytes::from(path), &headers, Scheme::Http, true)
+    Target::parse(&Bytes::from(path), &headers, scheme, true)
 }
 
 /// The target itself, and with each scheme that a trusted proxy may state.
@@ -190,10 +193,15 @@ mod tests {
 
     /// The key that a request has which reads so on the wire.
     fn requested(path: &str, fields: &[(&'static str, &str)]) -> ResourceKey {
+        requested_of(Scheme::Http, path, fields)
+    }
+
+    /// The same of a listener of that scheme.
+    fn requested_of(scheme: Scheme, path: &str, fields: &[(&'static str, &str)]) -> ResourceKey {
         let fields = fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         let headers: HeaderMap = fields.collect();
         let raw = Bytes::from(path.to_owned());
-        let mut target = Target::parse(&raw, &headers, Scheme::Http, true).unwrap();
+        let mut target = Target::parse(&raw, &headers, scheme, true).unwrap();
         target.trust(&headers);
         ResourceKey::new(&target, &QueryPolicy::All)
     }
@@ -219,10 +227,12 @@ mod tests {
     fn what_a_trusted_proxy_was_asked_goes_too_by_either_scheme() {
         for url in ["http://shop.example/a", "https://shop.example/a"] {
             let keys = keys(url);
-            assert_eq!(keys.len(), 3);
-            for proto in ["http", "https"] {
-                let fields = [("host", "shop.example"), ("x-forwarded-proto", proto)];
-                assert!(keys.contains(&requested("/a", &fields)), "{url} {proto}");
+            assert_eq!(keys.len(), 6);
+            for listener in [Scheme::Http, Scheme::Https] {
+                for proto in [&[][..], &[("x-forwarded-proto", "http")], &[("x-forwarded-proto", "https")]] {
+                    let fields = [&[("host", "shop.example")], proto].concat();
+                    assert!(keys.contains(&requested_of(listener, "/a", &fields)), "{url} {proto:?}");
+                }
             }
         }
         assert!(keys("http://a/ä").contains(&requested("/ä", &[("host", "a")])));

@@ -49,12 +49,22 @@ pub struct Target {
 }
 
 /// What a trusted proxy says of the request that it passes on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Forwarded {
     /// Its `X-Forwarded-Proto`.
     pub scheme: Option<HeaderValue>,
     /// Its `X-Forwarded-Host`, where that is another than `Host`.
     pub host: Option<HeaderValue>,
+}
+
+impl Forwarded {
+    /// Name and value of each of these fields that is there, for people and for questions.
+    #[must_use]
+    pub fn fields(&self) -> Vec<(String, String)> {
+        let named = [("x-forwarded-proto", &self.scheme), ("x-forwarded-host", &self.host)];
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), text(value.as_ref()?)))).collect()
+    }
 }
 
 /// Why a target cannot be forwarded.
@@ -126,10 +136,21 @@ impl Target {
         &self.forwarded
     }
 
-    /// The scheme under which the client asked.
+    /// The scheme under which we were asked.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
         self.scheme
+    }
+
+    /// The scheme under which the client asked: what a trusted proxy says, where it says one, or else ours.
+    #[must_use]
+    pub fn asked_scheme(&self) -> Scheme {
+        let said = self.forwarded.scheme.as_ref().map(HeaderValue::as_bytes);
+        match said {
+            Some(said) if said.eq_ignore_ascii_case(b"https") => Scheme::Https,
+            Some(said) if said.eq_ignore_ascii_case(b"http") => Scheme::Http,
+            _ => self.scheme,
+        }
     }
 
     /// The host, and the port where it is not the scheme's own: lower case, no trailing dot.

@@ -44,10 +44,11 @@ use crate::{
     admin::{Explain, rfc3339},
     admit::{HeadLimits, Refusal},
     advice::Advice,
-    app::App,
+    app::{App, Live},
     ask::Ask,
     config::Config,
     key::ResourceKey,
+    message::Request,
     outcomes::{Told, resource},
     policy::{
         freshness::{current_age, drawn_lifetime},
@@ -65,8 +66,8 @@ use crate::{
 /// Explains a request to a running proxy.
 pub async fn explain(app: &Arc<App>, question: &Question) -> Report {
     let live = &app.live();
-    let request = match question.request(&HeadLimits::of(&live.limits), &live.trusted_proxies) {
-        Ok(request) => request,
+    let request = match question.requests(&HeadLimits::of(&live.limits), &live.trusted_proxies) {
+        Ok((request, others)) => meant(app, live, request, others).await,
         Err(refusal) => return refused(question, refusal),
     };
     let book = Book::from(&**live);
@@ -98,7 +99,25 @@ pub async fn explain(app: &Arc<App>, question: &Question) -> Report {
     }
 }
 
-/// The same, for whoever is asked again and again.
+/// The first of these of which anything is stored or remembered, or else the likeliest.
+async fn meant(app: &App, live: &Live, likeliest: Request, others: Vec<Request>) -> Request {
+    let is_known = async |Request { head, .. }: &Request| {
+        let rule = live.rules.find(&head.method, &head.target, &head.headers);
+        let key = resource(rule, head);
+        app.outcomes.last(&key, &head.method).is_some()
+            || app.store.variants(&key).await.is_some_and(|stored| stored > 0)
+    };
+    if !others.is_empty() && !is_known(&likeliest).await {
+        for other in others {
+            if is_known(&other).await {
+                return other;
+            }
+        }
+    }
+    likeliest
+}
+
+/// [`explain`], for whoever is asked again and again.
 #[must_use]
 pub fn teller(app: Arc<App>) -> Explain {
     Arc::new(move |question| {
@@ -110,8 +129,8 @@ pub fn teller(app: Arc<App>) -> Explain {
 /// Explains a request by a file alone: what a proxy with it would do that has nothing stored.
 #[must_use]
 pub fn on_paper(config: &Config, question: &Question) -> Report {
-    let request = match question.request(&HeadLimits::of(&config.limits), &config.trusted_proxies) {
-        Ok(request) => request,
+    let request = match question.requests(&HeadLimits::of(&config.limits), &config.trusted_proxies) {
+        Ok((request, _)) => request,
         Err(refusal) => return refused(question, refusal),
     };
     let book = Book::from(config);

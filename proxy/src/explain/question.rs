@@ -78,13 +78,36 @@ impl Question {
     }
 
     /// The request that a client would have sent, as it would have been read. Where there are trusted proxies, it
-    /// comes from one of them, which was asked by the scheme of the URL.
+    /// comes from one of them, and a URL does not say how: the likeliest request first, and which others it may be.
     ///
     /// # Errors
     /// What would have been refused.
-    pub fn request(&self, limits: &HeadLimits, trusted: &[IpNet]) -> Result<Request, Refusal> {
-        let proxy = trusted.first().map(IpNet::addr);
-        let scheme = if proxy.is_some() { Scheme::Http } else { self.scheme };
+    pub fn requests(
+        &self,
+        limits: &HeadLimits,
+        trusted: &[IpNet],
+    ) -> Result<(Request, Vec<Request>), Refusal> {
+        let Some(proxy) = trusted.first().map(IpNet::addr) else {
+            return Ok((self.read(limits, self.scheme, None, None)?, Vec::new()));
+        };
+        let says_how = self.headers.iter().any(|(name, _)| name == X_FORWARDED_PROTO);
+        let proto = (!says_how).then_some(self.scheme);
+        let tls = (Scheme::Https, proto);
+        // Without a field that says so, it was asked for as we were.
+        let others = if says_how { vec![tls] } else { vec![(self.scheme, None), tls] };
+        let read = |scheme, proto| self.read(limits, scheme, Some(proxy), proto);
+        let others = others.into_iter().filter_map(|(scheme, proto)| read(scheme, proto).ok());
+        Ok((read(Scheme::Http, proto)?, others.collect()))
+    }
+
+    /// As a listener of that scheme would have read it, of a trusted proxy that says how it was asked.
+    fn read(
+        &self,
+        limits: &HeadLimits,
+        scheme: Scheme,
+        proxy: Option<IpAddr>,
+        proto: Option<Scheme>,
+    ) -> Result<Request, Refusal> {
         let mut bytes = format!("{} {} HTTP/1.1\r\nhost: ", self.method, self.path).into_bytes();
         bytes.extend_from_slice(self.host().as_bytes());
         let mut put = |name: &HeaderName, value: &[u8]| {
@@ -95,9 +118,8 @@ impl Question {
         for (name, value) in self.headers.iter().filter(|(name, _)| name != HOST) {
             put(name, value.as_bytes());
         }
-        let says_how = self.headers.iter().any(|(name, _)| name == X_FORWARDED_PROTO);
-        if proxy.is_some() && self.scheme == Scheme::Https && !says_how {
-            put(&X_FORWARDED_PROTO, b"https");
+        if let Some(proto) = proto {
+            put(&X_FORWARDED_PROTO, proto.as_str().as_bytes());
         }
         bytes.extend_from_slice(b"\r\n\r\n");
         let mut head = Head::parse(&Bytes::from(bytes), scheme, limits)?;
@@ -132,26 +154,36 @@ mod tests {
     #[test]
     fn it_is_read_as_a_request_of_a_client() {
         let asked = question("http://Shop.Example/a?b=1", &[("Cookie", "c=1"), ("Accept", "x")]);
-        let head = asked.request(&LIMITS, &[]).unwrap().head;
+        let head = asked.requests(&LIMITS, &[]).unwrap().0.head;
         assert_eq!((head.target.authority(), head.target.path()), ("shop.example", "/a"));
         assert_eq!((head.target.query(), head.target.scheme()), (Some("b=1"), Scheme::Http));
         assert_eq!(head.headers.get("cookie").unwrap(), "c=1");
         assert_eq!(asked.url(), "http://shop.example/a?b=1");
         let named = question("http://127.0.0.1:8080/a", &[("host", "shop.example")]);
-        assert_eq!(named.request(&LIMITS, &[]).unwrap().head.target.authority(), "shop.example");
+        assert_eq!(named.requests(&LIMITS, &[]).unwrap().0.head.target.authority(), "shop.example");
         assert_eq!(named.url(), "http://shop.example/a");
-        assert!(question("http://a/x//y", &[]).request(&LIMITS, &[]).unwrap().head.target.is_ambiguous());
+        assert!(question("http://a/x//y", &[]).requests(&LIMITS, &[]).unwrap().0.head.target.is_ambiguous());
     }
 
     #[test]
     fn behind_a_trusted_proxy_it_is_one_that_this_passes_on() {
         let trusted: Vec<IpNet> = vec!["192.0.2.0/24".parse().unwrap()];
-        let asked = question("https://shop.example/a", &[]);
-        let request = asked.request(&LIMITS, &trusted).unwrap();
-        assert!(request.peer.is_trusted(&trusted));
-        assert_eq!(request.head.target.scheme(), Scheme::Http);
-        assert_eq!(request.head.target.forwarded().scheme.as_ref().unwrap(), "https");
-        assert_eq!(asked.request(&LIMITS, &[]).unwrap().head.target.scheme(), Scheme::Https);
+        let read = |url: &str, headers: &[(&str, &str)]| {
+            let (first, others) = question(url, headers).requests(&LIMITS, &trusted).unwrap();
+            let told = |request: &Request| {
+                assert!(request.peer.is_trusted(&trusted));
+                let target = &request.head.target;
+                let proto =
+                    target.forwarded().scheme.as_ref().map(|scheme| scheme.to_str().unwrap().to_owned());
+                format!("{} {}", target.scheme().as_str(), proto.unwrap_or_default())
+            };
+            [&first].into_iter().chain(&others).map(told).collect::<Vec<_>>()
+        };
+        assert_eq!(read("https://shop.example/a", &[]), ["http https", "https ", "https https"]);
+        assert_eq!(read("http://shop.example/a", &[]), ["http http", "http ", "https http"]);
+        assert_eq!(read("http://a/", &[("X-Forwarded-Proto", "wss")]), ["http wss", "https wss"]);
+        let (alone, others) = question("https://a/", &[]).requests(&LIMITS, &[]).unwrap();
+        assert_eq!((alone.head.target.scheme(), others.len()), (Scheme::Https, 0));
     }
 
     #[test]
@@ -171,15 +203,15 @@ mod tests {
 
     #[test]
     fn what_would_be_refused_is() {
-        assert!(question("http://a/", &[("content-length", "x")]).request(&LIMITS, &[]).is_err());
-        assert!(question(&format!("http://a/{}", "b".repeat(300)), &[]).request(&LIMITS, &[]).is_err());
+        assert!(question("http://a/", &[("content-length", "x")]).requests(&LIMITS, &[]).is_err());
+        assert!(question(&format!("http://a/{}", "b".repeat(300)), &[]).requests(&LIMITS, &[]).is_err());
     }
 
     proptest! {
         #[test]
         fn no_text_panics(url in "(http://a/)?\\PC{0,16}", method in "\\PC{0,4}", name in "\\PC{0,4}", value in "\\PC{0,4}") {
             if let Ok(question) = Question::new(&method, &url, &[(name, value)], false) {
-                let _ = (question.request(&LIMITS, &[]), question.url());
+                let _ = (question.requests(&LIMITS, &[]), question.url());
             }
         }
     }

@@ -58,6 +58,8 @@ pub struct PassedOver {
 pub struct KeyReport {
     /// The URL, with what of its query counts.
     pub resource: String,
+    /// Name and value of the fields of a trusted proxy that are part of it.
+    pub headers: Vec<(String, String)>,
     /// The fields and cookies whose values select among what is stored for it.
     pub selected_by: Vec<String>,
 }

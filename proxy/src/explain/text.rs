@@ -45,6 +45,9 @@ impl fmt::Display for Shown<'_> {
         }
         if let Some(key) = key {
             line(f, "key", &key.resource)?;
+            for (name, value) in &key.headers {
+                line(f, "", &format!("as a trusted proxy forwards it, with {name}: {value}"))?;
+            }
             if !key.selected_by.is_empty() {
                 line(f, "", &format!("selected by {}", key.selected_by.join(", ")))?;
             }
@@ -194,6 +197,7 @@ mod tests {
             }),
             passed_over: vec![PassedOver { name: "/b".to_owned(), why: "the path is not /b".to_owned() }],
             key: Some(KeyReport {
+                headers: vec![("x-forwarded-proto".to_owned(), "https".to_owned())],
                 resource: "http://shop.example/a".to_owned(),
                 selected_by: vec!["accept-encoding".to_owned(), "cookie lang".to_owned()],
             }),

@@ -94,10 +94,11 @@ impl<'l> Book<'l> {
         let rule = self.rule(request);
         let cache = rule.and_then(|rule| rule.cache.as_ref());
         let target = &head.target;
-        let origin = format!("{}://{}", target.scheme().as_str(), target.authority());
+        let origin = format!("{}://{}", target.asked_scheme().as_str(), target.authority());
         let readable = resource(rule, head);
         let key = cache.map(|cache| KeyReport {
             resource: origin + &String::from_utf8_lossy(readable.readable()),
+            headers: target.forwarded().fields(),
             selected_by: selected_by(&cache.key, &[]),
         });
         Report {

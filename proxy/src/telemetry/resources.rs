@@ -32,7 +32,7 @@ use crate::{
 const KEPT: usize = 256;
 /// How many of them are told.
 pub const TOLD: usize = 20;
-/// Of a URL, no more is kept.
+/// Of a URL, with what a proxy says of it, no more is kept.
 const URL_BYTES: usize = 200;
 /// For so long is counted anew; what was counted in the time before is told too.
 const HALF: Duration = Duration::from_secs(300);
@@ -66,8 +66,10 @@ struct Half {
 /// A resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Scheme, host and path; of a query only that there is one.
+    /// Scheme, host and path, of a query only that there is one; with `…` at the end of what is not all.
     pub url: Arc<str>,
+    /// Name and value of what a trusted proxy says that makes it another resource.
+    pub headers: Arc<[(String, String)]>,
     /// The rule that matched last.
     pub rule: Option<Arc<str>>,
     /// Requests that the store answered.
@@ -77,8 +79,10 @@ pub struct Asked {
 /// A resource and why it was not answered from the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missed {
-    /// Scheme, host and path; of a query only that there is one.
+    /// Scheme, host and path, of a query only that there is one; with `…` at the end of what is not all.
     pub url: Arc<str>,
+    /// Name and value of what a trusted proxy says that makes it another resource.
+    pub headers: Arc<[(String, String)]>,
     /// The rule that matched last.
     pub rule: Option<Arc<str>>,
     /// What became of the requests.
@@ -166,12 +170,12 @@ impl Resources {
         let Some(request) = exchange.request else { return };
         let (target, outcome) = (&request.head.target, exchange.outcome);
         let has_query = target.query().is_some();
+        let (scheme, forwarded) = (target.scheme().as_str(), target.forwarded());
         let resource =
-            self.hasher.hash_one((target.scheme().as_str(), target.authority(), target.path(), has_query));
+            self.hasher.hash_one((scheme, target.authority(), forwarded, target.path(), has_query));
         let Ok(mut halves) = self.halves.try_lock() else { return };
         let rule = || exchange.rule.map(Arc::clone);
-        let asked =
-            halves.now.hottest.note(resource, weight, || Asked { url: url(target), rule: rule(), hits: 0 });
+        let asked = halves.now.hottest.note(resource, weight, || Asked::new(target, rule()));
         if asked.rule.as_ref() != exchange.rule {
             asked.rule = rule();
         }
@@ -182,11 +186,16 @@ impl Resources {
         if matches!(outcome, Outcome::Own(own) if own != Own::OriginFailed) {
             return;
         }
-        let url = Arc::clone(&asked.url);
+        let (url, headers) = (Arc::clone(&asked.url), Arc::clone(&asked.headers));
         let reason = self.hasher.hash_one((resource, outcome.word(), outcome.detail().map(Detail::as_str)));
         let now = SystemTime::now();
-        let missed =
-            halves.now.misses.note(reason, weight, || Missed { url, rule: rule(), outcome, last: now });
+        let missed = halves.now.misses.note(reason, weight, || Missed {
+            url,
+            headers,
+            rule: rule(),
+            outcome,
+            last: now,
+        });
         (missed.rule, missed.last) = (rule(), now);
     }
 
@@ -221,17 +230,21 @@ impl Half {
     }
 }
 
-/// Scheme, host and path, as far as they are kept. Of a query only that there is one: tokens travel there.
-fn url(target: &Target) -> Arc<str> {
-    let mut url = format!("{}://{}{}", target.scheme().as_str(), target.authority(), target.path());
-    if url.len() > URL_BYTES {
-        url.truncate(url.floor_char_boundary(URL_BYTES));
-        url.push('…');
+impl Asked {
+    /// Of a query only that there is one: tokens travel there.
+    fn new(target: &Target, rule: Option<Arc<str>>) -> Self {
+        let mut url = format!("{}://{}{}", target.asked_scheme().as_str(), target.authority(), target.path());
+        let mut headers = target.forwarded().fields();
+        if url.len() + headers.iter().map(|(_, value)| value.len()).sum::<usize>() > URL_BYTES {
+            url.truncate(url.floor_char_boundary(URL_BYTES));
+            url.push('…');
+            headers.clear();
+        }
+        if target.query().is_some() {
+            url.push_str("?…");
+        }
+        Self { url: url.into(), headers: headers.into(), rule, hits: 0 }
     }
-    if target.query().is_some() {
-        url.push_str("?…");
-    }
-    url.into()
 }
 
 /// A bounded number of things, those that were counted most among them.
@@ -323,9 +336,15 @@ mod tests {
     }
 
     fn request(host: &str, path: &str) -> Request {
-        let text = Bytes::from(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        forwarded(&format!("{path} HTTP/1.1\r\nHost: {host}\r\n"))
+    }
+
+    /// From a trusted proxy.
+    fn forwarded(lines: &str) -> Request {
+        let text = Bytes::from(format!("GET {lines}\r\n"));
         let limits = HeadLimits { bytes: 10_000, fields: 10, target: 9_000 };
-        let head = Head::parse(&text, Scheme::Http, &limits).unwrap();
+        let mut head = Head::parse(&text, Scheme::Http, &limits).unwrap();
+        head.target.trust(&head.headers);
         Request {
             head,
             peer: Peer::Local,
@@ -419,6 +438,36 @@ mod tests {
             url.len() < URL_BYTES + 10 && url.starts_with("http://shop/xxx") && url.ends_with("x…?…"),
             "{url}"
         );
+        let resources = Resources::new(UNIX_EPOCH);
+        let host = "x".repeat(8_000);
+        let request = forwarded(&format!("/a HTTP/1.1\r\nHost: shop\r\nX-Forwarded-Host: {host}\r\n"));
+        note(&resources, &request, HIT);
+        let (_, asked) = resources.told().hottest.remove(0);
+        assert_eq!((&*asked.url, asked.headers.len()), ("http://shop/a…", 0));
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_was_asked_for_is_told_apart_as_it_is_stored_apart() {
+        let resources = Resources::new(UNIX_EPOCH);
+        let line = "/a HTTP/1.1\r\nHost: shop\r\n";
+        let both = "X-Forwarded-Proto: HTTPS\r\nX-Forwarded-Host: front\r\n";
+        let own = "X-Forwarded-Proto: http\r\nX-Forwarded-Host: shop\r\n";
+        for (times, fields) in [(1, ""), (2, both), (3, own)] {
+            let request = forwarded(&format!("{line}{fields}"));
+            (0..times).for_each(|_| note(&resources, &request, because(Fwd::UriMiss, None)));
+        }
+        let Told { hottest, misses, .. } = resources.told();
+        let fields =
+            |all: &[(String, String)]| all.iter().map(|(n, v)| format!("{n}: {v}")).collect::<Vec<_>>();
+        let told = |at: usize| {
+            let ((_, asked), (_, missed)) = (&hottest[at], &misses[at]);
+            assert_eq!((&asked.url, &asked.headers), (&missed.url, &missed.headers));
+            (asked.url.to_string(), fields(&asked.headers))
+        };
+        assert_eq!(told(0), ("http://shop/a".to_owned(), vec!["x-forwarded-proto: http".to_owned()]));
+        let said = ["x-forwarded-proto: HTTPS", "x-forwarded-host: front"].map(str::to_owned);
+        assert_eq!(told(1), ("https://shop/a".to_owned(), said.to_vec()));
+        assert_eq!(told(2), ("http://shop/a".to_owned(), vec![]));
     }
 
     #[test]

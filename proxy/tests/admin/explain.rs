@@ -13,7 +13,10 @@ async fn a_question_is_answered_with_all_members_that_are_described() {
     let told = parsed(&answer);
     assert_eq!((&told["method"], &told["url"]), (&json!("GET"), &json!("http://shop.example/a?b=1")));
     assert_eq!(told["rule"]["cache"], "300s");
-    assert_eq!(told["key"], json!({ "resource": "http://shop.example/a?b=1", "selected_by": [] }));
+    assert_eq!(
+        told["key"],
+        json!({ "resource": "http://shop.example/a?b=1", "headers": [], "selected_by": [] })
+    );
     assert_eq!(told["decision"]["outcome"], "uri-miss");
     let description = parsed(&rig.get("/openapi.json").await);
     let schemas = &description["components"]["schemas"];

@@ -116,12 +116,18 @@ async fn resources_tell_what_is_asked_for_and_why_it_is_fetched() {
     assert_eq!(told["since"], "1970-01-01T00:00:00Z");
     let hottest = told["hottest"].as_array().unwrap();
     assert_eq!(hottest.len(), 4);
-    assert_eq!(hottest[0], json!({ "url": "http://shop/a?…", "rule": null, "requests": 4, "hits": 3 }));
-    assert_eq!(hottest[1], json!({ "url": "http://shop/b", "rule": null, "requests": 2, "hits": 0 }));
+    assert_eq!(
+        hottest[0],
+        json!({ "url": "http://shop/a?…", "headers": [], "rule": null, "requests": 4, "hits": 3 })
+    );
+    assert_eq!(
+        hottest[1],
+        json!({ "url": "http://shop/b", "headers": [], "rule": null, "requests": 2, "hits": 0 })
+    );
     let misses = told["misses"].as_array_mut().unwrap();
     let last = misses[0].as_object_mut().unwrap().remove("last").unwrap();
     assert!(last.as_str().unwrap().starts_with("20"), "{last}");
-    let most = json!({ "url": "http://shop/b", "rule": null, "forwarded": 2, "outcome": "bypass", "detail": "cookie" });
+    let most = json!({ "url": "http://shop/b", "headers": [], "rule": null, "forwarded": 2, "outcome": "bypass", "detail": "cookie" });
     assert_eq!(misses[0], most);
     let outcomes: Vec<_> = misses[1..].iter().map(|miss| miss["outcome"].as_str().unwrap()).collect();
     // What was refused is nobody's miss.

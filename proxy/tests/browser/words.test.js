@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { linear, logarithmic, minutes } from "../../src/admin/dashboard/scales.js";
-import { bytes, counted, duration, milliseconds, percent, plain, short } from "../../src/admin/dashboard/words.js";
+import { bytes, counted, duration, isWhole, milliseconds, percent, plain, short } from "../../src/admin/dashboard/words.js";
 
 /** Holds a function to its value for each of some arguments. */
 function holds(of, ...cases) {
@@ -51,4 +51,8 @@ test("the axis of time names whole minutes, as many as there is room for", () =>
   assert.deepEqual(minutes(minute / 2, 3 * minute, 5), [minute, 2 * minute, 3 * minute]);
   assert.deepEqual(minutes(0, 10 * minute, 5), [0, 2, 4, 6, 8, 10].map(n => n * minute));
   assert.deepEqual(minutes(1, 2, 5), []);
+});
+
+test("a URL is whole that lacks its query alone", () => {
+  holds(isWhole, [true, "http://a/b"], [true, "http://a/b?…"], [false, "http://a/b…"], [false, "http://a/b…?…"]);
 });

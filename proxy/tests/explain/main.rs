@@ -2,6 +2,7 @@
 //!
 //! - [`words`]: each word of the vocabulary, made by real traffic, is named with what to do about it.
 //! - [`views`]: the rule, the key, what is stored, what the app would answer.
+//! - [`proxied`]: what a URL may mean behind a trusted proxy.
 //! - [`command`]: the command beside a running binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 #![allow(clippy::indexing_slicing, reason = "likewise")]
@@ -10,6 +11,7 @@
 mod support;
 
 mod command;
+mod proxied;
 mod views;
 mod words;
 

@@ -76,7 +76,7 @@ async fn stale(cache: &str) -> Story {
 fn key(story: &Story) -> (ResourceKey, u64) {
     let live = story.app.live();
     let limits = HeadLimits::of(&Limits::default());
-    let request = question("GET /a", NONE, false).request(&limits, &[]).unwrap();
+    let request = question("GET /a", NONE, false).requests(&limits, &[]).unwrap().0;
     let head = &request.head;
     let rule = live.rules.find(&head.method, &head.target, &head.headers).unwrap();
     (resource(Some(rule), head), rule.fingerprint)
@@ -423,7 +423,7 @@ async fn left(own: Own) {
 async fn defective(own: Own) {
     let story = saying("", "10s").await;
     let limits = HeadLimits::of(&Limits::default());
-    let request = question("GET /a", NONE, false).request(&limits, &[]).unwrap();
+    let request = question("GET /a", NONE, false).requests(&limits, &[]).unwrap().0;
     let status = http::StatusCode::INTERNAL_SERVER_ERROR;
     let told = Told { outcome: Outcome::Own(own), status, at: story.clock.now() };
     story.app.outcomes.note(&story.app.live().rules, &request.head, told);

@@ -18,11 +18,11 @@ export function setUpLookUp() {
   });
 }
 
-/** Fills the form with a URL, and asks. */
-export function lookUp(url) {
+/** Fills the form with a URL and what a trusted proxy says of it, and asks. */
+export function lookUp({ url, headers: said }) {
   byId("look-up-method").value = "GET";
   byId("look-up-url").value = url.endsWith(HIDDEN_QUERY) ? url.slice(0, -HIDDEN_QUERY.length) : url;
-  byId("look-up-headers").value = "";
+  byId("look-up-headers").value = said.map(field => field.join(": ")).join("\n");
   byId("look-up-origin").checked = false;
   byId("look-up").scrollIntoView();
   ask(url.endsWith(HIDDEN_QUERY) ? QUERY_HINT : null);
@@ -92,7 +92,7 @@ function factsOf({ rule, passed_over: passedOver, key, stored }) {
   return [
     ["Rule", ...(rule === null ? ["none matches"] : [`${rule.name}: ${rule.cache}`, ...rule.says])],
     ...(passedOver.length === 0 ? [] : [["Passed over", ...passedOver.map(({ name, why }) => `${name}: ${why}`)]]),
-    ...(key === null ? [] : [["Key", key.resource], ["Selected by", key.selected_by.join(", ") || "the URL alone"]]),
+    ...(key === null ? [] : [["Key", key.resource, ...key.headers.map(field => field.join(": "))], ["Selected by", key.selected_by.join(", ") || "the URL alone"]]),
     ...(stored === null ? [["Stored", "nothing"]] : storedFacts(stored)),
   ];
 }

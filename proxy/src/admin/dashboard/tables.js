@@ -4,7 +4,7 @@
 import { lookUp } from "./lookup.js";
 import { byId, drawn, element, refill, within, write } from "./page.js";
 import { openPurge } from "./purge.js";
-import { bytes, count, moment, percent } from "./words.js";
+import { bytes, count, isWhole, moment, percent } from "./words.js";
 
 const NO_RULE = "no rule matches";
 /** URLs of each list that are shown. */
@@ -64,9 +64,10 @@ const code = word => element("code", {}, word);
 
 const words = (...all) => element("span", {}, ...all.filter(Boolean).flatMap(word => [code(word), " "]));
 
-/** A URL that leads to what is known of it, and the rule that it falls under. */
-function resource({ url, rule }, list) {
-  const link = button("link", `${list} ${url}`, `Look up ${url}`, () => lookUp(url), url);
+/** A URL that leads to what is known of it, if all of it is there, and the rule that it falls under. */
+function resource({ url, headers, rule }, list) {
+  const key = [list, url, ...headers.flat()].join(" ");
+  const link = isWhole(url) ? button("link", key, `Look up ${url}`, () => lookUp({ url, headers }), url) : url;
   return element("span", { class: "resource" }, link, element("i", {}, rule ?? NO_RULE));
 }
 

@@ -60,3 +60,6 @@ export const moment = time => new Date(time).toISOString().slice(0, 19).replace(
 
 /** One of it, or so many: "1 URL", "3 URLs". */
 export const counted = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
+
+/** Whether all of a URL is there, but for its query: a long one is told without its end. */
+export const isWhole = url => !/[^?]…(\?…)?$/u.test(url);

@@ -152,6 +152,7 @@ pub(super) async fn resources(State(state): State<AdminState>) -> Json<wire::Res
             .into_iter()
             .map(|(requests, asked)| Hot {
                 url: asked.url.to_string(),
+                headers: asked.headers.to_vec(),
                 rule: name(asked.rule),
                 requests,
                 hits: asked.hits,
@@ -161,6 +162,7 @@ pub(super) async fn resources(State(state): State<AdminState>) -> Json<wire::Res
             .into_iter()
             .map(|(forwarded, missed)| Miss {
                 url: missed.url.to_string(),
+                headers: missed.headers.to_vec(),
                 rule: name(missed.rule),
                 forwarded,
                 outcome: missed.outcome.word().to_owned(),

@@ -221,8 +221,10 @@ pub struct Resources {
 /// What is asked for. Of many hits one in some is counted, for all.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hot {
-    /// Scheme, host, path, and `?…` for a query.
+    /// Scheme, host, path, and `?…` for a query; before that with `…` at its end if it is cut.
     pub url: String,
+    /// Name and value of what a trusted proxy says that makes it another resource.
+    pub headers: Vec<(String, String)>,
     /// The rule that matched.
     pub rule: Option<String>,
     /// Requests.
@@ -234,8 +236,10 @@ pub struct Hot {
 /// What was not answered from the store, for one reason.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Miss {
-    /// Scheme, host, path, and `?…` for a query.
+    /// Scheme, host, path, and `?…` for a query; before that with `…` at its end if it is cut.
     pub url: String,
+    /// Name and value of what a trusted proxy says that makes it another resource.
+    pub headers: Vec<(String, String)>,
     /// The rule that matched.
     pub rule: Option<String>,
     /// Requests.

@@ -298,9 +298,9 @@ mod tests {
         let url = |n: u64| format!("http://shop.example/{n}/{}", "long/".repeat(30));
         let resources = json!({
             "since": "2026-11-23T07:35:00Z",
-            "hottest": (0..20).map(|n| json!({ "url": url(n), "rule": null, "requests": 90 - n, "hits": 1 })).collect::<Vec<_>>(),
+            "hottest": (0..20).map(|n| json!({ "url": url(n), "headers": [], "rule": null, "requests": 90 - n, "hits": 1 })).collect::<Vec<_>>(),
             "misses": (0..20).map(|n| json!({
-                "url": format!("http://a/\u{1b}[2J\u{9b}31m\u{202e}{n}"), "rule": null, "forwarded": 9, "outcome": "bypass",
+                "url": format!("http://a/\u{1b}[2J\u{9b}31m\u{202e}{n}"), "headers": [], "rule": null, "forwarded": 9, "outcome": "bypass",
                 "detail": "cookie", "last": "2026-11-23T07:40:00Z",
             })).collect::<Vec<_>>(),
         });
