@@ -245,11 +245,16 @@ impl<F> fmt::Debug for Writer<F> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use http::StatusCode;
 
     use super::*;
     use crate::{
+        admit::{Head, HeadLimits, Scheme},
         headers::Peer,
+        identity::Identity,
+        interim::Interims,
+        message::Request,
         status::{Detail, Forward, Fwd, Outcome, Own},
     };
 
@@ -261,9 +266,32 @@ mod tests {
         names.map(Arc::from)
     }
 
+    fn request(method: &str) -> Request {
+        let text = Bytes::from(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let limits = HeadLimits { bytes: 1_000, fields: 10, target: 100 };
+        Request {
+            head: Head::parse(&text, Scheme::Http, &limits).unwrap(),
+            peer: Peer::Local,
+            identity: Identity::default(),
+            expectation: None,
+            interims: Interims::default(),
+        }
+    }
+
     fn count(metrics: &Metrics, rule: Option<&str>, outcome: Outcome, status: u16, body_bytes: u64) {
+        count_of(metrics, Some(&request("GET")), rule, outcome, status, body_bytes);
+    }
+
+    fn count_of(
+        metrics: &Metrics,
+        request: Option<&Request>,
+        rule: Option<&str>,
+        outcome: Outcome,
+        status: u16,
+        body_bytes: u64,
+    ) {
         metrics.count(&Exchange {
-            request: None,
+            request,
             unread: None,
             peer: Peer::Local,
             status: StatusCode::from_u16(status).unwrap(),
@@ -294,7 +322,7 @@ mod tests {
     });
 
     #[test]
-    fn counts_requests_by_rule_outcome_and_class() {
+    fn counts_requests_by_rule_method_outcome_and_class() {
         let metrics = metrics();
         metrics.follow(&names(["/a", "say \"hi\""]));
         count(&metrics, Some("/a"), HIT, 200, 100);
@@ -305,17 +333,39 @@ mod tests {
         assert_shows(
             &metrics,
             &[
-                r#"sidecache_requests_total{rule="/a",outcome="hit",status_class="2xx"} 2"#,
-                r#"sidecache_requests_total{rule="/a",outcome="uri-miss",status_class="4xx"} 1"#,
-                r#"sidecache_requests_total{rule="/a",outcome="origin-failed",status_class="5xx"} 0"#,
-                r#"sidecache_requests_total{rule="say \"hi\"",outcome="hit",status_class="3xx"} 1"#,
-                r#"sidecache_requests_total{rule="-",outcome="refused",status_class="4xx"} 1"#,
+                r#"sidecache_requests_total{rule="/a",method="GET",outcome="hit",status_class="2xx"} 2"#,
+                r#"sidecache_requests_total{rule="/a",method="GET",outcome="uri-miss",status_class="4xx"} 1"#,
+                r#"sidecache_requests_total{rule="/a",method="GET",outcome="origin-failed",status_class="5xx"} 0"#,
+                r#"sidecache_requests_total{rule="say \"hi\"",method="GET",outcome="hit",status_class="3xx"} 1"#,
+                r#"sidecache_requests_total{rule="-",method="GET",outcome="refused",status_class="4xx"} 1"#,
                 r#"sidecache_response_bytes_total{rule="/a"} 157"#,
                 "process_start_time_seconds 1.5",
                 concat!("sidecache_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
                 "# EOF",
             ],
         );
+    }
+
+    #[test]
+    fn methods_are_told_apart_as_far_as_there_are_words_for_them() {
+        let metrics = metrics();
+        metrics.follow(&names(["/a"]));
+        for method in ["HEAD", "POST", "PURGE", "BREW", "get"] {
+            count_of(&metrics, Some(&request(method)), Some("/a"), MISS, 200, 1);
+        }
+        // What could not be read as a request.
+        count_of(&metrics, None, None, Outcome::Own(Own::Refused), 400, 1);
+        assert_shows(
+            &metrics,
+            &[
+                r#"sidecache_requests_total{rule="/a",method="GET",outcome="uri-miss",status_class="2xx"} 0"#,
+                r#"sidecache_requests_total{rule="/a",method="HEAD",outcome="uri-miss",status_class="2xx"} 1"#,
+                r#"sidecache_requests_total{rule="/a",method="POST",outcome="uri-miss",status_class="2xx"} 1"#,
+                r#"sidecache_requests_total{rule="/a",method="other",outcome="uri-miss",status_class="2xx"} 3"#,
+                r#"sidecache_requests_total{rule="-",method="other",outcome="refused",status_class="4xx"} 1"#,
+            ],
+        );
+        assert!(!metrics.render().unwrap().contains(r#"method="PUT""#), "only what has come up");
     }
 
     #[test]
@@ -372,9 +422,9 @@ mod tests {
         assert_shows(
             &metrics,
             &[
-                r#"sidecache_requests_total{rule="/stays",outcome="uri-miss",status_class="2xx"} 2"#,
-                r#"sidecache_requests_total{rule="/new",outcome="uri-miss",status_class="2xx"} 0"#,
-                r#"sidecache_requests_total{rule="-",outcome="uri-miss",status_class="2xx"} 1"#,
+                r#"sidecache_requests_total{rule="/stays",method="GET",outcome="uri-miss",status_class="2xx"} 2"#,
+                r#"sidecache_requests_total{rule="/new",method="GET",outcome="uri-miss",status_class="2xx"} 0"#,
+                r#"sidecache_requests_total{rule="-",method="GET",outcome="uri-miss",status_class="2xx"} 1"#,
             ],
         );
         assert!(!metrics.render().unwrap().contains("/goes"));
@@ -382,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn traffic_adds_no_series_beyond_outcome_and_class() {
+    fn traffic_adds_no_series_beyond_method_outcome_and_class() {
         let metrics = metrics();
         metrics.follow(&names(["/a"]));
         for status in 100..1000 {

@@ -2,12 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 
 use super::{
@@ -21,6 +24,8 @@ use crate::{
 };
 
 const OUTCOMES: usize = Outcome::WORDS.len();
+/// Any other method counts as the last: clients may make up as many as they like.
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The `rule` of requests that no rule matched, or one that an edit has removed meanwhile.
@@ -29,7 +34,8 @@ const UNMATCHED: &str = "-";
 /// The counters of one rule.
 #[derive(Debug, Default)]
 struct RuleMetrics {
-    requests: [[Counter; CLASSES.len()]; OUTCOMES],
+    /// Bare numbers, since each [`Counter`] would be an allocation of its own.
+    requests: [[[AtomicU64; CLASSES.len()]; OUTCOMES]; METHODS.len()],
     /// By the words of the vocabulary, as far as they have come up.
     details: Mutex<BTreeMap<&'static str, u64>>,
     bytes: Counter,
@@ -44,9 +50,11 @@ impl RuleMetrics {
     /// Five atomic additions for a hit; where there is a detail to name, a short lock.
     fn count(&self, exchange: &Exchange<'_>) {
         let outcome = exchange.outcome;
-        let classes = self.requests.get(place(outcome));
+        let method = exchange.request.map(|request| &request.head.method);
+        let outcomes = self.requests.get(method_place(method));
+        let classes = outcomes.and_then(|outcomes| outcomes.get(place(outcome)));
         if let Some(counter) = classes.and_then(|classes| classes.get(class(exchange.status))) {
-            counter.inc();
+            counter.fetch_add(1, Ordering::Relaxed);
         }
         self.bytes.inc_by(exchange.body_bytes);
         self.histogram(Class::of(outcome)).note(exchange.duration);
@@ -83,10 +91,10 @@ impl RuleMetrics {
     }
 
     fn counts(&self) -> Counts {
-        let errors = self.requests.iter().filter_map(|classes| classes.last());
+        let errors = self.requests.iter().flatten().filter_map(|classes| classes.last());
         Counts {
             took: self.took.each_ref().map(Histogram::read),
-            errors: errors.map(Counter::get).sum(),
+            errors: errors.map(|counter| counter.load(Ordering::Relaxed)).sum(),
             bytes: self.bytes.get(),
             collapsed: self.collapsed.get(),
             spared: self.spared(),
@@ -95,6 +103,20 @@ impl RuleMetrics {
 
     fn named(&self, name: Option<&Arc<str>>) -> RuleCounts {
         RuleCounts { name: name.map(Arc::clone), counts: self.counts(), details: self.details() }
+    }
+}
+
+/// Where a method is in [`METHODS`]; there is none where nothing could be read as a request.
+fn method_place(method: Option<&Method>) -> usize {
+    match method {
+        Some(&Method::GET) => 0,
+        Some(&Method::HEAD) => 1,
+        Some(&Method::POST) => 2,
+        Some(&Method::PUT) => 3,
+        Some(&Method::PATCH) => 4,
+        Some(&Method::DELETE) => 5,
+        Some(&Method::OPTIONS) => 6,
+        _ => 7,
     }
 }
 
@@ -126,13 +148,18 @@ fn class(status: StatusCode) -> usize {
     usize::from((status.as_u16() / 100).clamp(1, 5) - 1)
 }
 
-/// The class that an outcome most often has. It is shown before the first request, because
-/// Prometheus cannot see the step from nothing to one: the first failure would raise no alarm.
-fn expected_class(place: usize) -> usize {
-    match place {
-        8 | 12 => 3,
-        9..=11 => 4,
-        _ => 1,
+/// Whether this is shown before the first such request, because Prometheus cannot see the step from nothing to one: the
+/// first failure would raise no alarm.
+fn is_expected(method: &str, word: &str, class: &str) -> bool {
+    method == "GET" && class == expected_class(word)
+}
+
+/// The class of status that an outcome most often has.
+fn expected_class(word: &str) -> &'static str {
+    match word {
+        "refused" | "client-gone" => "4xx",
+        "origin-failed" | "not-cached" | "failed" => "5xx",
+        _ => "2xx",
     }
 }
 
@@ -219,7 +246,7 @@ impl Rules {
         };
         scrape.counters(
             "sidecache_requests",
-            "Requests that are done, by the rule that matched, what became of them, and the status sent",
+            "Requests that are done, by the rule that matched, their method, what became of them, and the status sent",
             rules().flat_map(|(name, rule)| rule_series(name, rule)),
         );
         scrape.counters(
@@ -258,15 +285,18 @@ impl Rules {
     }
 }
 
-type Series<'n> = ([(&'n str, &'n str); 3], u64);
+type Series<'n> = ([(&'n str, &'n str); 4], u64);
 
-/// What has been counted, and the expected class of every outcome, counted or not.
+/// What has been counted, and what is shown before it has.
 fn rule_series<'n>(name: &'n str, rule: &'n RuleMetrics) -> impl Iterator<Item = Series<'n>> {
-    Outcome::WORDS.iter().zip(&rule.requests).enumerate().flat_map(move |(place, (word, classes))| {
-        CLASSES.iter().zip(classes).enumerate().filter_map(move |(class, (label, counter))| {
-            let count = counter.get();
-            (count > 0 || class == expected_class(place))
-                .then_some(([("rule", name), ("outcome", *word), ("status_class", *label)], count))
+    METHODS.iter().zip(&rule.requests).flat_map(move |(method, outcomes)| {
+        Outcome::WORDS.iter().zip(outcomes).flat_map(move |(word, classes)| {
+            CLASSES.iter().zip(classes).filter_map(move |(class, counter)| {
+                let count = counter.load(Ordering::Relaxed);
+                let labels =
+                    [("rule", name), ("method", *method), ("outcome", *word), ("status_class", *class)];
+                (count > 0 || is_expected(method, word, class)).then_some((labels, count))
+            })
         })
     })
 }
@@ -274,10 +304,9 @@ fn rule_series<'n>(name: &'n str, rule: &'n RuleMetrics) -> impl Iterator<Item =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::Forward;
+    use crate::{error::Failure, status::Forward, upstream::FetchError};
 
-    #[test]
-    fn every_outcome_is_counted_under_its_own_word() {
+    fn all_outcomes() -> impl Iterator<Item = Outcome> {
         let forwards = [
             Fwd::Bypass,
             Fwd::Method,
@@ -290,15 +319,43 @@ mod tests {
         ];
         let owns =
             [Own::Refused, Own::OriginFailed, Own::NotCached, Own::Failed, Own::ClientGone, Own::Answered];
-        let all: Vec<_> = [Outcome::Hit { ttl: 0, detail: None }]
+        [Outcome::Hit { ttl: 0, detail: None }]
             .into_iter()
             .chain(forwards.map(|fwd| Outcome::Forward(Forward::because(fwd, None))))
             .chain(owns.map(Outcome::Own))
-            .collect();
-        assert_eq!(all.len(), Outcome::WORDS.len());
-        for outcome in all {
+    }
+
+    #[test]
+    fn every_outcome_is_counted_under_its_own_word() {
+        assert_eq!(all_outcomes().count(), Outcome::WORDS.len());
+        for outcome in all_outcomes() {
             assert_eq!(Outcome::WORDS[place(outcome)], outcome.word());
         }
+    }
+
+    #[test]
+    fn every_outcome_is_shown_first_with_the_class_of_the_status_that_it_sends() {
+        for outcome in all_outcomes() {
+            let status = match outcome {
+                Outcome::Hit { .. } | Outcome::Forward(_) | Outcome::Own(Own::Answered) => StatusCode::OK,
+                Outcome::Own(Own::Refused) => Failure::misdirected().reply().status,
+                Outcome::Own(Own::OriginFailed) => FetchError::QueueFull.status(),
+                Outcome::Own(Own::NotCached) => Failure::not_cached().reply().status,
+                Outcome::Own(Own::Failed) => Failure::internal().reply().status,
+                Outcome::Own(Own::ClientGone) => StatusCode::from_u16(499).unwrap(),
+            };
+            assert_eq!(expected_class(outcome.word()), CLASSES[class(status)], "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn every_method_is_counted_under_its_own_word() {
+        for word in METHODS {
+            let method = Method::from_bytes(word.as_bytes()).unwrap();
+            assert_eq!(METHODS[method_place(Some(&method))], word);
+        }
+        assert_eq!(METHODS[method_place(Some(&Method::TRACE))], "other");
+        assert_eq!(METHODS[method_place(None)], "other");
     }
 
     #[test]

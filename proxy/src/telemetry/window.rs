@@ -17,6 +17,9 @@ pub const STEP: Duration = Duration::from_secs(5);
 /// How many are kept: ten minutes.
 pub const STEPS: usize = 120;
 
+/// The time that they span.
+const LENGTH: Duration = Duration::from_secs(STEP.as_secs() * STEPS as u64);
+
 /// One step that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Point {
@@ -35,7 +38,25 @@ struct Steps {
     points: VecDeque<Point>,
     last: Option<(Instant, Counts)>,
     /// The counts of the rules at the ends of these steps and at the beginning of the first, the oldest first.
-    rules: VecDeque<HashMap<Option<Arc<str>>, Answers>>,
+    rules: VecDeque<(SystemTime, ByRule)>,
+}
+
+type ByRule = HashMap<Option<Arc<str>>, Answers>;
+
+impl Steps {
+    /// What came while the machine slept is no longer recent, and a rule that was removed and put back meanwhile counts
+    /// from nothing again.
+    fn note_rules(&mut self, at: SystemTime, rules: ByRule) {
+        let is_recent = |then: &SystemTime| at.duration_since(*then).unwrap_or_default() <= LENGTH + STEP;
+        self.rules.retain(|(then, _)| is_recent(then));
+        for (_, earlier) in &mut self.rules {
+            earlier.retain(|name, then| rules.get(name).is_some_and(|now| then.requests <= now.requests));
+        }
+        if self.rules.len() > STEPS {
+            self.rules.pop_front();
+        }
+        self.rules.push_back((at, rules));
+    }
 }
 
 /// How many requests were answered, and by whom.
@@ -62,10 +83,7 @@ impl Window {
     pub fn step(&self, at: SystemTime, now: Instant, counts: Counts, by_rule: &[RuleCounts]) {
         let rules = by_rule.iter().map(|rule| (rule.name.clone(), Answers::from(&rule.counts))).collect();
         let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if steps.rules.len() > STEPS {
-            steps.rules.pop_front();
-        }
-        steps.rules.push_back(rules);
+        steps.note_rules(at, rules);
         let Some((began, before)) = steps.last.replace((now, counts)) else { return };
         if now.duration_since(began) >= STEP * 2 {
             return;
@@ -80,8 +98,7 @@ impl Window {
     #[must_use]
     pub fn points(&self, now: SystemTime) -> Vec<Point> {
         let steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let length = STEP * u32::try_from(STEPS).unwrap_or(u32::MAX);
-        let recent = |point: &&Point| now.duration_since(point.at).unwrap_or_default() <= length;
+        let recent = |point: &&Point| now.duration_since(point.at).unwrap_or_default() <= LENGTH;
         steps.points.iter().filter(recent).copied().collect()
     }
 
@@ -89,9 +106,10 @@ impl Window {
     #[must_use]
     pub fn recent(&self, rule: &RuleCounts) -> Answers {
         let steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A rule that was not there then is new.
-        let then = steps.rules.front().and_then(|rules| rules.get(&rule.name)).copied().unwrap_or_default();
         let now = Answers::from(&rule.counts);
+        let then = steps.rules.front().and_then(|(_, rules)| rules.get(&rule.name)).copied();
+        // A rule that was not there then is new, and so is one that counts less: it was put back since the last step.
+        let then = then.filter(|then| then.requests <= now.requests).unwrap_or_default();
         Answers {
             requests: now.requests.saturating_sub(then.requests),
             hits: now.hits.saturating_sub(then.hits),
@@ -147,25 +165,60 @@ mod tests {
         assert_eq!(window.points(now + Duration::from_secs(3600)), []);
     }
 
+    fn rule(name: &str, hits: u64) -> RuleCounts {
+        let histogram = Histogram::default();
+        (0..hits).for_each(|_| histogram.note(Duration::ZERO));
+        let took = [histogram.read(), Default::default(), Default::default()];
+        RuleCounts {
+            name: Some(name.into()),
+            counts: Counts { took, ..counted(0) },
+            details: BTreeMap::new(),
+        }
+    }
+
+    fn hits(hits: u64) -> Answers {
+        Answers { requests: hits, hits, forwarded: 0 }
+    }
+
     #[test]
     fn of_a_rule_only_what_came_in_the_window_is_recent() {
-        let rule = |name: &str, hits| {
-            let histogram = Histogram::default();
-            (0..hits).for_each(|_| histogram.note(Duration::ZERO));
-            let took = [histogram.read(), Default::default(), Default::default()];
-            RuleCounts {
-                name: Some(name.into()),
-                counts: Counts { took, ..counted(0) },
-                details: BTreeMap::new(),
-            }
-        };
         let (window, start) = (Window::default(), Instant::now());
         for step in 0..=200 {
-            let (hits, at) = (3 * step, STEP * step);
-            window.step(UNIX_EPOCH + at, start + at, counted(0), &[rule("/a", hits)]);
+            let at = STEP * step;
+            window.step(UNIX_EPOCH + at, start + at, counted(0), &[rule("/a", 3 * u64::from(step))]);
         }
-        let expected = |hits| Answers { requests: hits, hits, forwarded: 0 };
-        assert_eq!(window.recent(&rule("/a", 602)), expected(2 + 3 * STEPS as u64));
-        assert_eq!(window.recent(&rule("/new", 5)), expected(5));
+        assert_eq!(window.recent(&rule("/a", 602)), hits(2 + 3 * STEPS as u64));
+        assert_eq!(window.recent(&rule("/new", 5)), hits(5));
+    }
+
+    #[test]
+    fn what_came_before_the_machine_slept_is_not_recent_but_what_came_before_it_dawdled_is() {
+        for (pause, recent) in [(3600, 5), (30, 45)] {
+            let (window, start) = (Window::default(), Instant::now());
+            let pause = Duration::from_secs(pause);
+            let steps = [(Duration::ZERO, 0), (STEP, 20), (STEP + pause, 40), (STEP * 2 + pause, 42)];
+            for (at, hits) in steps {
+                window.step(UNIX_EPOCH + at, start + at, counted(0), &[rule("/a", hits)]);
+            }
+            assert_eq!(window.recent(&rule("/a", 45)), hits(recent), "{pause:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_was_put_back_counts_from_then_on() {
+        let (window, start) = (Window::default(), Instant::now());
+        let step = |n: u32, rules: &[RuleCounts]| {
+            window.step(UNIX_EPOCH + STEP * n, start + STEP * n, counted(0), rules);
+        };
+        step(0, &[rule("/gone", 50), rule("/edited", 50)]);
+        step(1, &[]);
+        step(2, &[rule("/gone", 30)]);
+        assert_eq!(window.recent(&rule("/gone", 70)), hits(70), "there was a step without it");
+        step(3, &[rule("/gone", 70), rule("/edited", 60)]);
+        assert_eq!(window.recent(&rule("/gone", 7)), hits(7), "not even a step");
+        step(4, &[rule("/gone", 7), rule("/edited", 60)]);
+        step(5, &[rule("/gone", 80), rule("/edited", 60)]);
+        assert_eq!(window.recent(&rule("/gone", 90)), hits(90), "not even a step, some steps ago");
+        assert_eq!(window.recent(&rule("/edited", 61)), hits(61));
     }
 }
