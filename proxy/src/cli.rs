@@ -5,10 +5,12 @@ mod values;
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{
-    Args, Parser, Subcommand,
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
+    parser::ValueSource,
 };
 use clap_complete::Shell;
+use http::{HeaderName, HeaderValue};
 
 use self::values::{admin, filter, path, url};
 use crate::{
@@ -112,9 +114,22 @@ impl Cli {
         let healthcheck = named("healthcheck");
         // What is wrong behind a command is nothing that was meant to be run.
         let hint = if COMMANDS.into_iter().any(named) { std::convert::identity } else { with_hint };
-        Self::try_parse_from(line)
+        Self::parse_from_line(line)
             .map(Self::action)
             .map_err(|error| UsageError { error: hint(error), healthcheck })
+    }
+
+    fn parse_from_line(line: Vec<OsString>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(line)?;
+        // A variable of the environment may name the listener for all commands: it is no contradiction.
+        let both = matches.subcommand_matches("explain").is_some_and(|explain| {
+            ["config", "admin"].iter().all(|id| explain.value_source(id) == Some(ValueSource::CommandLine))
+        });
+        if both {
+            let told = "--config asks the file and --admin a running sidecar: leave one of them out";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, told));
+        }
+        Self::from_arg_matches(&matches)
     }
 
     /// The one action that the command line names.
@@ -220,9 +235,9 @@ pub struct Top {
 /// Which sidecar to ask.
 #[derive(Args, Debug)]
 pub struct Healthcheck {
-    /// Its admin listener (address:port or unix:/path); without it, `admin:` of the file
-    #[arg(long, value_name = "ADDR", env = "SIDECACHE_ADMIN")]
-    pub admin: Option<String>,
+    /// Its admin listener: http://host:port or unix:/path; without it, `admin:` of the file
+    #[arg(long, value_name = "URL", env = "SIDECACHE_ADMIN", value_parser = admin)]
+    pub admin: Option<Address>,
 
     /// The file that names the admin listener
     #[arg(long, short, value_name = "FILE", default_value = DEFAULT_CONFIG)]
@@ -313,13 +328,13 @@ pub struct Explain {
 }
 
 impl Explain {
-    /// Method and URL, as they were written.
+    /// The method, in capitals as all that are known are written, and the URL.
     #[must_use]
-    pub fn asked(&self) -> (&str, &str) {
+    pub fn asked(&self) -> (String, &str) {
         match self.words.as_slice() {
-            [method, url, ..] => (method, url),
-            [url] => ("GET", url),
-            [] => ("GET", ""),
+            [method, url, ..] => (method.to_ascii_uppercase(), url),
+            [url] => ("GET".to_owned(), url),
+            [] => ("GET".to_owned(), ""),
         }
     }
 
@@ -329,14 +344,25 @@ impl Explain {
     /// No request that clients could send.
     pub fn question(&self) -> Result<Question, QuestionError> {
         let (method, url) = self.asked();
-        Question::new(method, url, &self.headers, self.ask_origin)
+        if let [url, method] = self.words.as_slice()
+            && url.contains("://")
+        {
+            return Err(QuestionError::Order(method.to_ascii_uppercase(), url.clone()));
+        }
+        Question::new(&method, url, &self.headers, self.ask_origin)
     }
 }
 
 /// A field, as curl takes it.
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("write 'Name: value'")?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
+    let (name, value) = (name.trim(), value.trim());
+    if HeaderName::try_from(name).is_err() {
+        return Err(format!("`{}` is no name of a field: write 'Name: value'", name.escape_debug()));
+    }
+    // A value may be a secret.
+    HeaderValue::try_from(value).map_err(|_| "the value has a control byte: write 'Name: value'")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Says how a word that stands in the wrong place is meant to be written.
@@ -362,8 +388,6 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, error::ErrorKind};
-
     use super::*;
 
     fn action(line: &str) -> Action {
@@ -429,7 +453,7 @@ mod tests {
         let Action::Healthcheck(asked) = action("sidecache healthcheck --admin unix:/run/a.sock") else {
             panic!("not a health check")
         };
-        assert_eq!(asked.admin.as_deref(), Some("unix:/run/a.sock"));
+        assert_eq!(asked.admin.unwrap().to_string(), "unix:/run/a.sock");
     }
 
     fn purge(line: &str) -> Purge {
@@ -462,14 +486,40 @@ mod tests {
             ("http://localhost:9091/", "localhost:9091"),
             ("127.0.0.1:9091", "127.0.0.1:9091"),
             ("http://[::1]:9091", "[::1]:9091"),
+            ("0.0.0.0:9090", "127.0.0.1:9090"),
+            ("http://[::]:9090", "[::1]:9090"),
             ("unix:/run/admin.sock", "unix:/run/admin.sock"),
         ] {
             assert_eq!(admin(text).unwrap().to_string(), expected, "{text}");
         }
         assert!(admin("https://shop.example:9090").unwrap_err().contains("no TLS"));
         for text in ["", "http://", "ftp://a", "http://a/purge", "unix:admin.sock", "a b"] {
-            assert!(admin(text).unwrap_err().contains("write http://127.0.0.1:9090"), "{text}");
+            let error = admin(text).unwrap_err();
+            let told = error.contains("write http://127.0.0.1:9090") && error.contains("SIDECACHE_ADMIN");
+            assert!(told, "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_question_that_is_written_wrong_is_told_how() {
+        let error = |words: &[&str]| {
+            let line = [&["sidecache", "explain"], words].concat();
+            Cli::try_parse_from(line).unwrap_err().to_string()
+        };
+        let told = error(&["http://a/", "-H", "Bad Name: canary"]);
+        assert!(told.contains("`Bad Name` is no name of a field: write 'Name: value'"), "{told}");
+        let both = "sidecache explain http://a/ --config c.yaml --admin a:1";
+        let refused = Cli::read(both.split(' ').map(OsString::from)).unwrap_err().error;
+        assert_eq!(refused.kind(), ErrorKind::ArgumentConflict);
+        let Action::Explain(asked) = action("sidecache explain get http://a/") else {
+            panic!("not to explain")
+        };
+        assert_eq!(asked.asked(), ("GET".to_owned(), "http://a/"));
+        let Action::Explain(asked) = action("sidecache explain http://a/ head") else {
+            panic!("not to explain")
+        };
+        let told = asked.question().unwrap_err().to_string();
+        assert!(told.contains("the method comes first: sidecache explain HEAD http://a/"), "{told}");
     }
 
     #[test]

@@ -245,6 +245,9 @@ impl Fill {
                     self.right.give_up();
                 }
                 (shared.renewed_by, shared.unstored) = (renewed_by, self.right.lacking());
+                if matches!(shared.unstored, Some(Detail::StoreRefused | Detail::StoreDown)) {
+                    self.app.store.not_written();
+                }
                 self.relay(Storing { shared: Arc::new(shared), begun, keep }, answer.body).await;
             }
             Err(detail) => {

@@ -44,6 +44,11 @@ fn said(output: &Output) -> String {
 
 /// An admin listener that answers one request with this status.
 fn admin(status: &'static str) -> String {
+    admin_with(status, "")
+}
+
+/// The same, with this body.
+fn admin_with(status: &'static str, body: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     thread::spawn(move || {
@@ -54,7 +59,7 @@ fn admin(status: &'static str) -> String {
             peer.read_exact(&mut byte).unwrap();
             asked.extend(byte);
         }
-        write!(peer, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").unwrap();
+        write!(peer, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
     });
     address
 }
@@ -73,6 +78,22 @@ fn a_health_check_ends_with_0_or_1() {
         assert_eq!(status(&output), 1, "{args:?}: {output:?}");
         assert!(!said(&output).is_empty(), "{args:?}");
     }
+}
+
+#[test]
+fn a_health_check_takes_a_url_and_says_why_it_is_not_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let not_ready = r#"{"status":"not ready","reasons":["the app has not answered yet","so it is"]}"#;
+    let address = admin_with("503 Service Unavailable", not_ready);
+    let asked = format!("http://{address}");
+    let output = sidecache(&folder, &["healthcheck"]).env("SIDECACHE_ADMIN", asked).output().unwrap();
+    assert_eq!(status(&output), 1);
+    let expected =
+        format!("{address} answered 503 Service Unavailable: the app has not answered yet; so it is\n");
+    assert_eq!(said(&output), expected);
+    let output = sidecache(&folder, &["healthcheck"]).env("SIDECACHE_ADMIN", "ftp://a").output().unwrap();
+    assert_eq!(status(&output), 1);
+    assert!(said(&output).contains("in --admin or SIDECACHE_ADMIN"), "{output:?}");
 }
 
 #[test]
@@ -335,10 +356,13 @@ fn a_purge_that_is_not_known_to_be_done_is_1_and_says_why() {
             problem("400 Bad Request", "no rule is called `x`"),
             "answered 400 Bad Request: no rule is called `x`",
         ),
-        (problem("401 Unauthorized", "the admin token is needed"), "the admin token is needed"),
+        (problem("401 Unauthorized", "the admin token is needed"), "wants its token: --token-file FILE"),
         (problem("501 Not Implemented", "\\u001b[2Jnot yet"), "501 Not Implemented: [2Jnot yet\n"),
-        ("404 Not Found\nno such page\nat all".to_owned(), "answered 404 Not Found: no such page\n"),
-        ("404 Not Found\n".to_owned(), "answered 404 Not Found: no reason"),
+        ("404 Not Found\nno such page\nat all".to_owned(), "answered 404 Not Found, but not as a sidecar"),
+        (
+            "404 Not Found\n".to_owned(),
+            "answered 404 Not Found, but not as a sidecar of this version does: is that its `admin` address?",
+        ),
         ("200 OK\n<html>".to_owned(), "is that its `admin` address?"),
         (purged("200 OK", "local"), "is that its `admin` address?"),
     ] {

@@ -9,6 +9,7 @@ use std::{
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use http::HeaderMap;
@@ -27,6 +28,7 @@ use support::{
     redis::{PATIENCE, RedisServer, eventually},
     sentinel::Sentinel,
     spawned::Spawned,
+    users::Rights,
     wire::Wire,
 };
 use tempfile::TempDir;
@@ -189,16 +191,61 @@ async fn a_user_who_may_only_read_is_ready_and_says_what_is_missing() {
     let reasons = || sidecar.admin("/readyz").to_string();
     eventually("it is said", async || {
         Wire::tcp(sidecar.address).await.send("GET /p HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        reasons().contains("may not write: NOPERM")
+        reasons().contains("takes no writes: NOPERM")
     })
     .await;
     assert!(reasons().contains("degraded"), "{}", reasons());
     server.command(&["ACL", "SETUSER", "shop", "+@all"]);
     eventually("it is not said any longer", async || {
         Wire::tcp(sidecar.address).await.send("GET /p HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        !reasons().contains("may not write")
+        !reasons().contains("takes no writes")
     })
     .await;
+}
+
+/// Full, or a replica: with the rights that are documented, not one more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_no_writes_is_degraded_says_why_and_counts_as_dropped() {
+    let server = RedisServer::start_on_tcp();
+    let origin = Echo::start().await;
+    let sidecar = Spawned::start(&format!(
+        "upstream: http://{}\nstore: {{ redis: '{}', prefix: test }}\nroutes: [{{ match: /p, cache: 60s }}]\n",
+        origin.address,
+        Rights::documented().granted(&server)
+    ))
+    .await;
+    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let (full, empty) = (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"]);
+    let (replica, master) = (["REPLICAOF", "127.0.0.1", nowhere.as_str()], ["REPLICAOF", "NO", "ONE"]);
+    let dropped = || {
+        let metrics = sidecar.admin_text("/metrics");
+        let line = metrics.lines().find(|line| line.contains("redis_writes_total{result=\"dropped\"}"));
+        line.unwrap().rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let asked = AtomicU64::new(0);
+    let says = async |reason: Option<&str>| {
+        let number = asked.fetch_add(1, Ordering::Relaxed);
+        let request = format!("GET /p?{number} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let mut client = Wire::tcp(sidecar.address).await;
+        client.send(&request).await;
+        assert_eq!(client.response().await.status(), 200);
+        let told = sidecar.admin("/readyz").to_string();
+        assert!(!told.contains("script"), "{told}");
+        reason.map_or(!told.contains("takes no writes"), |reason| {
+            told.contains("degraded") && told.contains(&format!("takes no writes: {reason}"))
+        })
+    };
+    for (does, undoes, reason) in [
+        (&full[..], &empty[..], "OOM command not allowed"),
+        (&replica[..], &master[..], "READONLY You can't write against a read only replica"),
+    ] {
+        let before = dropped();
+        server.command(does);
+        eventually("it is said", async || says(Some(reason)).await).await;
+        eventually("what is not stored is counted", async || dropped() > before).await;
+        server.command(undoes);
+        eventually("it is said no longer", async || says(None).await).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,11 +32,14 @@ pub enum AskFailed {
     /// It does not answer.
     #[error("{0} did not answer within {PATIENCE:?}: repeat it")]
     Silent(Address),
+    /// Its token was not shown, or another one was.
+    #[error("{0} {1}")]
+    Denied(Address, &'static str),
     /// It says no, or only half.
     #[error("{0} answered {1}: {2}")]
     Answered(Address, StatusCode, String),
     /// A success that tells nothing of what was asked.
-    #[error("{0} answered {1}, but not as a sidecar does: is that its `admin` address?")]
+    #[error("{0} answered {1}, but not as a sidecar of this version does: is that its `admin` address?")]
     Stranger(Address, StatusCode),
 }
 
@@ -65,13 +68,28 @@ pub(crate) async fn post(
         .await
         .map_err(|_| AskFailed::Silent(to.clone()))?
         .map_err(unreachable)?;
-    match status.is_success() {
-        true => Ok((status, text)),
-        false => Err(AskFailed::Answered(to.clone(), status, said(&text))),
+    match status {
+        _ if status.is_success() => Ok((status, text)),
+        StatusCode::UNAUTHORIZED => Err(AskFailed::denied(to, secret.is_some())),
+        // Every sidecar has these paths: an app has not.
+        StatusCode::NOT_FOUND => Err(AskFailed::Stranger(to.clone(), status)),
+        _ => Err(AskFailed::Answered(to.clone(), status, said(&text))),
     }
 }
 
-async fn exchange(
+impl AskFailed {
+    /// A 401, to whom a token was `given`, or none.
+    pub(super) fn denied(to: &Address, given: bool) -> Self {
+        let why = match given {
+            true => "says that this is not its token",
+            false => "wants its token: --token-file FILE or SIDECACHE_ADMIN_TOKEN",
+        };
+        Self::Denied(to.clone(), why)
+    }
+}
+
+/// The status and so much of the body.
+pub(super) async fn exchange(
     to: &Address,
     request: Request<Full<Bytes>>,
     most: usize,
@@ -82,14 +100,18 @@ async fn exchange(
     Ok((status, text.to_bytes().into()))
 }
 
-/// The `detail` of a problem document, or else what there is: in one line, fit for a terminal.
-fn said(text: &[u8]) -> String {
+/// The `detail` of a problem document, the `reasons` of who is not ready, or else what there is: in one line, fit
+/// for a terminal.
+pub(super) fn said(text: &[u8]) -> String {
     #[derive(Deserialize)]
-    struct Problem {
-        detail: String,
+    #[serde(untagged)]
+    enum Said {
+        Problem { detail: String },
+        NotReady { reasons: Vec<String> },
     }
     let told = match serde_json::from_slice(text) {
-        Ok(Problem { detail }) => detail,
+        Ok(Said::Problem { detail }) => detail,
+        Ok(Said::NotReady { reasons }) => reasons.join("; "),
         Err(_) => String::from_utf8_lossy(text).lines().next().unwrap_or_default().to_owned(),
     };
     let told: String = told.chars().filter(|c| !c.is_control()).collect();

@@ -60,7 +60,8 @@ pub(super) async fn check(Extension(guard): Extension<Guard>, request: Request, 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     Host,
-    NotThisHost,
+    /// With the port that it was asked at.
+    NotThisHost(u16),
     Token,
     OtherSite,
 }
@@ -69,8 +70,11 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
             Self::Host => Problem::new(StatusCode::BAD_REQUEST, "one Host field is needed").into_response(),
-            Self::NotThisHost => {
-                let text = "ask by the listener's own address, or by localhost, with its port";
+            Self::NotThisHost(port) => {
+                let text = format!(
+                    "the listener is at port {port}: ask by its own address or localhost with that port, as by \
+                     `ssh -L {port}:127.0.0.1:{port}`; with the token any name will do"
+                );
                 Problem::new(StatusCode::MISDIRECTED_REQUEST, text).into_response()
             }
             Self::Token => {
@@ -113,7 +117,7 @@ impl Guard {
             (None, None, None) if request.version() == Version::HTTP_10 => return Ok(()),
             (None, None, None) => return Err(Refusal::Host),
         };
-        if names(&authority, local) { Ok(()) } else { Err(Refusal::NotThisHost) }
+        if names(&authority, local) { Ok(()) } else { Err(Refusal::NotThisHost(local.port())) }
     }
 }
 
@@ -191,7 +195,11 @@ mod tests {
             "evil@localhost:9090",
         ] {
             for path in ["/metrics", "/readyz"] {
-                assert_eq!(answer(&guard, path, &[("host", host)]), Some(Refusal::NotThisHost), "{host}");
+                assert_eq!(
+                    answer(&guard, path, &[("host", host)]),
+                    Some(Refusal::NotThisHost(9090)),
+                    "{host}"
+                );
             }
         }
         assert_eq!(answer(&listening("127.0.0.1:80"), "/", &[("host", "localhost")]), None);
@@ -204,7 +212,7 @@ mod tests {
         assert_eq!(answer(&guard, "/", &[]), Some(Refusal::Host));
         assert_eq!(answer(&guard, "/", &[("host", "localhost:9090"), ("host", "evil")]), Some(Refusal::Host));
         let own = [("host", "localhost:9090")];
-        assert_eq!(answer(&guard, "http://evil.example:9090/", &own), Some(Refusal::NotThisHost));
+        assert_eq!(answer(&guard, "http://evil.example:9090/", &own), Some(Refusal::NotThisHost(9090)));
         let mut old = Request::get("/").body(()).unwrap();
         *old.version_mut() = Version::HTTP_10;
         assert_eq!(guard.admits(&old).err(), None);

@@ -31,7 +31,7 @@ pub struct Explained {
 pub async fn ask(options: &Explain) -> Result<Explained, AskFailed> {
     let Explain { admin, token_file, json, ask_origin, headers, .. } = options;
     let (method, url) = options.asked();
-    let (method, url) = (method.to_owned(), url.to_owned());
+    let (method, url) = (method, url.to_owned());
     let body = Body { url, method, headers: headers.clone(), ask_origin: *ask_origin };
     let (status, text) = post(admin, token_file.as_deref(), "/explain", &body, ANSWER_BYTES).await?;
     let report = serde_json::from_slice(&text).map_err(|_| AskFailed::Stranger(admin.clone(), status))?;

@@ -136,7 +136,11 @@ pub fn on_paper(config: &Config, question: &Question) -> Report {
     let book = Book::from(config);
     let verdict = match book.way(&request) {
         Way::Settled(verdict) => verdict,
-        Way::Asks { cache, admission, .. } => decided::cold(&admission, cache),
+        Way::Asks { cache, admission, .. } => {
+            let verdict = decided::cold(&admission, cache);
+            let summary = format!("by the file alone, as if nothing were stored: {}", verdict.summary);
+            verdict.saying(summary)
+        }
     };
     book.report(question.url(), &request, verdict)
 }

@@ -38,6 +38,9 @@ pub enum QuestionError {
     /// No method.
     #[error("method: `{0}` is none: write GET, HEAD, POST, …")]
     Method(String),
+    /// The method behind the URL.
+    #[error("the method comes first: sidecache explain {0} {1}")]
+    Order(String, String),
     /// No field.
     #[error("headers: `{0}` is no field: write [\"Name\", \"value\"], without line ends")]
     Header(String),

@@ -130,8 +130,8 @@ fn shortcomings(fleet: &Fleet) -> Vec<String> {
         return vec![format!("{what}: {reason}")];
     }
     let mut reasons = Vec::new();
-    if let Some(reason) = fleet.redis().forbidden() {
-        reasons.push(format!("nothing new is stored: our user of Redis may not write: {reason}"));
+    if let Some(reason) = fleet.redis().no_writes() {
+        reasons.push(format!("nothing new is stored: Redis takes no writes: {reason}"));
     } else if !fleet.redis().takes_writes() {
         reasons.push("nothing new is stored: Redis takes no writes (is it full?)".into());
     }

@@ -29,7 +29,7 @@ use self::{
     signals::Signals,
 };
 use crate::{
-    address::{AddressError, Listen},
+    address::Listen,
     admin::{
         AdminError, TokenError,
         client::AskFailed,
@@ -105,9 +105,6 @@ pub enum RunError {
         "--ready asks in cleartext and in HTTP/1, and `upstream` is https, h2c or h2: leave it out to wait until the app takes connections"
     )]
     ReadyOverTls,
-    /// What `--admin` says is no address.
-    #[error("--admin: {0}")]
-    Address(#[from] AddressError),
     /// There is no listener to ask.
     #[error("the file has no admin listener to ask: add `admin: 127.0.0.1:9090`, or name one with --admin")]
     NoAdmin,
@@ -332,8 +329,8 @@ pub fn healthcheck(options: &Healthcheck) -> ExitCode {
 /// the sidecar ill.
 fn ask(options: &Healthcheck) -> Result<(), RunError> {
     let address = match &options.admin {
-        Some(address) => Listen::parse(address)?,
-        None => Config::load(&options.config, &environment)?.admin.ok_or(RunError::NoAdmin)?,
+        Some(address) => address.clone(),
+        None => (&Config::load(&options.config, &environment)?.admin.ok_or(RunError::NoAdmin)?).into(),
     };
     let question = if options.live { Question::Live } else { Question::Ready };
     Ok(to_the_end(runtime()?, healthcheck::ask(&address, question))?)

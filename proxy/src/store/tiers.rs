@@ -62,6 +62,13 @@ impl Tiers {
         }
     }
 
+    /// A response could have been stored, but Redis granted no lease.
+    pub fn not_written(&self) {
+        if let Self::Redis(fleet) = self {
+            fleet.redis().not_written();
+        }
+    }
+
     /// What is stored from now on will carry these tags, whatever else.
     pub fn expect(&self, tags: impl Iterator<Item = Tag>) {
         if let Self::Redis(fleet) = self {

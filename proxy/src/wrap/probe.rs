@@ -50,12 +50,25 @@ impl From<&Listen> for Address {
             Listen::Unix(path) => return Self::Unix(path.clone()),
             Listen::Tcp(address) | Listen::Tls(address) => address,
         };
-        let host = match address.ip() {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        Self::Tcp { host: host.to_string(), port: address.port() }
+        Self::Tcp { host: address.ip().to_string(), port: address.port() }.to_ask()
+    }
+}
+
+impl Address {
+    /// Where it is to be asked: for all addresses the loopback one.
+    #[must_use]
+    pub fn to_ask(self) -> Self {
+        match self {
+            Self::Tcp { host, port } => {
+                let host = match host.parse() {
+                    Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => Ipv4Addr::LOCALHOST.to_string(),
+                    Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => Ipv6Addr::LOCALHOST.to_string(),
+                    _ => host,
+                };
+                Self::Tcp { host, port }
+            }
+            unix => unix,
+        }
     }
 }
 

@@ -68,6 +68,7 @@ fn a_file_is_asked_where_no_sidecar_runs() {
         "rule     /a, cache: 300s",
         "stored for 5m unless the app states a lifetime itself",
         "now      uri-miss",
+        "by the file alone",
     ] {
         assert!(shown.contains(line), "{line}:\n{shown}");
     }

@@ -38,8 +38,22 @@ pub(super) async fn purge(State(state): State<AdminState>, request: Request) -> 
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the purge ended without a word: a defect; repeat it")
     })?;
     let (urls, tags, rules) = (body.urls.len(), body.tags.len(), body.rules.len());
-    tracing::info!(urls, tags, rules, all = body.all, soft = body.soft, ?report, "a purge was asked for");
+    let (all, soft) = (body.all, body.soft);
+    tracing::info!(urls, tags, rules, all, soft, "a purge was asked for");
+    tell(&report);
     Ok(answer(body, &report))
+}
+
+/// Tells the log what became of one.
+fn tell(PurgeReport { reached, members, waited, .. }: &PurgeReport) {
+    let waited_ms = waited.as_secs_f64() * 1000.0;
+    match reached {
+        Reached::Fleet => tracing::info!(reached = "fleet", members, waited_ms, "a purge is done"),
+        Reached::Asked => tracing::info!(reached = "asked", members, waited_ms, "a purge is on its way"),
+        Reached::LocalOnly(why) => {
+            tracing::warn!(reached = "local", members, waited_ms, why, "a purge reached this sidecar alone");
+        }
+    }
 }
 
 fn answer(body: Body, report: &PurgeReport) -> Response {

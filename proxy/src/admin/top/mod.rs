@@ -21,7 +21,7 @@ use self::{
     page::Reading,
     terminal::{Keys, Screen},
 };
-use super::{TokenError, token};
+use super::{TokenError, client::AskFailed, token};
 use crate::{
     cli::Top,
     wrap::probe::{self, Address},
@@ -49,8 +49,8 @@ pub enum TopFailed {
     #[error("{0} did not answer within {PATIENCE:?}")]
     Silent(Address),
     /// It wants a token, or another one.
-    #[error("{0} wants its token: --token-file FILE, or SIDECACHE_ADMIN_TOKEN")]
-    Token401(Address),
+    #[error(transparent)]
+    Denied(AskFailed),
     /// It says no.
     #[error("{0} answered {1}")]
     Answered(Address, StatusCode),
@@ -142,7 +142,9 @@ impl Source {
             .map_err(|error| TopFailed::Unreachable(to(), error))?;
         match status {
             StatusCode::OK => serde_json::from_slice(&text).map_err(|_| TopFailed::Stranger(to())),
-            StatusCode::UNAUTHORIZED => Err(TopFailed::Token401(to())),
+            StatusCode::UNAUTHORIZED => {
+                Err(TopFailed::Denied(AskFailed::denied(&to(), self.credentials.is_some())))
+            }
             StatusCode::NOT_FOUND => Err(TopFailed::Stranger(to())),
             other => Err(TopFailed::Answered(to(), other)),
         }

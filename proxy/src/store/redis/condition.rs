@@ -10,6 +10,8 @@ use redis::RedisError;
 /// Lines of one kind that may come at once, and how long until there may be one more.
 const BURST: u32 = 4;
 const REFILL: Duration = Duration::from_secs(15);
+/// By which Redis says that it takes no writes: of us, as a replica, for want of memory, of a disk or of replicas.
+const NO_WRITES: [&str; 5] = ["NOPERM", "READONLY", "OOM", "MISCONF", "NOREPLICAS"];
 /// Characters of what Redis said.
 const MAX_REASON: usize = 200;
 
@@ -55,6 +57,20 @@ impl Failure {
     pub(super) fn text(&self) -> &str {
         &self.text
     }
+
+    /// The first sentence of what Redis said, if it was that it takes no writes.
+    pub(super) fn no_writes(&self) -> Option<&str> {
+        let is_so = self.code.as_deref().is_some_and(|code| NO_WRITES.contains(&code));
+        is_so.then(|| self.text.split(". ").next().unwrap_or_default().trim_end_matches('.'))
+    }
+}
+
+/// Without the script that asked, which Redis names by a hash behind what it says.
+fn without_script(text: &str) -> &str {
+    match text.split_once(" script: ") {
+        Some((said, script)) if script.contains(", on @user_script") => said,
+        _ => text,
+    }
 }
 
 impl From<&'static str> for Failure {
@@ -69,7 +85,11 @@ impl From<&RedisError> for Failure {
             (Some(code), Some(detail)) => format!("{code} {detail}"),
             _ => error.to_string(),
         };
-        let text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON).collect();
+        let text = without_script(&text)
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(MAX_REASON)
+            .collect();
         Self { code: error.code().map(str::to_owned), text }
     }
 }
@@ -152,6 +172,28 @@ mod tests {
     fn a_flood_of_changes_writes_a_few_lines() {
         let mut throttle = Throttle::new();
         assert_eq!((0..100).filter(|_| throttle.allows()).count(), 4);
+    }
+
+    #[test]
+    fn what_takes_no_writes_says_why_in_a_sentence() {
+        let said = |line: &str| {
+            let (code, text) = line.split_once(' ').unwrap_or((line, ""));
+            let text = without_script(line).to_owned();
+            Failure { code: Some(code.to_owned()).filter(|_| !line.is_empty()), text }
+        };
+        for (line, expected) in [
+            (
+                "READONLY You can't write against a read only replica. script: 5e9c, on @user_script:1.",
+                Some("READONLY You can't write against a read only replica"),
+            ),
+            ("MISCONF Redis cannot persist. Look at its log.", Some("MISCONF Redis cannot persist")),
+            ("NOPERM User shop may not run 'eval'", Some("NOPERM User shop may not run 'eval'")),
+            ("LOADING Redis is loading the dataset in memory", None),
+            ("", None),
+        ] {
+            assert_eq!(said(line).no_writes(), expected, "{line}");
+        }
+        assert_eq!(without_script("a script: of ours"), "a script: of ours");
     }
 
     #[test]

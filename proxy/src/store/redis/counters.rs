@@ -96,6 +96,10 @@ impl Counters {
         one(if outcome.is_ok() { &self.writes } else { &self.dropped_writes });
     }
 
+    pub(super) fn dropped(&self) {
+        one(&self.dropped_writes);
+    }
+
     pub(super) fn found_corrupt(&self) {
         one(&self.corrupt);
     }

@@ -86,8 +86,8 @@ struct State {
     sessions: AtomicU64,
     /// Said once.
     no_time: Once,
-    /// What Redis said when it last refused us as a user who may not do that, unless it has done something since.
-    forbidden: ArcSwapOption<String>,
+    /// What Redis said when it last took no writes, unless it has done something since.
+    no_writes: ArcSwapOption<String>,
     condition: Condition,
 }
 
@@ -121,7 +121,7 @@ impl Link {
             offset: ArcSwap::from_pointee(Offset::NONE),
             sessions: AtomicU64::new(0),
             no_time: Once::new(),
-            forbidden: ArcSwapOption::empty(),
+            no_writes: ArcSwapOption::empty(),
             condition: Condition::new(dialer.to_string(), clock.now()),
         });
         let supervisor = tokio::spawn(Arc::clone(&state).supervise()).abort_handle();
@@ -181,8 +181,8 @@ impl Link {
             Ok(Ok(answer)) => {
                 ticket.answered();
                 self.state.breaker.succeeded();
-                if self.state.forbidden.load().is_some() {
-                    self.state.forbidden.store(None);
+                if self.state.no_writes.load().is_some() {
+                    self.state.no_writes.store(None);
                 }
                 Ok(answer)
             }
@@ -209,9 +209,9 @@ impl Link {
         session.ok_or(StoreError::Unavailable)
     }
 
-    /// What our user of Redis may not do, in its words, if that was the last that we heard.
-    pub(super) fn forbidden(&self) -> Option<Arc<String>> {
-        self.state.forbidden.load_full()
+    /// Why Redis takes no writes, in its words, if that was the last that we heard.
+    pub(super) fn no_writes(&self) -> Option<Arc<String>> {
+        self.state.no_writes.load_full()
     }
 
     /// How far Redis' clock is from ours.
@@ -254,8 +254,8 @@ impl State {
         }
         let failure = Failure::from(error);
         let refused = StoreError::Refused(failure.text().to_owned());
-        if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) {
-            self.forbidden.store(Some(Arc::new(failure.text().to_owned())));
+        if let Some(why) = failure.no_writes() {
+            self.no_writes.store(Some(Arc::new(why.to_owned())));
         }
         // A full Redis answers at once, and takes what is smaller.
         if error.code() != Some("OOM") {

@@ -316,10 +316,15 @@ impl RedisStore {
         self.0.nodes.all(|node| node.bodies.is_ready())
     }
 
-    /// What our user of Redis may not do that claims, commits and purges take, in its words.
+    /// A response was not written, as no lease was to be had for it from Redis.
+    pub fn not_written(&self) {
+        self.0.counters.dropped();
+    }
+
+    /// Why Redis takes no claims, commits or purges, in its words, if that is what it last said to one.
     #[must_use]
-    pub fn forbidden(&self) -> Option<Arc<String>> {
-        self.0.nodes.view().nodes().iter().find_map(|node| node.forbidden())
+    pub fn no_writes(&self) -> Option<Arc<String>> {
+        self.0.nodes.view().nodes().iter().find_map(|node| node.no_writes())
     }
 
     /// Whether claims, commits and purges of all resources would be tried now.
@@ -343,7 +348,12 @@ impl Store for RedisStore {
         claimant: Claimant,
         within: Duration,
     ) -> Result<Claim<Lease>, StoreError> {
-        self.0.leases.claim(key, variant, claimant, within).await
+        let outcome = self.0.leases.claim(key, variant, claimant, within).await;
+        // That it took longer than a request waits is no news.
+        if matches!(outcome, Err(StoreError::Refused(_))) {
+            self.0.tell(&outcome);
+        }
+        outcome
     }
 
     /// Takes up to a second when Redis is slow: to be spawned, not awaited, by whoever serves.

@@ -122,9 +122,9 @@ impl Node {
             && [&self.writes, &self.purges, &self.leases].into_iter().all(Link::is_ready)
     }
 
-    /// What our user may not do there that claims, commits and purges take, if that is so.
-    pub(in crate::store::redis) fn forbidden(&self) -> Option<Arc<String>> {
-        [&self.leases, &self.writes, &self.purges].into_iter().find_map(Link::forbidden)
+    /// Why it takes no claims, commits or purges, in its words, if it has said so.
+    pub(in crate::store::redis) fn no_writes(&self) -> Option<Arc<String>> {
+        [&self.leases, &self.writes, &self.purges].into_iter().find_map(Link::no_writes)
     }
 
     /// It is none any more: what it says now, nobody else may see.
