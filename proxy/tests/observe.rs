@@ -202,7 +202,7 @@ async fn each_rule_is_told_with_what_came_of_its_requests() {
     let expected = [
         serde_json::json!(["/a", "60s", 2, 1, {}]),
         serde_json::json!(["/off/**", "off", 0, 1, { "rule-off": 1 }]),
-        serde_json::json!(["/s", "60s", 0, 3, { "shadow-hit": 2 }]),
+        serde_json::json!(["/s", "60s, in shadow", 0, 3, { "shadow-hit": 2 }]),
         serde_json::json!([null, "off", 0, 1, { "no-rule": 1 }]),
     ];
     assert_eq!(told, expected);

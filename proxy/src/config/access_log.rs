@@ -1,5 +1,7 @@
 //! `access_log`: which requests get a line in the log. And `traceparent`.
 
+use std::time::Duration;
+
 use super::{
     keys::{Absent, Key, Keys, Kind, Text},
     problem::Wrong,
@@ -12,7 +14,8 @@ use crate::{routes::Pattern, telemetry::access::AccessLog};
 /// Each is compared with the path of every request.
 const MOST: usize = 32;
 
-const SHARE: Text = Text { is: "a share of the requests, 10%", like: "0*([0-9]{1,2}|100)%", bare: false };
+const SHARE: Text =
+    Text { is: "a share of the requests in whole percent, 10%", like: "0*([0-9]{1,2}|100)%", bare: false };
 
 pub(super) const KEYS: Keys = Keys {
     known: &[
@@ -54,20 +57,32 @@ pub(super) const KEYS: Keys = Keys {
     ],
 };
 
+const MAP: &str = "a map, sample: 10% or quiet: [/healthz]; sample: 0% leaves \
+                   errors and slow requests alone, the command line's --log info,access=off nothing";
+
 /// What `traceparent` may say: whether a trace begins here where none comes with a request.
 pub(super) const TRACEPARENT: [(&str, bool); 2] = [("pass", false), ("create", true)];
 
 /// Reads `access_log`.
 pub(super) fn access_log(reader: &mut Reader<'_>, at: &At<'_>) -> Option<AccessLog> {
-    let entries = reader.entries(at, "a map, sample: 10% or quiet: [/healthz]", &KEYS)?;
+    let entries = reader.entries(at, MAP, &KEYS)?;
     let default = AccessLog::default();
     let sample = entries
         .get("sample")
         .map_or(Some(default.sample), |at| reader.scalar(at, SHARE.is, |text| percent(text, 100)));
-    let slow =
-        entries.get("slow").map_or(Some(default.slow), |at| reader.scalar(at, "a duration, 1s", duration));
+    let slow = entries.get("slow").map_or(Some(default.slow), |at| reader.scalar(at, "a duration, 1s", slow));
     let quiet = quiet(reader, &entries);
     Some(AccessLog { sample: sample?, slow: slow?, quiet: quiet? })
+}
+
+fn slow(text: &str) -> Result<Duration, Wrong> {
+    match text {
+        "off" | "false" => Err(Wrong::new(
+            "`slow` cannot be off",
+            "write 1d, which no request takes; on the command line, --log info,access=off ends all lines",
+        )),
+        _ => duration(text),
+    }
 }
 
 fn quiet(reader: &mut Reader<'_>, entries: &Entries<'_>) -> Option<Vec<Pattern>> {

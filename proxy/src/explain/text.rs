@@ -9,6 +9,7 @@ use super::{
     report::{Last, OriginReport, PassedOver, Report, RuleReport, StoredReport, Verdict},
     wording::{size, time},
 };
+use crate::admin::stats::IN_SHADOW;
 
 /// Rules before the one that matches that are all shown; of more, only those of which more than the path was looked
 /// at.
@@ -58,7 +59,7 @@ impl fmt::Display for Shown<'_> {
         }
         match stored {
             _ if self.asked == Asked::File => {}
-            Some(stored) => line(f, "stored", &held(stored))?,
+            Some(stored) => line(f, "stored", &held(stored, rule.as_ref()))?,
             None if key.is_some() => line(f, "stored", "nothing that this request selects")?,
             None => {}
         }
@@ -97,9 +98,12 @@ fn before(passed_over: &[PassedOver]) -> Vec<String> {
     lines
 }
 
-fn held(stored: &StoredReport) -> String {
+fn held(stored: &StoredReport, rule: Option<&RuleReport>) -> String {
     let StoredReport { tier, status, age_seconds, lifetime_seconds, left_seconds, body_bytes, .. } = stored;
     let seconds = |seconds: u64| time(Duration::from_secs(seconds));
+    // Of what a rule in shadow would store only the head is kept.
+    let is_head = *body_bytes == 0 && rule.is_some_and(|rule| rule.cache.ends_with(IN_SHADOW));
+    let body = if is_head { "head only".to_owned() } else { size(*body_bytes) };
     let tier = match tier.as_str() {
         "arriving" => "on its way into the store".to_owned(),
         tier => format!("in {tier}"),
@@ -117,8 +121,7 @@ fn held(stored: &StoredReport) -> String {
         Some(others) => format!("; {others} more variants"),
     };
     format!(
-        "{tier}: {status}, {}, {} old, {fresh}; tags {}{others}",
-        size(*body_bytes),
+        "{tier}: {status}, {body}, {} old, {fresh}; tags {}{others}",
         seconds(*age_seconds),
         stored.tags.join(", ")
     )
@@ -228,6 +231,18 @@ mod tests {
             "{text}"
         );
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    }
+
+    #[test]
+    fn what_a_rule_in_shadow_has_noted_is_no_empty_body() {
+        let mut report = report();
+        report.rule.as_mut().unwrap().cache.push_str(IN_SHADOW);
+        report.stored.as_mut().unwrap().body_bytes = 0;
+        let text = Shown { report: &report, asked: Asked::Proxy }.to_string();
+        assert!(
+            text.contains("cache: 5m, in shadow\n") && text.contains("200, head only, 12s old"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -118,7 +118,8 @@ pub struct RuleCounts {
     pub name: Option<Arc<str>>,
     /// All its requests.
     pub counts: Counts,
-    /// Those with a cause to name, by the word of the [`Detail`].
+    /// Those with a cause to name, by the word of the [`Detail`]; those that the proxy answered itself, by that of the
+    /// outcome.
     pub details: BTreeMap<&'static str, u64>,
 }
 

@@ -26,6 +26,8 @@ use crate::{
 const OUTCOMES: usize = Outcome::WORDS.len();
 /// Any other method counts as the last: clients may make up as many as they like.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
+/// Where those of the proxy itself begin.
+const FIRST_OWN: usize = 9;
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The `rule` of requests that no rule matched, or one that an edit has removed meanwhile.
@@ -102,7 +104,18 @@ impl RuleMetrics {
     }
 
     fn named(&self, name: Option<&Arc<str>>) -> RuleCounts {
-        RuleCounts { name: name.map(Arc::clone), counts: self.counts(), details: self.details() }
+        let details = self.details().into_iter().chain(self.own()).collect();
+        RuleCounts { name: name.map(Arc::clone), counts: self.counts(), details }
+    }
+
+    /// What the proxy answered itself, by the words of the outcomes, which have no detail.
+    fn own(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let words = Outcome::WORDS.iter().enumerate().skip(FIRST_OWN);
+        let counted = words.map(|(place, word)| {
+            let classes = self.requests.iter().filter_map(|outcomes| outcomes.get(place)).flatten();
+            (*word, classes.map(|counter| counter.load(Ordering::Relaxed)).sum())
+        });
+        counted.filter(|(_, count)| *count > 0)
     }
 }
 
@@ -134,7 +147,7 @@ fn place(outcome: Outcome) -> usize {
             Fwd::Stale => 7,
             Fwd::Partial => 8,
         },
-        Outcome::Own(Own::Refused) => 9,
+        Outcome::Own(Own::Refused) => FIRST_OWN,
         Outcome::Own(Own::OriginFailed) => 10,
         Outcome::Own(Own::NotCached) => 11,
         Outcome::Own(Own::Failed) => 12,

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { close, fits, isAccessible, launch, NARROW, open, shows } from "./browser.js";
-import { Stack } from "./stack.js";
+import { RULES, Stack } from "./stack.js";
 
 let stack, browser;
 before(async () => [stack, browser] = await Promise.all([Stack.start(), launch()]));
@@ -108,5 +108,23 @@ test("the sidecar's end is told, and its own words are text", async () => {
   await isAccessible(page, "without an answer");
   await page.unroute("**/stats");
   await shows(page, "#state", "Ready");
+  await close(page);
+});
+
+test("of many rules, those without a request are folded, and one in shadow says that it is", async () => {
+  const page = await open(browser, stack.admin);
+  await stack.get("/cached_products");
+  const more = Array.from({ length: 30 }, (_, n) => `  - match: /more/${n}\n    cache: { ttl: 60s, shadow: true }\n`);
+  await stack.edit(RULES + more.join(""));
+  await shows(page, "#rules summary", /^3\d rules without a request since the start$/);
+  await shows(page, "#rules > .table tbody tr", "/cached_products");
+  await stack.get("/more/7");
+  await shows(page, "#rules > .table tbody tr", /^\/more\/760s, in shadow/);
+  await page.locator("#rules summary").click();
+  await page.locator("#rules .unused tbody tr", { hasText: "/more/8" }).waitFor();
+  await isAccessible(page, "with rules unfolded");
+  await fits(page, "with rules unfolded");
+  await stack.edit(RULES);
+  await page.locator("#rules .unused").waitFor({ state: "hidden" });
   await close(page);
 });

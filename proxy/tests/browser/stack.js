@@ -39,8 +39,7 @@ export class Stack {
     stack.#folder = await mkdtemp(join(tmpdir(), "sidecache-browser-"));
     try {
       if (redis) await stack.startRedis();
-      const shop = await stack.#run("origin", ["--listen", "127.0.0.1:0", "--delay", delay], {}, [/address=(\S+)/]);
-      stack.shop = `http://${shop.found[0]}`;
+      await stack.startShop(delay);
       await stack.edit(RULES);
       const env = token === undefined ? {} : { SIDECACHE_ADMIN_TOKEN: token };
       const marks = [/admin listener is open.*address=(\S+)/, /ready.*listening="?([\d.:]+)/];
@@ -68,6 +67,13 @@ upstream: ${this.shop}
 store: { memory: 8MiB${redis} }
 routes:${rules}`);
     await rename(written, this.file);
+  }
+
+  /** Where it was before, if it was. */
+  async startShop(delay = "20ms") {
+    const listen = this.shop ? new URL(this.shop).host : "127.0.0.1:0";
+    this.origin = await this.#run("origin", ["--listen", listen, "--delay", delay], {}, [/address=(\S+)/]);
+    this.shop = `http://${this.origin.found[0]}`;
   }
 
   async startRedis() {
@@ -110,6 +116,10 @@ routes:${rules}`);
       assert(Date.now() < until, `still ${status}`);
       ({ status } = await (await fetch(`${this.admin}/readyz`)).json());
     }
+  }
+
+  async killShop() {
+    await end(this.origin.child, "SIGKILL");
   }
 
   async killRedis() {

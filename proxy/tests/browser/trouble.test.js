@@ -88,3 +88,23 @@ for (const colorScheme of ["light", "dark"]) {
     await close(page);
   });
 }
+
+for (const colorScheme of ["light", "dark"]) {
+  test(`the app is down, in ${colorScheme}: it is said so, and so is its return`, async () => {
+    const page = await openWithToken({ colorScheme, viewport: NARROW });
+    await stack.killShop();
+    for (let n = 0; n < 20; n++) await stack.get("/products");
+    await shows(page, "#state", /The app gives no answer.*\d of \d+ requests? failed in the last minute/);
+    assert.equal(await page.locator("#state").getByText("Ready").count(), 0);
+    assert.match(await page.title(), /^The app gives no answer/);
+    await shows(page, "#rules tbody tr", /^\/productsoff.*origin-failed \d/);
+    await isAccessible(page, `the app is down, ${colorScheme}`);
+    await fits(page, "the app is down");
+
+    await stack.startShop();
+    await stack.get("/products");
+    await shows(page, "#state .warn", "Requests failed");
+    await isAccessible(page, `the app is back, ${colorScheme}`);
+    await close(page);
+  });
+}

@@ -63,7 +63,8 @@ function redisPart({ up, tracked, breaker, hits, misses, errors, timeouts, dropp
     level: up && open.length === 0 ? "" : "bad",
     says: [
       up ? "up" : "down",
-      `${told}; breaker ${state}`,
+      // Of one that is down, it is no news whether it is spared.
+      up ? `${told}; breaker ${state}` : told,
       `${percent(hits, hits + misses)} of ${counted(hits + misses, "look-up")} found`,
       troubles.join(", "),
     ],

@@ -4,17 +4,19 @@
 import { lookUp } from "./lookup.js";
 import { byId, drawn, element, refill, within, write } from "./page.js";
 import { openPurge } from "./purge.js";
-import { bytes, count, isWhole, moment, percent } from "./words.js";
+import { bytes, count, counted, isWhole, moment, percent } from "./words.js";
 
 const NO_RULE = "no rule matches";
 /** URLs of each list that are shown. */
 const URLS = 10;
+/** Rules from which on those without a request are folded away. */
+const MANY = 20;
 /** Reasons named for a rule; the rest are in the metrics. */
 const REASONS = 4;
 
 /** The rules in their order, with what became of their requests. */
 export function showRules(rules) {
-  const shadow = rules.some(rule => rule.would_hit > 0);
+  const shadow = rules.some(inShadow);
   const columns = [
     column("Rule", rule => ruleName(rule.name)),
     column("Cache", rule => rule.cache),
@@ -22,13 +24,20 @@ export function showRules(rules) {
     column("Hit ratio", rule => ratio(rule.recent.hits, rule.recent.requests)),
     number("To the app", rule => count(rule.recent.forwarded)),
     number("Since the start", rule => `${count(rule.requests)}; ${percent(rule.hits, rule.requests)}`),
-    ...(shadow ? [number("Would be hits", rule => percent(rule.would_hit, rule.requests))] : []),
+    ...(shadow ? [number("Would be hits", rule => percent(rule.would_hit, inShadow(rule) ? rule.requests : 0))] : []),
     number("Bytes", rule => bytes(rule.bytes)),
     column("Why not a hit", rule => reasons(rule.details)),
     column("Action", rule => rule.name === null ? "" : purgeButton(rule.name)),
   ];
-  table(within("rules", ".table"), "Rules", columns, rules);
+  const unused = rules.length > MANY ? rules.filter(rule => rule.requests === 0) : [];
+  table(within("rules", ".table"), "Rules", columns, rules.filter(rule => !unused.includes(rule)));
+  const folded = within("rules", ".unused");
+  folded.hidden = unused.length === 0;
+  write(folded.querySelector("summary"), `${counted(unused.length, "rule")} without a request since the start`);
+  table(folded.querySelector(".table"), "Rules without a request", columns, unused);
 }
+
+const inShadow = rule => rule.cache.endsWith("in shadow");
 
 const HOTTEST = [
   column("URL, and its rule", each => resource(each, "hot")),

@@ -103,15 +103,20 @@ fn in_order(metrics: &Metrics, rules: &Rules) -> Vec<OfRule> {
     all.filter_map(told).collect()
 }
 
-/// Whose word the lifetime of a response is: `off`, the rule's own one (`300s`), or `origin`.
+/// What [`cache_word`] ends with for a rule in shadow.
+pub const IN_SHADOW: &str = ", in shadow";
+
+/// Whose word the lifetime of a response is: `off`, the rule's own one (`300s`), or `origin`; and whether the rule
+/// only says what it would do: `300s, in shadow`.
 #[must_use]
 pub fn cache_word(rule: &Rule) -> String {
-    match rule.cache.as_ref().map(|cache| cache.ttl) {
-        None => "off".to_owned(),
-        Some(None) => "origin".to_owned(),
-        Some(Some(ttl)) if ttl.subsec_millis() == 0 => format!("{}s", ttl.as_secs()),
-        Some(Some(ttl)) => format!("{}ms", ttl.as_millis()),
-    }
+    let Some(cache) = &rule.cache else { return "off".to_owned() };
+    let whose = match cache.ttl {
+        None => "origin".to_owned(),
+        Some(ttl) if ttl.subsec_millis() == 0 => format!("{}s", ttl.as_secs()),
+        Some(ttl) => format!("{}ms", ttl.as_millis()),
+    };
+    if cache.shadow { whose + IN_SHADOW } else { whose }
 }
 
 /// `GET /stats`.

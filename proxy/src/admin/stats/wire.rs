@@ -100,7 +100,7 @@ pub struct Totals {
 pub struct Rule {
     /// Its name; nothing for what no rule matched.
     pub name: Option<String>,
-    /// `300s`, `origin` or `off`: whose word a lifetime is.
+    /// `300s`, `origin` or `off`: whose word a lifetime is; `300s, in shadow` for a rule that answers nothing.
     pub cache: String,
     /// All of them.
     pub requests: u64,
@@ -116,7 +116,7 @@ pub struct Rule {
     pub would_hit: u64,
     /// Bytes of body sent.
     pub bytes: u64,
-    /// How often each cause was told, by its word.
+    /// How often each cause was told, by its word; and what the proxy answered itself, by the word of the outcome.
     pub details: BTreeMap<String, u64>,
     /// In the last ten minutes.
     pub recent: Recent,

@@ -21,6 +21,20 @@ pub(super) struct Size {
     pub(super) rows: usize,
 }
 
+impl Size {
+    /// Of a pipe or a file, where nothing is cut.
+    pub(super) const ENDLESS: Self = Self { columns: usize::MAX, rows: usize::MAX };
+
+    /// How wide a first column may be beside `others`: what is left, or as the longest of its texts.
+    fn beside<'t>(self, others: usize, texts: impl Iterator<Item = &'t str>) -> usize {
+        let room = match self.columns {
+            usize::MAX => texts.map(|text| text.chars().count()).max().unwrap_or_default(),
+            columns => columns.saturating_sub(others),
+        };
+        room.max(16)
+    }
+}
+
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
@@ -30,15 +44,17 @@ pub(super) struct Line {
 
 /// The columns of numbers behind what may be long.
 const NUMBERS: usize = 44;
+/// The name of what no rule matched.
+const NO_RULE: &str = "(no rule)";
 
 /// What was read `now` from the sidecar at an address; how fast it goes by what was read `before`, or else by the last
 /// step that is over.
 pub(super) fn page(address: &str, now: &Reading, before: Option<&Reading>, size: Size) -> Vec<Line> {
-    let mut lines = summary(address, now, before);
+    let mut lines = summary(address, now, before, size);
     let room = size.rows.saturating_sub(lines.len() + 3);
     let (hottest, misses) = (&now.resources.hottest, &now.resources.misses);
     // Two fifths for the rules, and what those leave for the others.
-    let of_rules = now.stats.rules.len().min((room * 2 / 5).max(1));
+    let of_rules = now.stats.rules.len().min((room / 5 * 2).max(1));
     let of_misses = misses.len().min((room - of_rules.min(room)).div_ceil(2));
     let of_hottest = room.saturating_sub(of_rules + of_misses);
     lines.extend(rules(&now.stats, of_rules, size));
@@ -70,10 +86,9 @@ fn fitted(lines: Vec<Line>, size: Size) -> Vec<Line> {
 }
 
 /// What is so for all requests together.
-fn summary(address: &str, now: &Reading, before: Option<&Reading>) -> Vec<Line> {
+fn summary(address: &str, now: &Reading, before: Option<&Reading>, size: Size) -> Vec<Line> {
     let Stats { version, health, store, upstream, config, .. } = &now.stats;
     let time = now.stats.now.split('T').nth(1).unwrap_or_default();
-    let reasons = health.reasons.iter().map(|reason| format!(": {reason}")).collect::<String>();
     let rates = Rates::of(now, before);
     let point = now.stats.window.points.last();
     let memory = &store.memory;
@@ -81,8 +96,9 @@ fn summary(address: &str, now: &Reading, before: Option<&Reading>) -> Vec<Line> 
         Some(edit) => format!("last edit {} {}", edit.result, edit.at),
         None => format!("in force since {}", config.loaded),
     };
-    let mut lines = vec![
-        heading(format!("sidecache {version} at {address}  {}{reasons}  {time}", health.status)),
+    let mut lines = vec![heading(format!("sidecache {version} at {address}  {}  {time}", health.status))];
+    lines.extend(health.reasons.iter().flat_map(|reason| wrapped(reason, size)));
+    lines.extend([
         plain(format!(
             "requests {:.1}/s  hits {}  errors {:.1}/s  {}/s  origin saved {:.2} s/s",
             rates.requests,
@@ -106,9 +122,23 @@ fn summary(address: &str, now: &Reading, before: Option<&Reading>) -> Vec<Line> 
             upstream.queued,
         )),
         plain(format!("config   generation {}, {edit}", config.generation)),
-    ];
+    ]);
     lines.extend(store.redis.as_ref().into_iter().flat_map(redis));
     lines
+}
+
+/// A sentence over as many lines as it needs, each set in.
+fn wrapped(sentence: &str, size: Size) -> Vec<Line> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in sentence.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= size.columns => {
+                line.extend([" ", word]);
+            }
+            _ => lines.push(format!("         {word}")),
+        }
+    }
+    lines.into_iter().map(plain).collect()
 }
 
 fn redis(redis: &Redis) -> [Line; 2] {
@@ -170,30 +200,34 @@ impl Rates {
 fn rules(now: &Stats, room: usize, size: Size) -> Vec<Line> {
     let mut rules: Vec<&Rule> = now.rules.iter().collect();
     rules.sort_by_key(|rule| (Reverse(rule.recent.requests), Reverse(rule.requests)));
-    let wide = size.columns.saturating_sub(NUMBERS + 18).max(16);
+    rules.truncate(room);
+    let cache_wide =
+        rules.iter().map(|rule| rule.cache.chars().count()).max().unwrap_or_default().clamp(8, 18);
+    let names = rules.iter().map(|rule| rule.name.as_deref().unwrap_or(NO_RULE));
+    let wide = size.beside(NUMBERS + 10 + cache_wide, names);
     let head = format!(
-        "{:<wide$} {:>8} {:>9} {:>7} {:>9}  most often",
+        "{:<wide$} {:>cache_wide$} {:>9} {:>7} {:>9}  most often",
         "IN 10 MINUTES", "cache", "requests", "hits", "app"
     );
     let line = |rule: &Rule| {
-        let name = rule.name.as_deref().unwrap_or("(no rule)");
+        let name = rule.name.as_deref().unwrap_or(NO_RULE);
         let most = rule.details.iter().max_by_key(|(_, count)| **count);
         let most = most.map(|(word, count)| format!("{word} {}", self::count(*count))).unwrap_or_default();
         format!(
-            "{:<wide$} {:>8} {:>9} {:>7} {:>9}  {most}",
+            "{:<wide$} {:>cache_wide$} {:>9} {:>7} {:>9}  {most}",
             short(name, wide),
-            short(&rule.cache, 8),
+            short(&rule.cache, cache_wide),
             count(rule.recent.requests),
             percent(rule.recent.hits as f64, rule.recent.requests as f64),
             count(rule.recent.forwarded),
         )
     };
-    let lines = rules.into_iter().take(room).map(|rule| plain(line(rule)));
+    let lines = rules.into_iter().map(|rule| plain(line(rule)));
     [heading(head)].into_iter().chain(lines).collect()
 }
 
 fn heaviest(hottest: &[Hot], room: usize, size: Size) -> Vec<Line> {
-    let wide = size.columns.saturating_sub(18).max(16);
+    let wide = size.beside(18, hottest.iter().take(room).map(|hot| hot.url.as_str()));
     let head = heading(format!("{:<wide$} {:>9} {:>7}", "HOTTEST", "requests", "hits"));
     let lines = hottest.iter().take(room).map(|hot| {
         let hits = percent(hot.hits as f64, hot.requests as f64);
@@ -203,7 +237,7 @@ fn heaviest(hottest: &[Hot], room: usize, size: Size) -> Vec<Line> {
 }
 
 fn missed(misses: &[Miss], room: usize, size: Size) -> Vec<Line> {
-    let wide = size.columns.saturating_sub(NUMBERS).max(16);
+    let wide = size.beside(NUMBERS, misses.iter().take(room).map(|miss| miss.url.as_str()));
     let head = heading(format!("{:<wide$} {:>9}  why", "FETCHED MOST", "requests"));
     let lines = misses.iter().take(room).map(|miss| {
         let detail = miss.detail.as_ref().map(|detail| format!(", {detail}")).unwrap_or_default();
@@ -321,7 +355,7 @@ mod tests {
     fn all_of_it_is_on_a_small_terminal() {
         let page = shown(None, SIZE);
         for part in [
-            "sidecache 1.2.3 at localhost:9090  degraded: Redis is away  07:43:12Z",
+            "sidecache 1.2.3 at localhost:9090  degraded  07:43:12Z\n         Redis is away\nrequests ",
             "requests 10.0/s  hits 80.0%  errors 1.0/s  10.0 KiB/s  origin saved 2.00 s/s",
             "hit 0.07 0.20  app - -",
             "1.2M URLs, 50.0 MiB of 64.0 MiB; app 3 busy, 2 idle, 1 queued",
@@ -348,6 +382,22 @@ mod tests {
             assert!(page.lines().all(|line| line.chars().count() <= size.columns), "{size:?}\n{page}");
             assert!(!page.contains(|c: char| c.is_control() && c != '\n' || c == '\u{202e}'), "{page:?}");
         }
+    }
+
+    #[test]
+    fn into_a_pipe_nothing_is_cut() {
+        let page = shown(None, Size::ENDLESS);
+        let url = format!("\nhttp://shop.example/0/{} ", "long/".repeat(30));
+        assert!(page.contains(&url) && page.contains("\n/rule/0 "), "{page}");
+        assert!(page.lines().all(|line| line.chars().count() < 300), "{page}");
+    }
+
+    #[test]
+    fn a_reason_has_lines_of_its_own() {
+        let size = Size { columns: 24, rows: 9 };
+        let lines: Vec<_> =
+            wrapped("what is stored is stale", size).into_iter().map(|line| line.text).collect();
+        assert_eq!(lines, ["         what is stored", "         is stale"]);
     }
 
     #[test]

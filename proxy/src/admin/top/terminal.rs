@@ -1,7 +1,7 @@
 //! The terminal: a screen of our own while the page is shown, and the one key that ends it.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, IsTerminal, Read, Write},
     sync::Arc,
     thread,
 };
@@ -11,11 +11,14 @@ use tokio::sync::Notify;
 
 use super::page::{Line, Size};
 
-/// Where there is no terminal, or it does not say.
+/// Where a terminal does not say.
 const USUAL: Size = Size { columns: 80, rows: 24 };
 
-/// How much fits on the terminal.
+/// How much fits on the terminal; all, where there is none.
 pub(super) fn size() -> Size {
+    if !io::stdout().is_terminal() {
+        return Size::ENDLESS;
+    }
     match termios::tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
             Size { columns: size.ws_col.into(), rows: size.ws_row.into() }
