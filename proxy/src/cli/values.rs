@@ -19,7 +19,7 @@ pub(super) fn admin(text: &str) -> Result<Address, String> {
             Err("the admin listener speaks no TLS: write http://…, and reach another machine by a tunnel"
                 .into())
         }
-        Ok(address) => Ok(Address::from(&address).to_ask()),
+        Ok(address) => Ok(Address::from(&address).reachable()),
         Err(_) => Err("write http://127.0.0.1:9090 or unix:/path, in --admin or SIDECACHE_ADMIN".into()),
     }
 }

@@ -50,14 +50,14 @@ impl From<&Listen> for Address {
             Listen::Unix(path) => return Self::Unix(path.clone()),
             Listen::Tcp(address) | Listen::Tls(address) => address,
         };
-        Self::Tcp { host: address.ip().to_string(), port: address.port() }.to_ask()
+        Self::Tcp { host: address.ip().to_string(), port: address.port() }.reachable()
     }
 }
 
 impl Address {
     /// Where it is to be asked: for all addresses the loopback one.
     #[must_use]
-    pub fn to_ask(self) -> Self {
+    pub fn reachable(self) -> Self {
         match self {
             Self::Tcp { host, port } => {
                 let host = match host.parse() {
