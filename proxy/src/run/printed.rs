@@ -31,6 +31,8 @@ pub fn completions(shell: Shell) -> Result<ExitCode, RunError> {
 /// # Errors
 /// The folder is not there, or cannot be written to.
 pub fn man(folder: &Path) -> Result<ExitCode, RunError> {
-    clap_mangen::generate_to(Cli::command(), folder)?;
+    // The synopsis names what stands behind `--` without it.
+    let command = Cli::command().mut_arg("command", |app| app.value_name("-- COMMAND"));
+    clap_mangen::generate_to(command, folder)?;
     Ok(ExitCode::SUCCESS)
 }
