@@ -31,6 +31,7 @@ use sidecache::{
     reload::status::Status,
     routes::Rules,
     telemetry::metrics::Metrics,
+    wrap::probe::Address,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -307,7 +308,7 @@ async fn a_unix_socket_is_for_its_user_alone() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    healthcheck::ask(&address, Question::Ready).await.unwrap();
+    healthcheck::ask(&Address::Unix(path.clone()), Question::Ready).await.unwrap();
 
     stop.send(()).unwrap();
     timeout(LONG, served).await.unwrap().unwrap();
@@ -326,11 +327,11 @@ async fn a_file_in_the_socket_s_place_is_not_removed() {
 #[tokio::test]
 async fn the_health_check_asks_readiness_or_no_more_than_life() {
     let rig = rig("0.0.0.0:0", Some(SECRET)).await;
-    let address = Listen::Tcp(rig.address);
+    let address = Address::Tcp { host: "127.0.0.1".into(), port: rig.address.port() };
     healthcheck::ask(&address, Question::Ready).await.unwrap();
     *rig.health.lock().unwrap() = Health::NotReady(vec!["draining".to_owned()]);
     let error = healthcheck::ask(&address, Question::Ready).await.unwrap_err();
-    assert!(matches!(&error, NotReady::Answered(_, status) if status.as_u16() == 503), "{error}");
+    assert!(matches!(&error, NotReady::Answered(_, status, _) if status.as_u16() == 503), "{error}");
     healthcheck::ask(&address, Question::Live).await.unwrap();
     rig.served.abort();
     assert!(rig.served.await.unwrap_err().is_cancelled());

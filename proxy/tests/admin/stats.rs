@@ -99,6 +99,7 @@ async fn stats_tell_the_last_minutes_and_all_since_the_start() {
                 "name": null, "cache": "off", "requests": 7, "hits": 3, "forwarded": 2, "own": 2,
                 "hit_ratio": 3.0 / 7.0, "would_hit": 0, "bytes": 70,
                 "details": { "cookie": 1, "origin-failed": 1, "refused": 1 },
+                "hit_ms": took, "forwarded_ms": took, "origin_saved_seconds": 0.75,
                 "recent": { "requests": 7, "hits": 3, "forwarded": 2, "hit_ratio": 3.0 / 7.0 },
             }],
             "store": { "memory": { "resources": 0, "bytes": 0, "budget_bytes": 0 }, "redis": null },

@@ -4,7 +4,7 @@
 import { lookUp } from "./lookup.js";
 import { byId, drawn, element, refill, within, write } from "./page.js";
 import { openPurge } from "./purge.js";
-import { bytes, count, counted, isWhole, moment, percent } from "./words.js";
+import { bytes, count, counted, duration, isWhole, milliseconds, moment, percent } from "./words.js";
 
 const NO_RULE = "no rule matches";
 /** URLs of each list that are shown. */
@@ -23,8 +23,9 @@ export function showRules(rules) {
     number("Requests", rule => count(rule.recent.requests)),
     column("Hit ratio", rule => ratio(rule.recent.hits, rule.recent.requests)),
     number("To the app", rule => count(rule.recent.forwarded)),
-    number("Since the start", rule => `${count(rule.requests)}; ${percent(rule.hits, rule.requests)}`),
+    number("Since the start", sinceStart),
     ...(shadow ? [number("Would be hits", rule => percent(rule.would_hit, inShadow(rule) ? rule.requests : 0))] : []),
+    number("Takes; p99", latencies),
     number("Bytes", rule => bytes(rule.bytes)),
     column("Why not a hit", rule => reasons(rule.details)),
     column("Action", rule => rule.name === null ? "" : purgeButton(rule.name)),
@@ -94,6 +95,20 @@ function ratio(hits, requests) {
     drawn("rect", { class: "rest", width: 100, height: 6 }),
     drawn("rect", { class: "hit", width: share, height: 6 }));
   return element("span", { class: "ratio" }, bar, percent(hits, requests));
+}
+
+const lines = (...texts) => element("span", { class: "lines" }, ...texts.map(text => element("span", {}, text)));
+
+/** How many, the share of hits, and the origin's time that those saved. */
+function sinceStart({ requests, hits, origin_saved_seconds: saved }) {
+  return lines(`${count(requests)}; ${percent(hits, requests)}`, `${duration(saved)} saved`);
+}
+
+/** What half of the requests took at most, and 99 of 100. */
+function latencies({ hit_ms: hit, forwarded_ms: app }) {
+  const took = Object.entries({ hit, app }).filter(([, ms]) => ms !== null);
+  return took.length === 0 ? "" :
+    lines(...took.map(([who, { p50, p99 }]) => `${who} ${milliseconds(p50)}; ${milliseconds(p99)}`));
 }
 
 function reasons(details) {

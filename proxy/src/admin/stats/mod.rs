@@ -192,6 +192,9 @@ impl From<OfRule> for wire::Rule {
             hit_ratio: ratio(counts.of(Class::Hit), counts.requests()),
             would_hit,
             bytes: counts.bytes,
+            hit_ms: quantiles(&counts.took_by(Class::Hit)),
+            forwarded_ms: quantiles(&counts.took_by(Class::Forwarded)),
+            origin_saved_seconds: counts.spared.as_secs_f64(),
             details: details.into_iter().map(|(word, count)| (word.to_owned(), count)).collect(),
             recent: wire::Recent {
                 requests: recent.requests,

@@ -116,6 +116,12 @@ pub struct Rule {
     pub would_hit: u64,
     /// Bytes of body sent.
     pub bytes: u64,
+    /// How long hits took.
+    pub hit_ms: Option<Quantiles>,
+    /// How long forwarded requests took.
+    pub forwarded_ms: Option<Quantiles>,
+    /// What hits spared the origin.
+    pub origin_saved_seconds: f64,
     /// How often each cause was told, by its word; and what the proxy answered itself, by the word of the outcome.
     pub details: BTreeMap<String, u64>,
     /// In the last ten minutes.

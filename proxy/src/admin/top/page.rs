@@ -295,7 +295,8 @@ mod tests {
     fn rule(name: &Value, requests: u64) -> Value {
         json!({
             "name": name, "cache": "300s", "requests": requests, "hits": requests / 2, "forwarded": requests / 2,
-            "own": 0, "hit_ratio": 0.5, "would_hit": 0, "bytes": 1, "details": { "cookie": 3, "no-store": 7 },
+            "own": 0, "hit_ratio": 0.5, "would_hit": 0, "bytes": 1, "hit_ms": { "p50": 0.075, "p99": 0.2 }, "forwarded_ms": null,
+            "origin_saved_seconds": 3.0, "details": { "cookie": 3, "no-store": 7 },
             "recent": { "requests": requests, "hits": 0, "forwarded": requests, "hit_ratio": null },
         })
     }

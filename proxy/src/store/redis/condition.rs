@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn what_takes_no_writes_says_why_in_a_sentence() {
         let said = |line: &str| {
-            let (code, text) = line.split_once(' ').unwrap_or((line, ""));
+            let code = line.split(' ').next().unwrap_or_default();
             let text = without_script(line).to_owned();
             Failure { code: Some(code.to_owned()).filter(|_| !line.is_empty()), text }
         };
