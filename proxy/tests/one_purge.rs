@@ -579,3 +579,37 @@ async fn who_starts_after_the_roll_was_lost_waits_for_those_who_were_on_it() {
         relay.heal();
     }
 }
+
+/// A purge that does not learn who has obeyed it ends once all trust their memory by what they were told after it:
+/// they have not gone, and the next one waits for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_alive_is_not_struck_off_for_what_was_lost() {
+    let mut fleet = Fleet::start(MEMBERS - 1, tagged().await, &pages("60s")).await;
+    let relay = Relay::to(Target::Unix(fleet.redis.socket())).await;
+    let late = fleet.join_at(relay.url()).await;
+    fleet.warm("/a").await;
+    // So the first purge reads the roll when all others have lapsed.
+    fleet.redis.command(&["DEL", "story:v1:m"]);
+    let lost = async {
+        eventually("all have acknowledged it, and that is lost", async || {
+            fleet.redis.acknowledged("story", MEMBERS).is_some_and(|name| {
+                fleet.redis.command(&["DEL", &name]);
+                true
+            })
+        })
+        .await;
+        fleet.warm("/a").await;
+        for _ in 0..3 {
+            renewed(&fleet).await;
+        }
+        // For what is left of its trust it hears nothing, not even that its connection was closed.
+        relay.set(Which::Each(Class::Tracking), Way::Answers, Flow::Held);
+    };
+    let (report, ()) = tokio::join!(fleet.purge(0, urls(&["http://shop/a"])), lost);
+    assert!(report.waited >= BOUND, "it has learned who obeyed: {report:?}");
+    let newest = number(&fleet.get(late, "/a").await);
+    let report = fleet.purge(1, urls(&["http://shop/a"])).await;
+    let told = fleet.get(late, "/a").await;
+    assert!(number(&told) > newest, "{}, {report:?}", told.says());
+    relay.heal();
+}

@@ -212,6 +212,13 @@ impl RedisServer {
         roll.into_values().filter(|said| !said.starts_with("0 ")).collect()
     }
 
+    /// Where a purge is noted that so many sidecars have acknowledged.
+    pub fn acknowledged(&self, prefix: &str, members: usize) -> Option<String> {
+        let names = self.all_keys().into_iter().filter(|name| name.starts_with(&format!("{prefix}:v1:a:")));
+        let all = Value::Int(i64::try_from(members).expect("a few"));
+        names.into_iter().find(|name| self.command(&["HLEN", name]) == all)
+    }
+
     /// As if the fleet with this prefix had been there for long: no purge waits for who may be missing.
     pub fn has_had_a_fleet(&self, prefix: &str) {
         self.command(&["HSET", &format!("{prefix}:v1:m"), MADE, "1"]);

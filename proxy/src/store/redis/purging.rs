@@ -71,9 +71,12 @@ impl Inner {
 
     /// Waits until every member has applied so many purges of an epoch, or trusts its memory no more: it
     /// hears of a purge before of any later answer to what lets it trust it. How many have applied them.
+    /// Who has written nothing for so long is struck off; who has may trust its memory again, and stays.
     async fn applied_by_all(&self, epoch: Epoch, count: usize) -> Result<usize, StoreError> {
         let since = Instant::now();
-        let mut missing = self.seen.complete(self.whole_roll().await?);
+        let roll = self.whole_roll().await?;
+        let read = Instant::now();
+        let mut missing = self.seen.complete(roll);
         missing.remove(&self.member.to_string());
         // Who has left says so.
         missing.retain(|_, written| !trust(written).is_zero());
@@ -90,7 +93,7 @@ impl Inner {
                 // They lapse all the same.
                 Err(error) => tracing::debug!(%error, "cannot see who has applied a purge"),
             }
-            if missing.values().all(|written| since.elapsed() > trust(written).saturating_add(MARGIN)) {
+            if missing.values().all(|written| since.elapsed() > patience(written)) {
                 // A Redis that is gone by now may have taken the purge with it.
                 if let Some(error) = lost {
                     return Err(StoreError::Refused(format!(
@@ -98,6 +101,7 @@ impl Inner {
                     )));
                 }
                 // Those who have gone without a word are not waited for again.
+                missing.retain(|_, written| read.elapsed() > patience(written));
                 self.dismiss_silent(&missing, &missing).await;
                 return Ok(applied);
             }
@@ -150,6 +154,11 @@ impl Inner {
 /// For how long a member trusts its memory without a word from Redis.
 fn trust(written: &str) -> Duration {
     Renewal::read(written).map_or(LONGEST_TRUST, |renewal| renewal.bound.min(LONGEST_TRUST))
+}
+
+/// For how long a member is waited for.
+fn patience(written: &str) -> Duration {
+    trust(written).saturating_add(MARGIN)
 }
 
 /// What is heard of the fleet acts here once memory has obeyed it, and is acknowledged then.
