@@ -20,7 +20,7 @@ use crate::{
     outcomes::Outcomes,
     purges::{Begun, Purges},
     refreshes::Refreshes,
-    routes::{PurgeOn, Rules, serves},
+    routes::{PurgeOn, Rules},
     store::tiers::Tiers,
     upstream::Upstream,
 };
@@ -135,13 +135,5 @@ impl App {
             }
         }
         keys
-    }
-}
-
-impl Live {
-    /// Whether this host is served here.
-    #[must_use]
-    pub fn serves(&self, target: &Target) -> bool {
-        serves(self.hosts.as_deref(), target)
     }
 }

@@ -1,28 +1,22 @@
-//! The story of a request, from the rule to the answer. The only file that branches on the
+//! The story of a request, from its way to the answer. The only file that branches on the
 //! policy's decision.
 
 use std::{sync::Arc, time::SystemTime};
 
 use crate::{
-    admit::Notable,
     app::{App, Live},
     ask::Ask,
     error::Failure,
-    headers::has_passed_here,
     key::ResourceKey,
     message::{Reply, Request, RequestBody},
     miss::{Look, Miss},
     pass::pass,
-    policy::{
-        request::{Inquiry, admit},
-        reuse::{Decision, Fetch, Found, Freshness, When, decide},
-    },
+    policy::reuse::{Decision, Fetch, Found, Freshness, When, decide},
     purges::Known,
     respond,
-    routes::Rule,
     shadow::shadow,
-    status::{Detail, Forward, Fwd},
     store::{Lookup, Selector, StoreError},
+    way::{Book, Way},
 };
 
 /// How often a request looks for what another has stored meanwhile. Twice is enough, for the fetch that
@@ -32,19 +26,11 @@ const LOOKS: usize = 4;
 /// Answers one request.
 pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: RequestBody) -> Reply {
     let head = &request.head;
-    if !live.serves(&head.target) {
-        return Failure::misdirected().reply();
-    }
-    if head.notable.has(Notable::VIA) && has_passed_here(&head.headers, &live.pseudonym) {
-        return Failure::looped().reply();
-    }
-    let (rule, cache) = match live.rules.find(&head.method, &head.target, &head.headers) {
-        Some(rule @ Rule { cache: Some(cache), .. }) => (rule, cache),
-        other => return Box::pin(pass(app, live, request, body, uncached(other, request), other)).await,
-    };
-    let admission = match admit(&Inquiry::of(head, body.is_some()), cache) {
-        Ok(admission) => admission,
-        Err(forward) => return Box::pin(pass(app, live, request, body, forward, Some(rule))).await,
+    let (rule, cache, admission) = match Book::from(&**live).way(head) {
+        Way::Refused(failure) => return failure.reply(),
+        Way::Answered(rule) => return respond::under(rule, respond::options(app.clock.now())),
+        Way::Passes(forward, rule) => return Box::pin(pass(app, live, request, body, forward, rule)).await,
+        Way::Asks { rule, cache, admission } => (rule, cache, admission),
     };
     let key = &ResourceKey::new(&head.target, &cache.key.query);
     let selector = Selector { headers: &head.headers, keyed: &cache.key };
@@ -90,7 +76,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
             }
         }
     };
-    respond::under(rule, reply)
+    respond::under(Some(rule), reply)
 }
 
 /// What was found, as the answer.
@@ -134,14 +120,4 @@ pub(crate) fn found(lookup: &Result<Lookup, StoreError>) -> Found<'_> {
         Ok(Lookup::Found(stored)) => Found::Stored(stored),
         Ok(Lookup::Marked(stored, since)) => Found::Marked(stored, *since),
     }
-}
-
-/// Why a request without a rule that caches goes forward.
-pub(crate) fn uncached(rule: Option<&Rule>, request: &Request) -> Forward {
-    let detail = match rule {
-        Some(_) => Detail::RuleOff,
-        None if request.head.target.is_ambiguous() => Detail::AmbiguousTarget,
-        None => Detail::NoRule,
-    };
-    Forward::because(Fwd::Bypass, Some(detail))
 }

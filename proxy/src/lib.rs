@@ -82,4 +82,5 @@ pub mod tally;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
+pub mod way;
 pub mod wrap;

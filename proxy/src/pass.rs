@@ -9,7 +9,6 @@ use crate::{
     ask::Ask,
     error::Failure,
     forward,
-    headers::max_forwards,
     key::{ResourceKey, normalise_codings},
     message::{Reply, Request, RequestBody},
     miss::keep,
@@ -36,13 +35,6 @@ pub async fn pass(
     forward: Forward,
     rule: Option<&Rule>,
 ) -> Reply {
-    if asks_this_proxy(request) {
-        let reply = respond::options(app.clock.now());
-        return match rule {
-            Some(rule) => respond::under(rule, reply),
-            None => reply,
-        };
-    }
     let posting = rule.and_then(|rule| Posting::begin(app, request, rule));
     let mut outgoing = forward::passed(request, live, body);
     if posting.is_some() {
@@ -59,17 +51,7 @@ pub async fn pass(
             }
         }
     };
-    match rule {
-        Some(rule) => respond::under(rule, reply),
-        None => reply,
-    }
-}
-
-/// RFC 9110 §7.6.2: an `OPTIONS` with `Max-Forwards: 0` MUST NOT be forwarded; "instead, the intermediary MUST
-/// respond as the final recipient."
-pub(crate) fn asks_this_proxy(request: &Request) -> bool {
-    let head = &request.head;
-    head.method == Method::OPTIONS && max_forwards(&head.headers) == Some(0)
+    respond::under(rule, reply)
 }
 
 /// A POST whose answer may serve later GETs.

@@ -36,10 +36,11 @@ use crate::{
     upstream::{Fetched, Framing},
 };
 
-/// An answer as the rule that its request matched has it: by the rule's name, and without the tags that
+/// An answer as the rule that its request matched, if any, has it: by the rule's name, and without the tags that
 /// it keeps from clients.
 #[must_use]
-pub fn under(rule: &Rule, mut reply: Reply) -> Reply {
+pub fn under(rule: Option<&Rule>, mut reply: Reply) -> Reply {
+    let Some(rule) = rule else { return reply };
     reply.rule = Some(Arc::clone(&rule.name));
     if rule.cache.as_ref().is_some_and(|cache| cache.strip_tags) {
         reply.fields.remove(&TAG_FIELDS);

@@ -7,7 +7,7 @@
 //! | file | what lives there |
 //! |---|---|
 //! | [`question`] | what is asked |
-//! | `way` | how far it comes by the file alone |
+//! | `paper` | what the file alone says of it |
 //! | `decided` | what is stored, and what would be done now |
 //! | `origin` | what the app would answer |
 //! | `cause` | which field of an answer is to blame |
@@ -19,10 +19,10 @@ mod cause;
 pub mod command;
 mod decided;
 mod origin;
+mod paper;
 pub mod question;
 pub mod report;
 mod text;
-mod way;
 mod wording;
 
 use std::{
@@ -32,8 +32,8 @@ use std::{
 
 use self::{
     decided::{Decided, Held},
+    paper::selected_by,
     report::{Last, StoredReport, Verdict},
-    way::{Book, Way, selected_by},
     wording::time,
 };
 pub use self::{
@@ -61,6 +61,7 @@ use crate::{
     store::Selector,
     stored::Stored,
     tags::Tag,
+    way::{Book, Way},
 };
 
 /// Explains a request to a running proxy.
@@ -72,19 +73,18 @@ pub async fn explain(app: &Arc<App>, question: &Question) -> Report {
     };
     let book = Book::from(&**live);
     let head = &request.head;
-    let rule = live.rules.find(&head.method, &head.target, &head.headers);
-    let told = app.outcomes.last(&resource(rule, head), &head.method);
+    let told = app.outcomes.last(&resource(book.rule(head), head), &head.method);
     let last = told.map(|told| last(told, app.clock.now()));
-    match book.way(&request) {
-        Way::Settled(verdict) => Report { last, ..book.report(question.url(), &request, verdict) },
-        Way::Asks { rule, cache, admission } => {
+    match to_the_store(book.way(head)) {
+        Err(verdict) => Report { last, ..paper::report(book, question.url(), &request, verdict) },
+        Ok((rule, cache, admission)) => {
             let key = ResourceKey::new(&head.target, &cache.key.query);
             let selector = Selector { headers: &head.headers, keyed: &cache.key };
             let ask =
                 Ask { app, live, request: &request, rule, cache, admission: &admission, key: &key, selector };
             let decided = decided::now(ask).await;
             let origin = if question.ask_origin { Some(origin::ask(ask).await) } else { None };
-            let mut report = book.report(question.url(), &request, decided.verdict.clone());
+            let mut report = paper::report(book, question.url(), &request, decided.verdict.clone());
             if let Some(key) = &mut report.key {
                 key.selected_by = selected_by(&cache.key, &decided.nominated);
             }
@@ -134,15 +134,29 @@ pub fn on_paper(config: &Config, question: &Question) -> Report {
         Err(refusal) => return refused(question, refusal),
     };
     let book = Book::from(config);
-    let verdict = match book.way(&request) {
-        Way::Settled(verdict) => verdict,
-        Way::Asks { cache, admission, .. } => {
+    let verdict = match to_the_store(book.way(&request.head)) {
+        Err(verdict) => verdict,
+        Ok((_, cache, admission)) => {
             let verdict = decided::cold(&admission, cache);
             let summary = format!("by the file alone, as if nothing were stored: {}", verdict.summary);
             verdict.saying(summary)
         }
     };
-    book.report(question.url(), &request, verdict)
+    paper::report(book, question.url(), &request, verdict)
+}
+
+/// What is asked of the store, or what there is to say of a way that ends before it.
+fn to_the_store(way: Way<'_>) -> Result<(&Rule, &Arc<CacheRule>, Admission), Verdict> {
+    let outcome = match way {
+        Way::Asks { rule, cache, admission } => return Ok((rule, cache, admission)),
+        Way::Refused(failure) => {
+            let why = format!("refused: {}", failure.failed().cause);
+            return Err(Verdict::of(Outcome::Own(Own::Refused)).saying(why));
+        }
+        Way::Answered(_) => Outcome::Own(Own::Answered),
+        Way::Passes(forward, _) => Outcome::Forward(forward),
+    };
+    Err(Verdict::of(outcome))
 }
 
 /// What is not even read as a request.

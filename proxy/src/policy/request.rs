@@ -37,12 +37,12 @@ pub struct Inquiry<'r> {
 impl<'r> Inquiry<'r> {
     /// What it needs of one with this head, and a body or none.
     #[must_use]
-    pub fn of(head: &'r Head, has_body: bool) -> Self {
+    pub fn of(head: &'r Head) -> Self {
         Self {
             method: &head.method,
             headers: &head.headers,
             notable: head.notable,
-            has_body,
+            has_body: head.framing.has_body(),
             wants_upgrade: head.connection.wants_upgrade,
             hides_fields: head.connection.hides_fields,
         }

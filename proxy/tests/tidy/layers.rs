@@ -65,7 +65,7 @@ const MODULES: [(Layer, &[&str]); 5] = [
         Layer::Story,
         &[
             "app", "ask", "error", "fill", "forward", "handler", "miss", "obsolete", "pass", "respond",
-            "shadow", "siblings",
+            "shadow", "siblings", "way",
         ],
     ),
     (
