@@ -28,6 +28,7 @@ use tokio::{net::TcpStream, process::Child, time::sleep};
 use crate::support::{
     origin::{Origin, ok},
     process::{Process, free_port},
+    redis::{RedisServer, eventually},
     wire::{Wire, soon},
 };
 
@@ -149,7 +150,13 @@ async fn prometheus_sees_what_is_counted() {
 
 #[tokio::test]
 async fn dashboard_and_alerts_name_metrics_that_there_are() {
-    let (_sidecar, _origin, admin) = sidecar("store: { redis: redis://127.0.0.1:1, prefix: a }").await;
+    let redis = RedisServer::start();
+    let store = format!("store: {{ redis: '{}', prefix: a }}", redis.url());
+    let (_sidecar, _origin, admin) = sidecar(&store).await;
+    eventually("Redis is asked what it holds", async || {
+        asked(admin, "/metrics").await.contains("sidecache_store_redis_memory_bytes")
+    })
+    .await;
     let page = asked(admin, "/metrics").await;
     // The words of details are there only once they have come up.
     let shown: BTreeSet<&str> = names(&page);

@@ -679,4 +679,10 @@ async fn a_redis_that_evicts_nothing_is_not_filled_to_the_brim() {
     server.command(&["SET", "somebody-else", "goes on"]);
     eventually("there is room again", async || store.takes_writes()).await;
     commit(&store, &resource("/more")).await.unwrap();
+    // For whoever watches it.
+    let Value::Int(keys) = server.command(&["DBSIZE"]) else { panic!("no number of keys") };
+    let told = async || store.room().is_some_and(|room| room.keys == u64::try_from(keys).unwrap());
+    eventually("it tells what it holds", told).await;
+    let room = store.room().unwrap();
+    assert!(room.used > 1 << 19 && room.most > 16 << 20, "{room:?}");
 }

@@ -178,6 +178,7 @@ pub(super) fn metrics(
             let redis = fleet.redis();
             snapshot::memory(scrape, fleet.memory(), budget);
             snapshot::redis(scrape, redis.stats(), redis.health() == RedisHealth::Up);
+            snapshot::room(scrape, redis.room());
             snapshot::tiers(scrape, fleet.stats(), redis.stats().hits);
             let tracking = fleet.tracking();
             let serves = [tracking.session().is_some(), tracking.is_untracked()];

@@ -8,7 +8,7 @@ use crate::{
     places::PlaceStats,
     store::{
         memory::MemoryStats,
-        redis::{BreakerState, LeaseStats, Pushes, Stats as RedisStats, Waits},
+        redis::{BreakerState, LeaseStats, Pushes, Room, Stats as RedisStats, Waits},
         tiers::TierStats,
     },
     tls::TlsStats,
@@ -66,6 +66,18 @@ pub fn redis(scrape: &mut Scrape<'_>, stats: RedisStats, up: bool) {
         [([("result", "written")], stats.writes), ([("result", "dropped")], stats.dropped_writes)],
     );
     leases(scrape, stats.leases);
+}
+
+/// What Redis holds, if it tells.
+pub fn room(scrape: &mut Scrape<'_>, room: Option<Room>) {
+    let Some(Room { used, most, keys }) = room else { return };
+    scrape.gauge("sidecache_store_redis_memory_bytes", "Bytes that Redis uses, for all who share it", used);
+    scrape.gauge(
+        "sidecache_store_redis_memory_limit_bytes",
+        "Bytes that it may use; 0 where it has no limit",
+        most,
+    );
+    scrape.gauge("sidecache_store_redis_keys", "Keys in its database, those of all who share it", keys);
 }
 
 /// The rights to store, of which there is one for the whole fleet.

@@ -6,20 +6,16 @@
 
 use std::{
     sync::{
-        Weak,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use redis::{RedisResult, aio::MultiplexedConnection, cmd};
+use redis::{Cmd, FromRedisValue, RedisResult, aio::MultiplexedConnection, cmd};
 use tokio::time::sleep;
 
-use super::{
-    Inner,
-    cluster::Node,
-    link::{Refusal, jittered},
-};
+use super::{Inner, cluster::Node, link::jittered};
 
 /// Of its memory, in per cent, beyond which nothing more is stored where nothing is evicted.
 const SHARE: u64 = 90;
@@ -31,6 +27,19 @@ const LIMIT: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Manners {
     full: AtomicBool,
+    /// As it said last, while it says so.
+    room: Mutex<Option<Room>>,
+}
+
+/// What all who share Redis have stored in it, in all its nodes: what is ours of that, it cannot tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of memory that it uses.
+    pub used: u64,
+    /// Bytes that it may use; zero, where it has no limit.
+    pub most: u64,
+    /// Keys in its database.
+    pub keys: u64,
 }
 
 /// What Redis says of its memory.
@@ -46,6 +55,27 @@ impl Manners {
     /// Whether nothing more is stored, for want of room that is ours.
     pub(super) fn hold_back(&self) -> bool {
         self.full.load(Ordering::Relaxed)
+    }
+
+    fn told(&self, room: Option<Room>) {
+        *self.room.lock().unwrap_or_else(PoisonError::into_inner) = room;
+    }
+}
+
+impl Room {
+    /// Of these nodes together, if all of them have told.
+    pub(super) fn of(nodes: &[Arc<Node>]) -> Option<Self> {
+        let told = |node: &Arc<Node>| *node.manners.room.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.iter().map(told).reduce(|all, next| Some(all?.and(next?)))?
+    }
+
+    fn and(self, other: Self) -> Self {
+        let unlimited = self.most == 0 || other.most == 0;
+        Self {
+            used: self.used.saturating_add(other.used),
+            most: if unlimited { 0 } else { self.most.saturating_add(other.most) },
+            keys: self.keys.saturating_add(other.keys),
+        }
     }
 }
 
@@ -77,23 +107,36 @@ pub(super) async fn watch(store: Weak<Inner>) {
         let view = store.nodes.view_full();
         drop(store);
         for node in view.nodes() {
-            match node.memory().await {
-                Ok(Ok(memory)) => node.mind(memory),
-                // Not all users may ask.
-                Ok(Err(error)) => tracing::debug!(%error, "Redis does not tell of its memory"),
-                Err(error) => tracing::debug!(?error, "Redis does not tell of its memory"),
-            }
+            node.manners.told(node.room().await);
         }
     }
 }
 
 impl Node {
-    async fn memory(&self) -> Result<RedisResult<Memory>, Refusal> {
+    /// Asks what it holds, and minds whether it is full.
+    async fn room(&self) -> Option<Room> {
+        let memory = self.told(cmd("INFO").arg("memory")).await.map(|info: String| Memory::read(&info));
+        memory.into_iter().for_each(|memory| self.mind(memory));
+        let keys = self.told(&cmd("DBSIZE")).await?;
+        memory.map(|Memory { used, most, .. }| Room { used, most, keys })
+    }
+
+    /// The answer, if it is there, and this user may ask. A refusal is no failure of the connection.
+    async fn told<T: FromRedisValue>(&self, question: &Cmd) -> Option<T> {
         let ask = async |mut connection: MultiplexedConnection| {
-            // A refusal is no failure of the connection.
-            Ok(cmd("INFO").arg("memory").query_async::<String>(&mut connection).await)
+            Ok::<RedisResult<T>, _>(question.query_async(&mut connection).await)
         };
-        Ok(self.purges.run(LIMIT, ask).await?.map(|info| Memory::read(&info)))
+        match self.purges.run(LIMIT, ask).await {
+            Ok(Ok(answer)) => Some(answer),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "Redis does not tell what it holds");
+                None
+            }
+            Err(error) => {
+                tracing::debug!(?error, "Redis does not tell what it holds");
+                None
+            }
+        }
     }
 
     fn mind(&self, memory: Memory) {
@@ -123,6 +166,13 @@ mod tests {
         let info =
             format!("# Memory\r\nused_memory:{used}\r\nmaxmemory:{most}\r\nmaxmemory_policy:{policy}\r\n");
         Memory::read(&info)
+    }
+
+    #[test]
+    fn one_node_without_a_limit_is_a_fleet_without_one() {
+        let room = |used, most, keys| Room { used, most, keys };
+        assert_eq!(room(1, 10, 2).and(room(3, 20, 4)), room(4, 30, 6));
+        assert_eq!(room(1, 10, 2).and(room(3, 0, 4)), room(4, 0, 6));
     }
 
     #[test]

@@ -82,6 +82,7 @@ pub use self::{
     credentials::FileError,
     heard::Heard,
     lease::{Lease, LeaseStats, Waiting},
+    manners::Room,
     membership::Member,
     pushes::Pushes,
     settings::{Settings, SettingsError, install_crypto_provider},
@@ -212,6 +213,13 @@ impl RedisStore {
             false => BreakerState::Closed,
         };
         self.0.counters.stats(state(|node| &node.reads), state(|node| &node.writes), self.0.leases.stats())
+    }
+
+    /// What Redis says it holds, of all who share it; nothing while it says nothing, or where this user may not ask
+    /// (`INFO`, `DBSIZE`).
+    #[must_use]
+    pub fn room(&self) -> Option<Room> {
+        Room::of(self.0.nodes.view_full().nodes())
     }
 
     /// What this process knows of purges.
