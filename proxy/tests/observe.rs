@@ -107,6 +107,24 @@ fn promtool_takes_the_configuration_of_the_stack() {
     assert!(checked.status.success(), "{checked:?}");
 }
 
+#[test]
+fn promtool_takes_the_two_lines_for_a_token() {
+    let config = file("observe/prometheus.yml").replace("# authorization:", "authorization:");
+    let config = config.replace("#   credentials_file:", "  credentials_file:");
+    assert!(config.contains("\n    authorization:\n      credentials_file: admin-token\n"), "{config}");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("prometheus.yml"), config).unwrap();
+    fs::write(folder.path().join("alerts.yml"), file("observe/alerts.yml")).unwrap();
+    let check = || {
+        let mut promtool = Command::new("promtool");
+        let checked = promtool.args(["check", "config"]).arg(folder.path().join("prometheus.yml")).output();
+        checked.expect("promtool is there: `make promtool` installs it").status.success()
+    };
+    assert!(!check(), "the file of the token is read from beside this one, and is not there");
+    fs::write(folder.path().join("admin-token"), "0123456789abcdef\n").unwrap();
+    assert!(check());
+}
+
 /// Prometheus with the configuration of the stack, but for whom it asks and how often.
 fn prometheus(folder: &TempDir, admin: u16, port: u16) -> Child {
     let config = file("observe/prometheus.yml").replace("127.0.0.1:9090", &format!("127.0.0.1:{admin}"));
