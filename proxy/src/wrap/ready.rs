@@ -49,7 +49,7 @@ pub enum ReadyError {
     #[error("the app ended with {0} before it was ready")]
     Ended(Ended),
     /// It runs, but did not answer in time.
-    #[error("the app did not get ready within {after:?}: nothing answers at {at} (`upstream`): {last}")]
+    #[error("the app did not get ready within {after:?}: {met}: {last}", met = met(.at, .last))]
     Timeout {
         /// Where an answer was waited for.
         at: Address,
@@ -58,6 +58,14 @@ pub enum ReadyError {
         /// What the last attempt met.
         last: io::Error,
     },
+}
+
+/// What the last attempt met: nobody, or somebody who does not answer as one that is ready.
+fn met(at: &Address, last: &io::Error) -> String {
+    match last.kind() {
+        io::ErrorKind::Other => format!("what answers at {at} (`upstream`) is not ready"),
+        _ => format!("nothing answers at {at} (`upstream`)"),
+    }
 }
 
 pub(super) async fn wait(probe: &Probe, timeout: Duration) -> Result<(), ReadyError> {
@@ -92,4 +100,23 @@ async fn attempt(probe: &Probe) -> io::Result<()> {
 
 fn is_ready(status: StatusCode) -> bool {
     status.is_success() || status.is_redirection()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_that_answers_badly_is_not_said_to_be_silent() {
+        let told = |last| {
+            let at = Address::Tcp { host: "localhost".to_owned(), port: 8000 };
+            ReadyError::Timeout { at, after: Duration::from_secs(2), last }.to_string()
+        };
+        let bad = told(io::Error::other("GET /up was answered 404 Not Found"));
+        assert!(bad.ends_with(
+            "what answers at localhost:8000 (`upstream`) is not ready: GET /up was answered 404 Not Found"
+        ));
+        let silent = told(io::ErrorKind::ConnectionRefused.into());
+        assert!(silent.contains("nothing answers at localhost:8000 (`upstream`): "), "{silent}");
+    }
 }
