@@ -136,8 +136,13 @@ fn state(purged: &Arc<Mutex<Vec<PurgeRequest>>>) -> AdminState {
         rules: Arc::new(|| vec!["/**".into()]),
         purge: Arc::new(move |request| {
             purged.lock().expect("it is not poisoned").push(request);
-            let report =
-                PurgeReport { epoch: None, reached: Reached::Fleet, members: 1, waited: Duration::ZERO };
+            let report = PurgeReport {
+                epoch: None,
+                reached: Reached::Fleet,
+                members: 1,
+                waited: Duration::ZERO,
+                elsewhere: Vec::new(),
+            };
             Box::pin(async move { report })
         }),
         explain: Arc::new(|question| Box::pin(std::future::ready(explain::on_paper(&config(), &question)))),

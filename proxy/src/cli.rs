@@ -1,18 +1,18 @@
 //! The command line: what may be said, and nothing of what is then done.
 
+mod hints;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{
-    Args, CommandFactory, FromArgMatches, Parser, Subcommand,
-    error::{ContextKind, ContextValue, ErrorKind},
-    parser::ValueSource,
-};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind, parser::ValueSource};
 use clap_complete::Shell;
 use http::{HeaderName, HeaderValue};
 
-use self::values::{admin, filter, path, url};
+use self::{
+    hints::{with_hint, with_option},
+    values::{admin, filter, path, url},
+};
 use crate::{
     config,
     explain::{Question, QuestionError},
@@ -113,7 +113,11 @@ impl Cli {
         let named = |command: &str| line.get(1).is_some_and(|word| word == command);
         let healthcheck = named("healthcheck");
         // What is wrong behind a command is nothing that was meant to be run.
-        let hint = if COMMANDS.into_iter().any(named) { std::convert::identity } else { with_hint };
+        let hint = match COMMANDS.into_iter().find(|command| named(command)) {
+            Some("purge") => with_option,
+            Some(_) => std::convert::identity,
+            None => with_hint,
+        };
         Self::parse_from_line(line)
             .map(Self::action)
             .map_err(|error| UsageError { error: hint(error), healthcheck })
@@ -218,10 +222,13 @@ enum Command {
 /// Whom to watch, and for how long.
 #[derive(Args, Debug)]
 pub struct Top {
-    /// The admin listener of the sidecar: http://host:port or unix:/path
-    #[arg(long, value_name = "URL", env = "SIDECACHE_ADMIN", default_value = "http://127.0.0.1:9090",
-          value_parser = admin)]
-    pub admin: Address,
+    /// The admin listener of the sidecar: http://host:port or unix:/path [default: `admin:` of the file]
+    #[arg(long, value_name = "URL", env = "SIDECACHE_ADMIN", value_parser = admin)]
+    pub admin: Option<Address>,
+
+    /// The file whose `admin:` names the listener [default: config.yaml, if it is there, else 127.0.0.1:9090]
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
     /// The file with the bearer token of the admin listener; else SIDECACHE_ADMIN_TOKEN, if set
     #[arg(long, value_name = "FILE")]
@@ -235,13 +242,13 @@ pub struct Top {
 /// Which sidecar to ask.
 #[derive(Args, Debug)]
 pub struct Healthcheck {
-    /// Its admin listener: http://host:port or unix:/path; without it, `admin:` of the file
+    /// The admin listener of the sidecar: http://host:port or unix:/path [default: `admin:` of the file]
     #[arg(long, value_name = "URL", env = "SIDECACHE_ADMIN", value_parser = admin)]
     pub admin: Option<Address>,
 
-    /// The file that names the admin listener
-    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_CONFIG)]
-    pub config: PathBuf,
+    /// The file whose `admin:` names the listener [default: config.yaml, if it is there, else 127.0.0.1:9090]
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
     /// Ask /livez: whether it runs, be it ready or not
     #[arg(long)]
@@ -251,10 +258,13 @@ pub struct Healthcheck {
 /// What to purge, and whom to ask.
 #[derive(Args, Debug)]
 pub struct Purge {
-    /// The admin listener of any sidecar of the fleet: http://host:port or unix:/path
-    #[arg(long, value_name = "URL", env = "SIDECACHE_ADMIN", default_value = "http://127.0.0.1:9090",
-          value_parser = admin)]
-    pub admin: Address,
+    /// The admin listener of any sidecar of the fleet: http://host:port or unix:/path [default: `admin:` of the file]
+    #[arg(long, value_name = "URL", env = "SIDECACHE_ADMIN", value_parser = admin)]
+    pub admin: Option<Address>,
+
+    /// The file whose `admin:` names the listener [default: config.yaml, if it is there, else 127.0.0.1:9090]
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
     /// What to purge.
     #[command(flatten)]
@@ -305,10 +315,9 @@ pub struct Explain {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub headers: Vec<(String, String)>,
 
-    /// The admin listener of the sidecar: http://host:port or unix:/path
-    #[arg(long, value_name = "URL", env = "SIDECACHE_ADMIN", default_value = "http://127.0.0.1:9090",
-          value_parser = admin)]
-    pub admin: Address,
+    /// The admin listener of the sidecar: http://host:port or unix:/path [default: `admin:` of ./config.yaml]
+    #[arg(long, value_name = "URL", env = "SIDECACHE_ADMIN", value_parser = admin)]
+    pub admin: Option<Address>,
 
     /// Ask this file instead of a running sidecar: rule, key, and what the rule does with an answer
     #[arg(long, short, value_name = "FILE", conflicts_with = "ask_origin")]
@@ -363,27 +372,6 @@ fn header(text: &str) -> Result<(String, String), String> {
     // A value may be a secret.
     HeaderValue::try_from(value).map_err(|_| "the value has a control byte: write 'Name: value'")?;
     Ok((name.to_owned(), value.to_owned()))
-}
-
-/// Says how a word that stands in the wrong place is meant to be written.
-fn with_hint(mut error: clap::Error) -> clap::Error {
-    let word = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(word)) if error.kind() == ErrorKind::UnknownArgument => word.clone(),
-        _ => return error,
-    };
-    let hint = match word.as_str() {
-        command if COMMANDS.contains(&command) => {
-            format!("it comes first: sidecache {word} --config FILE")
-        }
-        option if option.starts_with('-') => return error,
-        "run" | "start" | "serve" => "to run takes no word: sidecache --config FILE".to_owned(),
-        _ => match config::nearest(&word, COMMANDS) {
-            Some(command) => format!("did you mean: sidecache {command}"),
-            None => format!("to run an app behind the sidecar, put -- before it: sidecache -- {word} …"),
-        },
-    };
-    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
-    error
 }
 
 #[cfg(test)]
@@ -473,7 +461,7 @@ mod tests {
             (vec!["http://a/".into(), "http://b/?y".into()], vec!["x".into(), "z".into()])
         );
         assert_eq!((rules, all, asked.soft, asked.no_wait), (vec!["/c".into()], false, true, false));
-        assert_eq!(asked.admin.to_string(), "127.0.0.1:9090");
+        assert!(asked.admin.is_none() && asked.config.is_none());
         assert!(purge("sidecache purge --all --no-wait").what.all);
         assert_eq!(refused("sidecache purge"), ErrorKind::MissingRequiredArgument);
         assert_eq!(refused("sidecache purge --soft"), ErrorKind::MissingRequiredArgument);
@@ -546,6 +534,8 @@ mod tests {
         assert!(hint("sidecache chek x.yaml").contains("did you mean: sidecache check"));
         assert!(hint("sidecache run").contains("sidecache --config FILE"));
         assert!(!hint("sidecache check a b").contains("behind the sidecar"));
+        let told = hint("sidecache purge http://shop.example/a");
+        assert!(told.contains("say what it is: sidecache purge --url http://shop.example/a"), "{told}");
     }
 
     #[test]

@@ -15,10 +15,13 @@ use crate::{
         invalidation::{invalidates, obsolete},
         tags::groups_to_invalidate,
     },
-    purge::{PurgeReport, PurgeRequest, PurgeUrl, Reached},
-    store::{Purge, Purged, Store, Wait},
+    purge::{Elsewhere, PurgeReport, PurgeRequest, PurgeUrl, Reached},
+    store::{Purge, Purged, Store, StoreError, Wait, redis::Health, tiers::Tiers},
     tags::Tag,
 };
+
+/// URLs of one purge of which it is looked up whether they were meant to have another host.
+const LOOKED_UP: usize = 3;
 
 /// Purges what a request has changed, once the app has answered it: the resources of RFC 9111 §4.4, the
 /// groups of RFC 9875 §3, and what `purge_on` names: all in one purge. What became of it.
@@ -67,14 +70,9 @@ pub async fn purge(app: Arc<App>, request: PurgeRequest) -> PurgeReport {
     app.invalidations.count(Cause::Purge, Named { urls, tags: tags.len(), rules: rules.len(), all });
     let named = request.tags.iter().map(|name| Tag::named(name.as_bytes()));
     let rules = request.rules.iter().map(|name| Tag::rule(name));
-    let targets = request.urls.iter().flat_map(PurgeUrl::targets);
-    let keys = |target| {
-        let keys = app.resource_keys(target);
-        // No rule that this process knows of has cached it; one that it does not know of may have.
-        if keys.is_empty() { vec![ResourceKey::new(target, &QueryPolicy::All)] } else { keys }
-    };
+    let elsewhere = elsewhere(&app, &request.urls).await;
     let purge = Purge {
-        resources: targets.flat_map(keys).collect(),
+        resources: request.urls.iter().flat_map(|url| keys(&app, url)).collect(),
         tags: named.chain(rules).chain(request.everything.then(Tag::everything)).collect(),
         mode: request.mode,
         ..Purge::default()
@@ -89,12 +87,62 @@ pub async fn purge(app: Arc<App>, request: PurgeRequest) -> PurgeReport {
             reached,
             members: purged.applied,
             waited: begun.elapsed(),
+            elsewhere,
         },
         Err(error) => PurgeReport {
             epoch: None,
-            reached: Reached::LocalOnly(error.to_string()),
+            reached: Reached::LocalOnly(untaken(&app, &error)),
             members: 1,
             waited: begun.elapsed(),
+            elsewhere,
         },
     }
+}
+
+/// Why Redis has not taken it: what has been wrong with that for longer says more than that there is no connection.
+fn untaken(app: &App, error: &StoreError) -> String {
+    if let Tiers::Redis(fleet) = &app.store
+        && let Health::Down { reason, .. } = fleet.redis().health()
+    {
+        return format!("Redis is away: {reason}");
+    }
+    format!("Redis has not taken it: {error}")
+}
+
+/// What is stored under a URL has one of these keys.
+fn keys(app: &App, url: &PurgeUrl) -> Vec<ResourceKey> {
+    let of = |target| {
+        let keys = app.resource_keys(target);
+        // No rule that this process knows of has cached it; one that it does not know of may have.
+        if keys.is_empty() { vec![ResourceKey::new(target, &QueryPolicy::All)] } else { keys }
+    };
+    url.targets().flat_map(of).collect()
+}
+
+/// Of these URLs those with a host of which nothing is known, though clients ask for the same path with others: most
+/// likely with the host of the app, or of this process, in the place of theirs.
+async fn elsewhere(app: &App, urls: &[PurgeUrl]) -> Vec<Elsewhere> {
+    let hosts = |(place, url): (usize, &PurgeUrl)| {
+        let hosts = url.targets().next().map(|target| app.outcomes.elsewhere(target))?;
+        (!hosts.is_empty()).then_some(Elsewhere { place, hosts })
+    };
+    let mut found = Vec::new();
+    for elsewhere in urls.iter().enumerate().filter_map(hosts).take(LOOKED_UP) {
+        if let Some(url) = urls.get(elsewhere.place)
+            && is_unknown(app, url).await
+        {
+            found.push(elsewhere);
+        }
+    }
+    found
+}
+
+/// Whether surely nothing is stored under it.
+async fn is_unknown(app: &App, url: &PurgeUrl) -> bool {
+    for key in keys(app, url) {
+        if app.store.variants(&key).await != Some(0) {
+            return false;
+        }
+    }
+    true
 }

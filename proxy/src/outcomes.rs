@@ -1,8 +1,11 @@
 //! What became of the last request for each resource that was no hit: why it is not cached is often
-//! known only once the app has answered, and asked about later.
+//! known only once the app has answered, and asked about later. And with which hosts clients ask, since whoever
+//! asks or purges later may not know that.
 
 use std::{
     hash::{Hash, Hasher},
+    iter,
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -11,7 +14,7 @@ use quick_cache::sync::Cache;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::{
-    admit::Head,
+    admit::{Head, Target},
     key::{QueryPolicy, ResourceKey},
     routes::{Rule, Rules},
     status::Outcome,
@@ -20,11 +23,23 @@ use crate::{
 /// Resources that are remembered at most, each method for itself.
 const REMEMBERED: usize = 4096;
 
+/// Paths of which the hosts are remembered at most.
+const PATHS: usize = 4096;
+
+/// Hosts of one path, the last ones.
+const HOSTS: usize = 3;
+
+/// Bytes of a host that is remembered: names of the DNS are seldom longer.
+const HOST_BYTES: usize = 128;
+
 /// The last outcome of each resource and method, as far as a bounded memory holds it.
 ///
 /// They are known by a hash, since keys have no small bound. Two that share one are told of each other's
 /// outcome, and nothing worse.
-pub struct Outcomes(Cache<(u128, u64), Told>);
+pub struct Outcomes {
+    last: Cache<(u128, u64), Told>,
+    hosts: Cache<u128, Arc<[Arc<str>]>>,
+}
 
 /// What one request was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +54,7 @@ pub struct Told {
 
 impl Default for Outcomes {
     fn default() -> Self {
-        Self(Cache::new(REMEMBERED))
+        Self { last: Cache::new(REMEMBERED), hosts: Cache::new(PATHS) }
     }
 }
 
@@ -48,18 +63,40 @@ impl Outcomes {
     /// is stored tells why it is one.
     pub fn note(&self, rules: &Rules, head: &Head, told: Told) {
         let rule = rules.find(&head.method, &head.target, &head.headers);
-        self.0.insert(place(&resource(rule, head), &head.method), told);
+        self.last.insert(place(&resource(rule, head), &head.method), told);
+        if matches!(told.outcome, Outcome::Forward(_)) {
+            self.note_host(&head.target);
+        }
+    }
+
+    fn note_host(&self, target: &Target) {
+        let (path, host) = (by_path(target), target.authority());
+        let known = self.hosts.get(&path).unwrap_or_default();
+        if host.is_empty() || host.len() > HOST_BYTES || known.first().is_some_and(|last| **last == *host) {
+            return;
+        }
+        let others = known.iter().filter(|known| ***known != *host).cloned();
+        self.hosts.insert(path, iter::once(host.into()).chain(others).take(HOSTS).collect());
+    }
+
+    /// The hosts with which this path was asked for and not answered by a hit, the last one first; none, if that of
+    /// the target is among them.
+    #[must_use]
+    pub fn elsewhere(&self, target: &Target) -> Vec<Arc<str>> {
+        let hosts = self.hosts.get(&by_path(target)).unwrap_or_default();
+        let is_known = hosts.iter().any(|host| **host == *target.authority());
+        if is_known { Vec::new() } else { hosts.to_vec() }
     }
 
     /// What the rules of before an edit had it told says little of those of now.
     pub fn forget(&self) {
-        self.0.clear();
+        self.last.clear();
     }
 
     /// What the last one for this resource was told, by this method.
     #[must_use]
     pub fn last(&self, resource: &ResourceKey, method: &Method) -> Option<Told> {
-        self.0.get(&place(resource, method))
+        self.last.get(&place(resource, method))
     }
 }
 
@@ -68,6 +105,10 @@ impl Outcomes {
 pub fn resource(rule: Option<&Rule>, head: &Head) -> ResourceKey {
     let cache = rule.and_then(|rule| rule.cache.as_ref());
     ResourceKey::new(&head.target, cache.map_or(&QueryPolicy::All, |cache| &cache.key.query))
+}
+
+fn by_path(target: &Target) -> u128 {
+    xxh3_128(target.path().as_bytes())
 }
 
 fn place(resource: &ResourceKey, method: &Method) -> (u128, u64) {

@@ -1,6 +1,6 @@
 //! A purge, as whoever asks for one and whoever carries it out speak of it. Pure.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::HOST};
@@ -39,6 +39,17 @@ pub struct PurgeReport {
     pub members: usize,
     /// For how long the others were waited for.
     pub waited: Duration,
+    /// URLs under which nothing was stored, and which were probably meant to have another host.
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+/// A URL whose path clients ask for with other hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Which URL of the request: its place there.
+    pub place: usize,
+    /// With which hosts they do, the last one first.
+    pub hosts: Vec<Arc<str>>,
 }
 
 /// How far a purge came. Reasons are for people.

@@ -66,7 +66,7 @@ struct Rig {
 /// A purge that reaches nobody.
 fn purges_nothing() -> Purge {
     let reached = Reached::LocalOnly("this is a test".to_owned());
-    let report = PurgeReport { epoch: None, reached, members: 1, waited: Duration::ZERO };
+    let report = PurgeReport { epoch: None, reached, members: 1, waited: Duration::ZERO, elsewhere: vec![] };
     Arc::new(move |_| Box::pin(std::future::ready(report.clone())))
 }
 

@@ -68,7 +68,7 @@ fn admin_with(status: &'static str, body: &'static str) -> String {
 fn a_health_check_ends_with_0_or_1() {
     let (good, broken, none) = (folder(GOOD), folder("listen: ["), tempfile::tempdir().unwrap());
     for (folder, args) in [
-        (&none, &["healthcheck"][..]),
+        (&none, &["healthcheck", "--config", "config.yaml"][..]),
         (&broken, &["healthcheck"]),
         (&good, &["healthcheck"]),
         (&good, &["healthcheck", "--admin", "nonsense"]),
@@ -321,8 +321,11 @@ fn purged(status: &str, reached: &str) -> String {
 fn a_purge_that_is_done_is_0_and_says_so_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     for (answer, line) in [
-        (purged("200 OK", "fleet"), "purged on every live sidecar (2): 1 URL, 2 rules; 3.2 ms\n"),
-        (purged("202 Accepted", "asked"), "on its way to every sidecar, to be purged: 1 URL, 2 rules\n"),
+        (purged("200 OK", "fleet"), "purged on every live sidecar (2): URL http://a/b, 2 rules; 3.2 ms\n"),
+        (
+            purged("202 Accepted", "asked"),
+            "on its way to every sidecar, to be purged: URL http://a/b, 2 rules\n",
+        ),
     ] {
         let (address, asked) = told(&answer);
         let args = ["purge", "--url", "http://a/b", "--rule", "/c", "--rule", "/d", "--no-wait", "--admin"];
@@ -343,6 +346,39 @@ fn a_purge_that_is_done_is_0_and_says_so_in_one_line() {
         let body =
             r#"{"urls":["http://a/b"],"tags":[],"rules":["/c","/d"],"all":false,"soft":false,"wait":false}"#;
         assert!(asked.ends_with(body), "{asked}");
+    }
+}
+
+#[test]
+fn who_is_asked_is_named_by_the_file_where_nothing_else_does() {
+    let (named, elsewhere) = (folder(GOOD), tempfile::tempdir().unwrap());
+    let asks = |args: &[&str], env: Option<&str>, folder: &TempDir| {
+        let (address, asked) = told(&purged("200 OK", "fleet"));
+        // An edit that is refused, or a variable that only the sidecar has, must not keep anybody from asking.
+        let text = format!("admin: ${{ADMIN:-{address}}}\nrouts: []\nlisten: ${{LISTEN}}\n");
+        fs::write(named.path().join("config.yaml"), text).unwrap();
+        let mut command = sidecache(folder, args);
+        if let Some(name) = env {
+            command.env(name, &address);
+        }
+        let output = command.output().unwrap();
+        assert_eq!(status(&output), 0, "{output:?}");
+        asked.join().unwrap()
+    };
+    asks(&["purge", "--all"], None, &named);
+    asks(&["purge", "--all"], Some("ADMIN"), &named);
+    asks(&["purge", "--all"], Some("SIDECACHE_ADMIN"), &elsewhere);
+    let file = named.path().join("config.yaml");
+    asks(&["purge", "--all", "--config", file.to_str().unwrap()], None, &elsewhere);
+    for command in [&["top"][..], &["explain", "http://a/"], &["healthcheck"], &["purge", "--all"]] {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let output = sidecache(&folder(&format!("admin: {closed}\n")), command).output().unwrap();
+        assert!(said(&output).starts_with(&format!("cannot ask {closed}: ")), "{output:?}");
+        let output = sidecache(&folder(GOOD), command).output().unwrap();
+        assert!(said(&output).starts_with("config.yaml has no admin listener to ask: "), "{output:?}");
+        let output = sidecache(&folder("admin: tls://a\n"), command).output().unwrap();
+        assert!(said(&output).contains("config.yaml:1:8"), "{output:?}");
+        assert!(said(&output).contains("--admin"), "{output:?}");
     }
 }
 

@@ -241,6 +241,36 @@ pub fn read(path: &Path) -> Result<String, ConfigErrors> {
     String::from_utf8(bytes).map_err(|error| unreadable(format!("is not UTF-8: {}", error.utf8_error())))
 }
 
+/// The admin listener that a file names, whatever else is wrong in it.
+///
+/// # Errors
+/// It cannot be read, is no YAML, or is wrong there.
+pub fn admin(path: &Path, env: Env<'_>) -> Result<Option<Listen>, ConfigErrors> {
+    let (text, file_name) = (read(path)?, path.display().to_string());
+    let tree = tree(&text, &file_name)?;
+    let mut reader = Reader::new(env);
+    let top = reader.any_entries(&At::root(&tree), "a map with the key admin");
+    let admin = top.and_then(|top| network::admin(&mut reader, top.get("admin"), &[]));
+    reader.problems.retain(|problem| matches!(problem.path.as_str(), "" | "admin"));
+    match reader.problems.is_empty() {
+        true => Ok(admin),
+        false => Err(ConfigErrors::new(&file_name, without_mark(&text), reader.problems)),
+    }
+}
+
+/// Without the mark by which some editors say that it is UTF-8.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+fn tree(text: &str, file_name: &str) -> Result<yaml::Node, ConfigErrors> {
+    if text.len() > yaml::MAX_BYTES {
+        return Err(ConfigErrors::unreadable(file_name, "is larger than 1 MiB"));
+    }
+    let text = without_mark(text);
+    yaml::parse(text).map_err(|problem| ConfigErrors::new(file_name, text, vec![problem]))
+}
+
 impl Config {
     /// Reads and checks a file of at most 1 MiB.
     ///
@@ -255,16 +285,12 @@ impl Config {
     /// # Errors
     /// All that is wrong with it, in its order; a text that is no YAML has one error.
     pub fn parse(text: &str, file_name: &str, env: Env<'_>) -> Result<Self, ConfigErrors> {
-        if text.len() > yaml::MAX_BYTES {
-            return Err(ConfigErrors::unreadable(file_name, "is larger than 1 MiB"));
-        }
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let tree = yaml::parse(text).map_err(|problem| ConfigErrors::new(file_name, text, vec![problem]))?;
+        let tree = tree(text, file_name)?;
         let mut reader = Reader::new(env);
         let config = config(&mut reader, &At::root(&tree));
         match config {
             Some(config) if reader.problems.is_empty() => Ok(Self { warnings: reader.warnings, ..config }),
-            _ => Err(ConfigErrors::new(file_name, text, reader.problems)),
+            _ => Err(ConfigErrors::new(file_name, without_mark(text), reader.problems)),
         }
     }
 }

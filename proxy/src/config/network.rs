@@ -124,7 +124,7 @@ fn certificates(
 }
 
 /// An address that other machines can reach takes a token, which the listener asks for when it opens.
-fn admin(reader: &mut Reader<'_>, at: Option<&At<'_>>, listen: &[Listen]) -> Option<Listen> {
+pub(super) fn admin(reader: &mut Reader<'_>, at: Option<&At<'_>>, listen: &[Listen]) -> Option<Listen> {
     let at = at.filter(|at| !at.is_null())?;
     let text = reader.text(at, ADMIN.is).filter(|text| !text.is_empty())?;
     let admin = Listen::parse(&text).map_err(|error| reader.wrong(at, error.into())).ok()?;

@@ -11,6 +11,7 @@ use crate::{
     },
     cli::Explain,
     config::Config,
+    wrap::probe::Address,
 };
 
 /// What is read of an answer: there may be a thousand rules, each with its reason.
@@ -28,13 +29,13 @@ pub struct Explained {
 ///
 /// # Errors
 /// It cannot be asked, or does not explain.
-pub async fn ask(options: &Explain) -> Result<Explained, AskFailed> {
-    let Explain { admin, token_file, json, ask_origin, headers, .. } = options;
+pub async fn ask(to: &Address, options: &Explain) -> Result<Explained, AskFailed> {
+    let Explain { token_file, json, ask_origin, headers, .. } = options;
     let (method, url) = options.asked();
     let (method, url) = (method, url.to_owned());
     let body = Body { url, method, headers: headers.clone(), ask_origin: *ask_origin };
-    let (status, text) = post(admin, token_file.as_deref(), "/explain", &body, ANSWER_BYTES).await?;
-    let report = serde_json::from_slice(&text).map_err(|_| AskFailed::Stranger(admin.clone(), status))?;
+    let (status, text) = post(to, token_file.as_deref(), "/explain", &body, ANSWER_BYTES).await?;
+    let report = serde_json::from_slice(&text).map_err(|_| AskFailed::Stranger(to.clone(), status))?;
     let asked = if *ask_origin { Asked::App } else { Asked::Proxy };
     Ok(Explained { report, json: *json, asked })
 }

@@ -93,6 +93,10 @@ pub async fn explain(app: &Arc<App>, question: &Question) -> Report {
                 None => None,
             };
             (report.last, report.origin) = (last, origin);
+            if report.stored.is_none() && report.last.is_none() {
+                let hosts = app.outcomes.elsewhere(&head.target);
+                report.elsewhere = hosts.iter().map(ToString::to_string).collect();
+            }
             report.decision = informed(&report, &decided, told, &admission);
             report
         }
@@ -172,6 +176,7 @@ fn refused(question: &Question, refusal: Refusal) -> Report {
         decision: Verdict::of(Outcome::Own(Own::Refused)).saying(why),
         last: None,
         origin: None,
+        elsewhere: Vec::new(),
     }
 }
 
@@ -191,9 +196,15 @@ fn informed(report: &Report, decided: &Decided, told: Option<Told>, admission: &
         return Verdict { because, action, detail: verdict.detail.clone().or(detail), ..verdict }
             .saying(summary);
     }
+    let ago = |told: Told| time(decided.now.duration_since(told.at).unwrap_or_default());
+    if let Some(told) = told.filter(|told| told.outcome == Outcome::Own(Own::OriginFailed)) {
+        let Verdict { because, action, .. } = Verdict::of(told.outcome);
+        let summary = format!("{}; the last one, {} ago, got no answer from it", verdict.summary, ago(told));
+        return Verdict { because, action, ..verdict }.saying(summary);
+    }
     match told.and_then(|told| Some((told, unstored(told.outcome, admission)?))) {
         Some((told, detail)) => {
-            let ago = time(decided.now.duration_since(told.at).unwrap_or_default());
+            let ago = ago(told);
             let meaning = Advice::of(detail).meaning;
             let summary =
                 format!("{}; the last answer, {ago} ago, was not stored: {meaning}", verdict.summary);

@@ -43,6 +43,7 @@ pub(super) fn report(book: Book<'_>, url: String, request: &Request, decision: V
         decision,
         last: None,
         origin: None,
+        elsewhere: Vec::new(),
     }
 }
 

@@ -28,6 +28,9 @@ pub struct Report {
     pub last: Option<Last>,
     /// What the app would answer, if it was asked.
     pub origin: Option<OriginReport>,
+    /// Where nothing is stored or remembered of the request: with which hosts clients ask for its path.
+    #[serde(default)]
+    pub elsewhere: Vec<String>,
 }
 
 /// A rule.

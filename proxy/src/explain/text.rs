@@ -38,7 +38,8 @@ pub(super) enum Asked {
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { method, url, rule, passed_over, key, stored, decision, last, origin } = self.report;
+        let Report { method, url, rule, passed_over, key, stored, decision, last, origin, elsewhere } =
+            self.report;
         writeln!(f, "{}\n", plain(&format!("{method} {url}")))?;
         line(f, "rule", &rule.as_ref().map_or_else(|| "none matches".to_owned(), in_force))?;
         for text in before(passed_over) {
@@ -62,6 +63,11 @@ impl fmt::Display for Shown<'_> {
             Some(stored) => line(f, "stored", &held(stored, rule.as_ref()))?,
             None if key.is_some() => line(f, "stored", "nothing that this request selects")?,
             None => {}
+        }
+        if !elsewhere.is_empty() {
+            let hosts = elsewhere.join(", ");
+            let told = format!("clients ask for this path with the host {hosts}: write the URL with that");
+            line(f, "but", &told)?;
         }
         verdict(f, "now", decision)?;
         if let Some(last) = last {
@@ -217,6 +223,7 @@ mod tests {
             decision: Verdict::of(outcome).saying("\u{1b}[2Jthe app is asked"),
             last: None,
             origin: None,
+            elsewhere: vec![],
         }
     }
 

@@ -10,6 +10,7 @@ mod reloading;
 mod serving;
 mod signals;
 mod state;
+mod whom;
 
 use std::{
     fmt,
@@ -26,7 +27,7 @@ use tokio::{runtime::Runtime, sync::watch};
 pub use self::printed::{completions, man, schema};
 use self::{
     admin::Panel, child::Child, export::Export, manager::Manager, reloading::Reloading, serving::Phase,
-    signals::Signals,
+    signals::Signals, whom::whom,
 };
 use crate::{
     address::Listen,
@@ -105,9 +106,12 @@ pub enum RunError {
         "--ready asks in cleartext and in HTTP/1, and `upstream` is https, h2c or h2: leave it out to wait until the app takes connections"
     )]
     ReadyOverTls,
-    /// There is no listener to ask.
-    #[error("the file has no admin listener to ask: add `admin: 127.0.0.1:9090`, or name one with --admin")]
-    NoAdmin,
+    /// The file says of no listener to ask.
+    #[error("{} has no admin listener to ask: add `admin: 127.0.0.1:9090`, or name one with --admin", .0.display())]
+    NoAdmin(PathBuf),
+    /// What it says of one is not right.
+    #[error("{0}\nor name the admin listener to ask with --admin or SIDECACHE_ADMIN")]
+    Whom(#[source] ConfigErrors),
     /// The sidecar that was asked is not ready.
     #[error("{0}")]
     NotReady(#[from] NotReady),
@@ -286,7 +290,8 @@ fn print(text: fmt::Arguments<'_>) -> Result<ExitCode, RunError> {
 /// # Errors
 /// It is not known to have been purged everywhere.
 pub fn purge(options: &Purge) -> Result<ExitCode, RunError> {
-    let done = to_the_end(runtime()?, purge::command::ask(options))?;
+    let listener = whom(options.admin.as_ref(), options.config.as_deref())?;
+    let done = to_the_end(runtime()?, purge::command::ask(&listener, options))?;
     print(format_args!("{done}\n"))
 }
 
@@ -295,7 +300,8 @@ pub fn purge(options: &Purge) -> Result<ExitCode, RunError> {
 /// # Errors
 /// It cannot be asked, or the terminal fails.
 pub fn top(options: &Top) -> Result<ExitCode, RunError> {
-    to_the_end(runtime()?, top::run(options))?;
+    let listener = whom(options.admin.as_ref(), options.config.as_deref())?;
+    to_the_end(runtime()?, top::run(listener, options))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -307,7 +313,7 @@ pub fn explain(options: &Explain) -> Result<ExitCode, RunError> {
     let question = options.question()?;
     let explained = match &options.config {
         Some(file) => explain::command::read(&Config::load(file, &environment)?, &question, options.json),
-        None => to_the_end(runtime()?, explain::command::ask(options))?,
+        None => to_the_end(runtime()?, explain::command::ask(&whom(options.admin.as_ref(), None)?, options))?,
     };
     print(format_args!("{explained}"))
 }
@@ -325,15 +331,10 @@ pub fn healthcheck(options: &Healthcheck) -> ExitCode {
     }
 }
 
-/// The file is read only where nothing else says whom to ask: an edit that is refused does not make
-/// the sidecar ill.
 fn ask(options: &Healthcheck) -> Result<(), RunError> {
-    let address = match &options.admin {
-        Some(address) => address.clone(),
-        None => (&Config::load(&options.config, &environment)?.admin.ok_or(RunError::NoAdmin)?).into(),
-    };
+    let listener = whom(options.admin.as_ref(), options.config.as_deref())?;
     let question = if options.live { Question::Live } else { Question::Ready };
-    Ok(to_the_end(runtime()?, healthcheck::ask(&address, question))?)
+    Ok(to_the_end(runtime()?, healthcheck::ask(&listener, question))?)
 }
 
 /// A variable of this process' environment, for `${NAME}` in the file.
@@ -352,7 +353,7 @@ impl RunError {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) | Self::Question(_) => ExitCode::from(2),
+            Self::Config(_) | Self::Whom(_) | Self::Question(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }

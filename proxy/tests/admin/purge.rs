@@ -20,6 +20,7 @@ fn report(reached: Reached) -> PurgeReport {
         reached,
         members: 3,
         waited: Duration::from_micros(4200),
+        elsewhere: vec![],
     }
 }
 
@@ -69,7 +70,7 @@ async fn is_200_when_every_live_sidecar_has_applied_it() {
     let answer = rig.post(JSON, &body.to_string()).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     let expected = json!({
-        "reached": "fleet", "soft": true, "epoch": 1_790_000_000_000_000_u64, "members": 3, "waited_ms": 4.2,
+        "reached": "fleet", "soft": true, "epoch": 1_790_000_000_000_000_u64, "members": 3, "waited_ms": 4.2, "elsewhere": [],
         "purged": { "urls": ["http://shop.example/a?b"], "tags": ["t"], "rules": ["home"], "all": false },
     });
     assert_eq!(parsed(&answer), expected);
@@ -257,8 +258,11 @@ async fn the_command_and_the_listener_understand_each_other() {
         path.display()
     );
     let Ok(Action::Purge(options)) = Cli::read(line.split(' ').map(Into::into)) else { panic!("{line}") };
-    let done = command::ask(&options).await.unwrap();
-    assert_eq!(done.to_string(), "marked stale on every live sidecar (3): 1 URL, 2 tags, 1 rule; 4.2 ms");
+    let done = command::ask(options.admin.as_ref().unwrap(), &options).await.unwrap();
+    assert_eq!(
+        done.to_string(),
+        "marked stale on every live sidecar (3): URL http://a/b, 2 tags, rule home; 4.2 ms"
+    );
     let asked = requests.recv().await.unwrap();
     assert_eq!((asked.tags.len(), asked.everything, asked.mode, asked.wait), (2, false, Mode::Soft, true));
 }

@@ -30,6 +30,22 @@ test("a URL that is stored", async () => {
   await close(page);
 });
 
+test("what a rule in shadow has noted is no empty body", async () => {
+  const stack = await Stack.start();
+  try {
+    await stack.edit("\n  - match: /cached_products\n    cache: { ttl: 300s, shadow: true }\n");
+    const page = await open(browser, stack.admin);
+    await shows(page, "#rules > .table tbody tr", /in shadow/);
+    await stack.get("/cached_products");
+    await lookUp(page, `${stack.data}/cached_products`);
+    await shows(page, "#look-up .title", /^Now: bypass shadow-hit/);
+    await shows(page, "#look-up .facts div", /^Storedstatus 200, head only, in memory/);
+    await close(page);
+  } finally {
+    await stack.stop();
+  }
+});
+
 test("a miss, from the list of misses, with its reason and what to do", async () => {
   await stack.get("/products");
   const page = await open(browser, stack.admin, { viewport: NARROW, colorScheme: "dark" });

@@ -44,7 +44,9 @@ async fn a_running_sidecar_is_asked() {
     ] {
         assert!(text.contains(line), "{line}:\n{text}");
     }
-    assert!(!text.contains("s3cret"), "{text}");
+    assert!(!text.contains("s3cret") && !text.contains("\nbut "), "{text}");
+    let text = printed(&explain(&["http://127.0.0.1:8000/a", "--admin", &admin]));
+    assert!(text.contains("but      clients ask for this path with the host shop: write"), "{text}");
     let line = ["GET", "http://shop/a", "-H", "Cookie: a=1", "--json", "--ask-origin", "--admin", &admin];
     let told: Value = serde_json::from_str(&printed(&explain(&line))).unwrap();
     assert_eq!(

@@ -447,6 +447,10 @@ async fn ends(own: Own) {
             let story = Story::cached(On::Memory, Origin::start(|_| vec![Step::Reset]).await, "10s").await;
             assert_eq!(story.get("/a").await.status, 502);
             was(&story, own).await;
+            let now = afterwards(&story, "GET /a", NONE, "origin-failed").await.decision;
+            let told =
+                now.summary.contains("got no answer from it") && now.action.contains("look at the app");
+            assert!(told, "{now:?}");
         }
         Own::ClientGone => left(own).await,
         Own::Failed => defective(own).await,

@@ -3,7 +3,7 @@
 import { NoAnswer, Refused, TokenNeeded, send } from "./api.js";
 import { byId, element, list, prose, within, write } from "./page.js";
 import { openPurge } from "./purge.js";
-import { bytes, counted, duration, moment } from "./words.js";
+import { bytes, counted, duration, inShadow, moment } from "./words.js";
 
 /** How a URL is shown of which a query is not kept. */
 const HIDDEN_QUERY = "?…";
@@ -88,21 +88,25 @@ function verdict(title, words, { summary, because, action }) {
     action && action !== NOTHING_TO_DO ? element("p", {}, element("b", {}, "What to do: "), ...prose(action)) : null);
 }
 
-function factsOf({ rule, passed_over: passedOver, key, stored }) {
+function factsOf({ rule, passed_over: passedOver, key, stored, elsewhere }) {
   return [
     ["Rule", ...(rule === null ? ["none matches"] : [`${rule.name}: ${rule.cache}`, ...rule.says])],
     ...(passedOver.length === 0 ? [] : [["Passed over", ...passedOver.map(({ name, why }) => `${name}: ${why}`)]]),
     ...(key === null ? [] : [["Key", key.resource, ...key.headers.map(field => field.join(": "))], ["Selected by", key.selected_by.join(", ") || "the URL alone"]]),
-    ...(stored === null ? [["Stored", "nothing"]] : storedFacts(stored)),
+    ...(elsewhere.length === 0 ? [] : [["Asked for with", `${elsewhere.join(", ")}: write the URL with that host`]]),
+    ...(stored === null ? [["Stored", "nothing"]] : storedFacts(stored, rule)),
   ];
 }
 
-function storedFacts(stored) {
+function storedFacts(stored, rule) {
   const { left_seconds: left, lifetime_seconds: lifetime, age_seconds: age, other_variants: others } = stored;
   const standing = left === null ? "nobody says for how long it is fresh"
     : left >= 0 ? `fresh for ${duration(left)} more` : `stale for ${duration(-left)}`;
+  const where = stored.tier === "arriving" ? "on its way into the store" : `in ${stored.tier}`;
+  // Of what a rule in shadow would store only the head is kept.
+  const size = stored.body_bytes === 0 && rule !== null && inShadow(rule) ? "head only" : bytes(stored.body_bytes);
   return [
-    ["Stored", `status ${stored.status}, ${bytes(stored.body_bytes)}, in ${stored.tier}`,
+    ["Stored", `status ${stored.status}, ${size}, ${where}`,
       ...(others ? [`and ${counted(others, "other variant")}`] : [])],
     ["Age", `${duration(age)}${lifetime === null ? "" : ` of ${duration(lifetime)}`}; ${standing}`],
     ["Tags", stored.tags.join(", ") || "none"],

@@ -112,8 +112,12 @@ function failed(error, body) {
   else throw error;
 }
 
-function done({ reached, soft, members, waited_ms: waited, purged }) {
+function done({ reached, soft, members, waited_ms: waited, purged, elsewhere }) {
   const what = purged.all ? "Everything" : [...purged.urls, ...purged.tags, ...purged.rules].join(", ");
+  if (elsewhere.length > 0) {
+    const hosts = elsewhere[0].hosts.join(", ");
+    return say("warn", `Nothing was stored for ${elsewhere[0].url}: clients ask for that path with the host ${hosts}.`);
+  }
   if (reached !== "fleet") return say("warn", `${what}: on its way to every sidecar.`);
   const where = `on every live sidecar (${count(members)}), after ${milliseconds(waited)}`;
   say("good", `${what} ${soft ? "is marked as stale" : "is gone"} ${where}.`);

@@ -4,7 +4,7 @@
 import { lookUp } from "./lookup.js";
 import { byId, drawn, element, refill, within, write } from "./page.js";
 import { openPurge } from "./purge.js";
-import { bytes, count, counted, duration, isWhole, milliseconds, moment, percent } from "./words.js";
+import { bytes, count, counted, duration, inShadow, isWhole, milliseconds, moment, percent } from "./words.js";
 
 const NO_RULE = "no rule matches";
 /** URLs of each list that are shown. */
@@ -37,8 +37,6 @@ export function showRules(rules) {
   write(folded.querySelector("summary"), `${counted(unused.length, "rule")} without a request since the start`);
   table(folded.querySelector(".table"), "Rules without a request", columns, unused);
 }
-
-const inShadow = rule => rule.cache.endsWith("in shadow");
 
 const HOTTEST = [
   column("URL, and its rule", each => resource(each, "hot")),

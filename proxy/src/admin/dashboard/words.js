@@ -63,3 +63,6 @@ export const counted = (number, one, many = `${one}s`) => `${count(number)} ${nu
 
 /** Whether all of a URL is there, but for its query: a long one is told without its end. */
 export const isWhole = url => !/[^?]…(\?…)?$/u.test(url);
+
+/** Whether a rule only says what it would do. */
+export const inShadow = rule => rule.cache.endsWith("in shadow");

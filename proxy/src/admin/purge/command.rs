@@ -4,17 +4,18 @@ use std::fmt;
 
 use super::{
     BODY_BYTES,
-    wire::{Answer, Body, Extent, Purged},
+    wire::{Answer, Body, Elsewhere, Extent, Purged},
 };
 use crate::{
     admin::client::{AskFailed, post},
     cli::Purge,
+    wrap::probe::Address,
 };
 
 /// What is read of an answer; one to a purge repeats what was purged.
 const ANSWER_BYTES: usize = BODY_BYTES + 16 * 1024;
 
-/// What was purged, in one line.
+/// What was purged, in one line, and one for each URL that had better been another.
 #[derive(Debug)]
 pub struct Done(Answer);
 
@@ -22,9 +23,9 @@ pub struct Done(Answer);
 ///
 /// # Errors
 /// Anything but a sidecar's word that it is done, or on its way where nobody wanted to wait.
-pub async fn ask(options: &Purge) -> Result<Done, AskFailed> {
-    let (to, token_file) = (&options.admin, options.token_file.as_deref());
-    let (status, text) = post(to, token_file, "/purge", &body(options), ANSWER_BYTES).await?;
+pub async fn ask(to: &Address, options: &Purge) -> Result<Done, AskFailed> {
+    let (status, text) =
+        post(to, options.token_file.as_deref(), "/purge", &body(options), ANSWER_BYTES).await?;
     let answer: Option<Answer> = serde_json::from_slice(&text).ok();
     // A local one never comes with success; from whoever sends it so, it is none.
     let answer = answer.filter(|answer| answer.reached != Extent::Local);
@@ -39,14 +40,28 @@ fn body(options: &Purge) -> Body {
 
 impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Answer { reached, purged, soft, members, waited_ms, .. } = &self.0;
+        let Answer { reached, purged, soft, members, waited_ms, elsewhere, .. } = &self.0;
         let done = if *soft { "marked stale" } else { "purged" };
         match reached {
             Extent::Fleet => {
-                write!(f, "{done} on every live sidecar ({members}): {purged}; {waited_ms:.1} ms")
+                write!(f, "{done} on every live sidecar ({members}): {purged}; {waited_ms:.1} ms")?;
             }
-            Extent::Asked | Extent::Local => write!(f, "on its way to every sidecar, to be {done}: {purged}"),
+            Extent::Asked | Extent::Local => {
+                write!(f, "on its way to every sidecar, to be {done}: {purged}")?;
+            }
         }
+        elsewhere.iter().try_for_each(|elsewhere| write!(f, "\n{elsewhere}"))
+    }
+}
+
+impl fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, hosts } = self;
+        let hosts = hosts.join(", ");
+        write!(
+            f,
+            "nothing was stored for {url}: clients ask for that path with the host {hosts}; purge it with that"
+        )
     }
 }
 
@@ -54,7 +69,7 @@ impl fmt::Display for Purged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counted = |all: &[String], one: &str| match all.len() {
             0 => None,
-            1 => Some(format!("1 {one}")),
+            1 => Some(format!("{one} {}", all.concat())),
             many => Some(format!("{many} {one}s")),
         };
         let all = self.all.then(|| "everything".to_owned());

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::ITEMS;
 use crate::{
+    config::nearest,
     epoch::{Epoch, Mode},
     purge::{PurgeReport, PurgeRequest, PurgeUrl, PurgeUrlError, Reached},
 };
@@ -15,7 +16,7 @@ use crate::{
 const EXAMPLE: &str = r#"{"urls": ["http://shop.example/products?page=2"]}"#;
 
 /// Of the rules there are, in a message.
-const RULES_NAMED: usize = 50;
+const RULES_NAMED: usize = 10;
 
 /// The body of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,8 +52,8 @@ pub(super) enum BodyError {
     Url(usize, PurgeUrlError),
     #[error("tags[{0}]: a tag is not empty, and has no blanks around it and no control characters")]
     Tag(usize),
-    #[error("rules[{at}]: no rule is called `{name}`; {there_are}")]
-    Rule { at: usize, name: String, there_are: String },
+    #[error("rules[{at}]: no rule is called `{name}`; {advice}")]
+    Rule { at: usize, name: String, advice: String },
 }
 
 impl Body {
@@ -76,7 +77,7 @@ impl Body {
         }
         let known = |name: &String| rules.iter().any(|rule| **rule == **name);
         if let Some((at, name)) = self.rules.iter().enumerate().find(|(_, name)| !known(name)) {
-            return Err(BodyError::Rule { at, name: name.clone(), there_are: listed(rules) });
+            return Err(BodyError::Rule { at, name: name.clone(), advice: instead(name, rules) });
         }
         let mode = if self.soft { Mode::Soft } else { Mode::Hard };
         let (tags, rules) = (self.tags.clone(), self.rules.clone());
@@ -86,6 +87,14 @@ impl Body {
 
 fn could_be_a_tag(tag: &str) -> bool {
     !tag.is_empty() && tag.trim() == tag && !tag.contains(char::is_control)
+}
+
+/// What to write instead of a name that no rule has: a few names are all told.
+fn instead(name: &str, rules: &[Arc<str>]) -> String {
+    match nearest(name, rules.iter().map(|rule| &**rule)) {
+        Some(near) if rules.len() > RULES_NAMED => format!("did you mean `{near}`?"),
+        _ => listed(rules),
+    }
 }
 
 fn listed(rules: &[Arc<str>]) -> String {
@@ -107,6 +116,15 @@ pub(super) struct Answer {
     pub(super) epoch: Option<u64>,
     pub(super) members: usize,
     pub(super) waited_ms: f64,
+    #[serde(default)]
+    pub(super) elsewhere: Vec<Elsewhere>,
+}
+
+/// A URL under which nothing was stored, and the hosts with which clients ask for its path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Elsewhere {
+    pub(super) url: String,
+    pub(super) hosts: Vec<String>,
 }
 
 /// [`Reached`], in a word.
@@ -134,10 +152,16 @@ impl Answer {
             Reached::Asked => Extent::Asked,
             Reached::LocalOnly(_) => Extent::Local,
         };
+        let elsewhere = report.elsewhere.iter().filter_map(|elsewhere| {
+            let url = body.urls.get(elsewhere.place)?.clone();
+            Some(Elsewhere { url, hosts: elsewhere.hosts.iter().map(ToString::to_string).collect() })
+        });
+        let elsewhere = elsewhere.collect();
         let Body { urls, tags, rules, all, soft, wait: _ } = body;
         let (epoch, members) = (report.epoch.map(Epoch::number), report.members);
         let waited_ms = (report.waited.as_secs_f64() * 1e6).round() / 1e3;
-        Self { reached, purged: Purged { urls, tags, rules, all }, soft, epoch, members, waited_ms }
+        let purged = Purged { urls, tags, rules, all };
+        Self { reached, purged, soft, epoch, members, waited_ms, elsewhere }
     }
 }
 
@@ -188,6 +212,7 @@ mod tests {
             reached: Reached::Fleet,
             members: 1,
             waited: std::time::Duration::from_micros(1500),
+            elsewhere: vec![],
         };
         let answer = serde_json::to_value(Answer::new(Body::default(), &report)).unwrap();
         assert_eq!(answer["waited_ms"], 1.5);
@@ -222,7 +247,10 @@ mod tests {
         assert!(request(&json!({ "tags": many(1000) })).is_ok());
         assert!(Body::read(br#"{"all": true, "all": false}"#).unwrap_err().to_string().contains("duplicate"));
         assert!(listed(&[]).contains("no rules"));
-        assert!(listed(&vec!["r".into(); 60]).ends_with("and 10 more"));
+        let many: Vec<Arc<str>> =
+            (0..60).map(|number| format!("/products/{number}/reviews").into()).collect();
+        assert_eq!(instead("/Products/7/review", &many), "did you mean `/products/7/reviews`?");
+        assert!(instead("/orders", &many).ends_with("`/products/9/reviews` and 50 more"));
     }
 
     proptest! {

@@ -66,10 +66,10 @@ pub enum TopFailed {
 ///
 /// # Errors
 /// It cannot be asked at first, or the terminal fails. What fails later is shown, and tried again.
-pub async fn run(options: &Top) -> Result<(), TopFailed> {
+pub async fn run(to: Address, options: &Top) -> Result<(), TopFailed> {
     let secret = token::secret(options.token_file.as_deref())?;
     let credentials = secret.as_deref().map(token::credentials).transpose()?;
-    let source = Source { to: options.admin.clone(), credentials };
+    let source = Source { to, credentials };
     let first = source.read().await?;
     let is_watched = io::stdin().is_terminal() && io::stdout().is_terminal();
     match options.once || !is_watched {

@@ -206,7 +206,7 @@ fn rules(now: &Stats, room: usize, size: Size) -> Vec<Line> {
     let names = rules.iter().map(|rule| rule.name.as_deref().unwrap_or(NO_RULE));
     let wide = size.beside(NUMBERS + 10 + cache_wide, names);
     let head = format!(
-        "{:<wide$} {:>cache_wide$} {:>9} {:>7} {:>9}  most often",
+        "{:<wide$} {:>cache_wide$} {:>9} {:>7} {:>9}  since the start",
         "IN 10 MINUTES", "cache", "requests", "hits", "app"
     );
     let line = |rule: &Rule| {
