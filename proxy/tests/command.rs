@@ -42,13 +42,8 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// An admin listener that answers one request with this status.
-fn admin(status: &'static str) -> String {
-    admin_with(status, "")
-}
-
-/// The same, with this body.
-fn admin_with(status: &'static str, body: &'static str) -> String {
+/// An admin listener that answers one request with this status and body.
+fn admin(status: &'static str, body: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     thread::spawn(move || {
@@ -84,7 +79,7 @@ fn a_health_check_ends_with_0_or_1() {
 fn a_health_check_takes_a_url_and_says_why_it_is_not_ready() {
     let folder = tempfile::tempdir().unwrap();
     let not_ready = r#"{"status":"not ready","reasons":["the app has not answered yet","so it is"]}"#;
-    let address = admin_with("503 Service Unavailable", not_ready);
+    let address = admin("503 Service Unavailable", not_ready);
     let asked = format!("http://{address}");
     let output = sidecache(&folder, &["healthcheck"]).env("SIDECACHE_ADMIN", asked).output().unwrap();
     assert_eq!(status(&output), 1);
@@ -99,10 +94,30 @@ fn a_health_check_takes_a_url_and_says_why_it_is_not_ready() {
 #[test]
 fn a_health_check_needs_no_file_where_it_is_told_whom_to_ask() {
     for folder in [folder("listen: ["), tempfile::tempdir().unwrap()] {
-        for (answer, expected) in [("200 OK", 0), ("503 Service Unavailable", 1)] {
-            let output = sidecache(&folder, &["healthcheck"]).env("SIDECACHE_ADMIN", admin(answer)).output();
+        for (answer, body, expected) in [
+            ("200 OK", r#"{"status":"ready","reasons":[]}"#, 0),
+            ("200 OK", r#"{"status":"degraded","reasons":["x"]}"#, 0),
+            ("503 Service Unavailable", "", 1),
+        ] {
+            let asked = admin(answer, body);
+            let output = sidecache(&folder, &["healthcheck"]).env("SIDECACHE_ADMIN", asked).output();
             assert_eq!(status(&output.unwrap()), expected);
         }
+    }
+}
+
+#[test]
+fn a_health_check_that_meets_an_app_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    for (answer, body, args) in [
+        ("200 OK", "<html>welcome", &["healthcheck"][..]),
+        ("200 OK", r#"{"status":"ok"}"#, &["healthcheck"]),
+        ("200 OK", r#"{"status":"ready"}"#, &["healthcheck", "--live"]),
+        ("404 Not Found", "no such page", &["healthcheck", "--live"]),
+    ] {
+        let output = sidecache(&folder, args).env("SIDECACHE_ADMIN", admin(answer, body)).output().unwrap();
+        assert_eq!(status(&output), 1, "{output:?}");
+        assert!(said(&output).contains("is that its `admin` address?"), "{output:?}");
     }
 }
 

@@ -78,7 +78,7 @@ async fn who_names_the_host_of_the_app_is_told_with_which_clients_ask() {
         Browser::connect(sidecar.address).await.ask("GET /a?x", &[("host", host)]).await.fine();
     }
     // Hits are not noted: of the two the last one that was none comes first.
-    let hosts = "www.shop.example, shop.example";
+    let hosts = "www.shop.example or shop.example";
     let hint = format!(
         "\nnothing was stored for http://{}/a?y: clients ask for that path with the host {hosts}; purge it with that\n",
         origin.address

@@ -65,7 +65,7 @@ impl fmt::Display for Shown<'_> {
             None => {}
         }
         if !elsewhere.is_empty() {
-            let hosts = elsewhere.join(", ");
+            let hosts = elsewhere.join(" or ");
             let told = format!("clients ask for this path with the host {hosts}: write the URL with that");
             line(f, "but", &told)?;
         }

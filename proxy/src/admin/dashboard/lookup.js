@@ -93,7 +93,7 @@ function factsOf({ rule, passed_over: passedOver, key, stored, elsewhere }) {
     ["Rule", ...(rule === null ? ["none matches"] : [`${rule.name}: ${rule.cache}`, ...rule.says])],
     ...(passedOver.length === 0 ? [] : [["Passed over", ...passedOver.map(({ name, why }) => `${name}: ${why}`)]]),
     ...(key === null ? [] : [["Key", key.resource, ...key.headers.map(field => field.join(": "))], ["Selected by", key.selected_by.join(", ") || "the URL alone"]]),
-    ...(elsewhere.length === 0 ? [] : [["Asked for with", `${elsewhere.join(", ")}: write the URL with that host`]]),
+    ...(elsewhere.length === 0 ? [] : [["Asked for with", `${elsewhere.join(" or ")}: write the URL with that host`]]),
     ...(stored === null ? [["Stored", "nothing"]] : storedFacts(stored, rule)),
   ];
 }

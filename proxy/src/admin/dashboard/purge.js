@@ -115,7 +115,7 @@ function failed(error, body) {
 function done({ reached, soft, members, waited_ms: waited, purged, elsewhere }) {
   const what = purged.all ? "Everything" : [...purged.urls, ...purged.tags, ...purged.rules].join(", ");
   if (elsewhere.length > 0) {
-    const hosts = elsewhere[0].hosts.join(", ");
+    const hosts = elsewhere[0].hosts.join(" or ");
     return say("warn", `Nothing was stored for ${elsewhere[0].url}: clients ask for that path with the host ${hosts}.`);
   }
   if (reached !== "fleet") return say("warn", `${what}: on its way to every sidecar.`);

@@ -57,7 +57,7 @@ impl fmt::Display for Done {
 impl fmt::Display for Elsewhere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { url, hosts } = self;
-        let hosts = hosts.join(", ");
+        let hosts = hosts.join(" or ");
         write!(
             f,
             "nothing was stored for {url}: clients ask for that path with the host {hosts}; purge it with that"
