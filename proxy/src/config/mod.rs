@@ -28,7 +28,13 @@ mod targeted;
 mod tls;
 mod yaml;
 
-use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -235,9 +241,13 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 pub fn read(path: &Path) -> Result<String, ConfigErrors> {
     let unreadable = |reason: String| ConfigErrors::unreadable(&path.display().to_string(), reason);
     let mut bytes = Vec::new();
+    let reason = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file: --config names another".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    };
     File::open(path)
         .and_then(|file| file.take(yaml::MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+        .map_err(|error| unreadable(reason(error)))?;
     String::from_utf8(bytes).map_err(|error| unreadable(format!("is not UTF-8: {}", error.utf8_error())))
 }
 
