@@ -441,7 +441,7 @@ mod tests {
         let page = metrics.render().unwrap();
         let series = page.lines().filter(|line| line.starts_with("sidecache_requests_total{rule=\"/a\""));
         // One for each outcome, and the other four classes of the one outcome seen.
-        assert_eq!(series.count(), Outcome::WORDS.len() + 4, "{page}");
+        assert_eq!(series.count(), Outcome::COUNT + 4, "{page}");
     }
 
     #[test]
