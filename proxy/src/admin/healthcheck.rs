@@ -1,13 +1,8 @@
 //! `sidecache healthcheck`: asks a running sidecar whether it is ready, or runs at all.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
-use http::{Request, StatusCode};
-use http_body_util::Full;
-use thiserror::Error;
-use tokio::time::timeout;
-
-use super::client::{exchange, said};
+use super::client::{AskFailed, Client, said};
 use crate::wrap::probe::Address;
 
 /// A sidecar that takes longer than this for so little is not well.
@@ -15,22 +10,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What is read of an answer.
 const ANSWER_BYTES: usize = 64 * 1024;
-
-/// Why a sidecar does not count as what was asked.
-#[derive(Debug, Error)]
-pub enum NotReady {
-    /// It says so.
-    #[error("{0} answered {1}: {2}")]
-    Answered(Address, StatusCode, String),
-    /// It cannot be asked.
-    #[error(
-        "cannot ask {0}: {1}: does a sidecar run with this `admin`? (--admin or SIDECACHE_ADMIN names another)"
-    )]
-    Unreachable(Address, io::Error),
-    /// It does not answer.
-    #[error("{0} did not answer within {PATIENCE:?}")]
-    Silent(Address),
-}
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,13 +33,10 @@ impl Question {
 ///
 /// # Errors
 /// It is not so, or the sidecar cannot be asked.
-pub async fn ask(address: &Address, question: Question) -> Result<(), NotReady> {
-    let request = Request::get(question.path()).body(Full::default());
-    let request = request.map_err(|error| NotReady::Unreachable(address.clone(), io::Error::other(error)))?;
-    match timeout(PATIENCE, exchange(address, request, ANSWER_BYTES)).await {
-        Ok(Ok((status, _))) if status.is_success() => Ok(()),
-        Ok(Ok((status, text))) => Err(NotReady::Answered(address.clone(), status, said(&text))),
-        Ok(Err(error)) => Err(NotReady::Unreachable(address.clone(), error)),
-        Err(_) => Err(NotReady::Silent(address.clone())),
+pub async fn ask(address: &Address, question: Question) -> Result<(), AskFailed> {
+    let (status, text) = Client::new(address, PATIENCE).get(question.path(), ANSWER_BYTES).await?;
+    match status.is_success() {
+        true => Ok(()),
+        false => Err(AskFailed::Answered(address.clone(), status, said(&text))),
     }
 }

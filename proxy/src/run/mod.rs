@@ -33,7 +33,7 @@ use crate::{
     admin::{
         AdminError, TokenError,
         client::AskFailed,
-        healthcheck::{self, NotReady, Question},
+        healthcheck::{self, Question},
         purge,
         top::{self, TopFailed},
     },
@@ -108,10 +108,7 @@ pub enum RunError {
     /// There is no listener to ask.
     #[error("the file has no admin listener to ask: add `admin: 127.0.0.1:9090`, or name one with --admin")]
     NoAdmin,
-    /// The sidecar that was asked is not ready.
-    #[error("{0}")]
-    NotReady(#[from] NotReady),
-    /// A sidecar cannot be asked, or has not done all that it was.
+    /// A sidecar cannot be asked, is not ready, or has not done all that it was asked.
     #[error("{0}")]
     Ask(#[from] AskFailed),
     /// What is to be explained is no request.
