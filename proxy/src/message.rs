@@ -73,6 +73,15 @@ impl Request {
     }
 }
 
+#[cfg(test)]
+impl Request {
+    /// One that a local client sent, of which no more is known than its head.
+    pub(crate) fn of(head: Head) -> Self {
+        let (identity, interims) = (Identity::default(), Interims::default());
+        Self { head, peer: Peer::Local, identity, expectation: None, interims }
+    }
+}
+
 /// `100 Continue`, still to be said.
 #[derive(Debug)]
 pub struct Word {
