@@ -41,7 +41,7 @@ use crate::{
     store::{Marker, Purged, Store},
     stored::Stored,
     tags::Tag,
-    upstream::{FetchError, Fetched, Framing, Timing, UpstreamBody},
+    upstream::{FetchError, Fetched, Framing, Timing},
 };
 
 /// All that a fill needs to run by itself.
@@ -107,7 +107,7 @@ struct Got {
 
 impl Got {
     fn plain(fetched: Fetched) -> Self {
-        Self { answer: fetched.map_body(boxed), completed_by: None, sibling: None }
+        Self { answer: fetched.streamed(), completed_by: None, sibling: None }
     }
 }
 
@@ -205,7 +205,7 @@ impl Fill {
         } else {
             self.right.give_up();
         }
-        self.settle(fetched.map_body(boxed), None, begun, leader).await;
+        self.settle(fetched.streamed(), None, begun, leader).await;
     }
 
     /// Renews what is stored by what the answer to a HEAD says of it, or forgets it.
@@ -373,11 +373,6 @@ impl Drop for Fill {
         self.app.flights.close(&self.flight);
         self.flight.abandon();
     }
-}
-
-/// The same body, of no make in particular.
-pub(crate) fn boxed(body: UpstreamBody) -> StreamBody {
-    Box::pin(body.map_err(Into::into))
 }
 
 /// A stored response as the origin's 304 leaves it (RFC 9111 §4.3.4).

@@ -73,6 +73,15 @@ impl Request {
     }
 }
 
+#[cfg(test)]
+impl Request {
+    /// One that a local client sent, of which no more is known than its head.
+    pub(crate) fn of(head: Head) -> Self {
+        let (identity, interims) = (Identity::default(), Interims::default());
+        Self { head, peer: Peer::Local, identity, expectation: None, interims }
+    }
+}
+
 /// `100 Continue`, still to be said.
 #[derive(Debug)]
 pub struct Word {
@@ -174,10 +183,7 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = RequestBodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<RequestBodyError> {
         let Self::Streamed(body) = self.get_mut() else { return Poll::Ready(None) };
         if let Some(expectation) = body.expectation.take() {
             expectation.asked.notify_one();
@@ -200,6 +206,8 @@ impl Body for RequestBody {
 
 /// Any error of a streamed body.
 pub type BoxError = Box<dyn Error + Send + Sync>;
+/// What a body answers who asks for its next frame.
+pub type PollFrame<E = BoxError> = Poll<Option<Result<Frame<Bytes>, E>>>;
 /// A body of unknown make.
 pub type StreamBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
 

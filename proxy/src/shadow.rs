@@ -32,7 +32,7 @@ pub async fn shadow(ask: Ask<'_>, would: Shadow) -> Reply {
     let (flight, _ticket) = Flight::alone();
     let seek = ask.seek(None, app.store.budget(), Purpose::AnswerAnyhow);
     let fill = ask.fill(http::Request::default(), admission.clone(), flight, Before::default(), seek);
-    let (answer, unstored) = fill.overhear(fetched.map_body(crate::fill::boxed), begun);
+    let (answer, unstored) = fill.overhear(fetched.streamed(), begun);
     told.stored = unstored.is_none() && app.store.takes_writes(ask.key);
     told.detail = told.detail.or(unstored);
     respond::fetched(answer, Outcome::Forward(told), app.clock.now())

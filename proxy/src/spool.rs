@@ -16,7 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use thiserror::Error;
 use tokio::sync::watch;
 
-use crate::message::{BoxError, StreamBody};
+use crate::message::{BoxError, PollFrame, StreamBody};
 
 /// A body, as far as it has come.
 pub struct Spool {
@@ -191,7 +191,7 @@ impl SpoolReader {
     }
 
     /// The next frame of what is spooled, or the stream that goes on behind it.
-    fn poll_spool(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_spool(&mut self, cx: &mut Context<'_>) -> PollFrame {
         let mut state = self.spool.lock();
         if let Some(chunk) = state.chunks.get(self.next) {
             self.next += 1;
@@ -222,10 +222,7 @@ impl Body for SpoolReader {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame {
         if self.done {
             return Poll::Ready(None);
         }

@@ -7,6 +7,29 @@ use http::StatusCode;
 
 use crate::headers::PSEUDONYM;
 
+/// Words, of which the list of all of them cannot lack one.
+macro_rules! words {
+    (
+        $(#[$about:meta])*
+        pub enum $name:ident { $($(#[$meaning:meta])* $variant:ident = $word:literal,)+ }
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$meaning])* $variant,)+ }
+
+        impl $name {
+            /// All of them, in their order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word for it.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+    };
+}
+
 /// What became of one request. Every request has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -38,270 +61,158 @@ pub struct Forward {
     pub detail: Option<Detail>,
 }
 
-/// RFC 9211 §2.2: why a request went forward.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fwd {
-    /// The rules say not to look.
-    Bypass,
-    /// The method's semantics require it.
-    Method,
-    /// Nothing is stored for this URL.
-    UriMiss,
-    /// Something is, but no variant that this request selects.
-    VaryMiss,
-    /// What is stored may not answer this request.
-    Miss,
-    /// What the request itself asks rules it out.
-    Request,
-    /// What is stored is stale.
-    Stale,
-    /// What is stored is a part, and not the one asked for.
-    Partial,
-}
-
-/// A request that neither store nor origin answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Own {
-    /// Meant for the proxy itself (`Max-Forwards: 0`).
-    Answered,
-    /// Refused: malformed, too large, not for this proxy.
-    Refused,
-    /// The origin gave no answer that could be passed on.
-    OriginFailed,
-    /// The client left before there was an answer.
-    ClientGone,
-    /// A defect of the proxy's own.
-    Failed,
-    /// `only-if-cached`, and nothing was (RFC 9111 §5.2.1.7).
-    NotCached,
-}
-
-/// Every cause of not looking, of not storing, or of going alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Detail {
-    /// No rule matches.
-    NoRule,
-    /// The rule says `cache: off`.
-    RuleOff,
-    /// Different servers may read the path differently.
-    AmbiguousTarget,
-    /// A `GET` or `HEAD` with a body.
-    RequestBody,
-    /// An upgrade of the protocol.
-    Upgrade,
-    /// `Connection` names fields that are not passed on.
-    HiddenFields,
-    /// An event stream, which has no end to wait for.
-    EventStream,
-    /// What came for `Range` is not one part of known length.
-    Range,
-    /// `If-Match` or `If-Unmodified-Since`.
-    Precondition,
-    /// `Cookie` that is not keyed.
-    Cookie,
-    /// `Authorization` that is not keyed.
-    Authorization,
-    /// The client's `no-store`.
-    ClientNoStore,
-    /// The client's `no-cache`, `max-age`, `min-fresh` or `Pragma`.
-    ClientControl,
-    /// The rule has changed in what may be stored since this was.
-    RuleChanged,
-    /// The origin's `no-store`.
-    NoStore,
-    /// The origin's `private`.
-    Private,
-    /// The origin's `no-cache`.
-    NoCache,
-    /// A status that the rule does not store.
-    StatusNotListed,
-    /// An error that the request may have brought about by its size.
-    OddRequest,
-    /// Of a type that the rule does not store.
-    ContentType,
-    /// Nobody states a lifetime.
-    NoLifetime,
-    /// The stated lifetime is over on arrival.
-    NotFresh,
-    /// `Set-Cookie`.
-    SetCookie,
-    /// `Vary: *`.
-    VaryStar,
-    /// More fields in `Vary` than are told apart.
-    VaryTooLong,
-    /// More tags than a purge could find it by.
-    TooManyTags,
-    /// Longer than `max_body`.
-    TooLarge,
-    /// Its end is not marked, so that a cut could not be told from it.
-    NoLength,
-    /// `HEAD` fills nothing.
-    Head,
-    /// The fetch waited for selects another variant.
-    OtherVariant,
-    /// The fetch waited for was not shareable.
-    NotShareable,
-    /// The fetch waited for took too long.
-    CollapseTimeout,
-    /// The fetch waited for failed.
-    CollapseFailed,
-    /// The store did not answer in time.
-    StoreDown,
-    /// The store takes no writes.
-    StoreRefused,
-    /// Another sidecar is fetching the same, and will store it.
-    LeaseHeld,
-    /// Another sidecar's fetch of the same took too long.
-    LeaseTimeout,
-    /// Purged while it was being fetched.
-    Purged,
-    /// It would have been a hit, and the rule is in shadow.
-    ShadowHit,
-    /// Served stale, while it is refreshed (RFC 5861 §3).
-    StaleWhileRevalidate,
-    /// Served stale, because the origin failed (RFC 5861 §4).
-    StaleIfError,
-    /// The origin failed, and what is stored may not stand in for it.
-    StaleNotAllowed,
-    /// Served stale, because the client takes it (`max-stale`).
-    MaxStale,
-}
-
-impl Detail {
-    /// All of them, in their order.
-    pub const ALL: &'static [Self] = &[
-        Self::NoRule,
-        Self::RuleOff,
-        Self::AmbiguousTarget,
-        Self::RequestBody,
-        Self::Upgrade,
-        Self::HiddenFields,
-        Self::EventStream,
-        Self::Range,
-        Self::Precondition,
-        Self::Cookie,
-        Self::Authorization,
-        Self::ClientNoStore,
-        Self::ClientControl,
-        Self::RuleChanged,
-        Self::NoStore,
-        Self::Private,
-        Self::NoCache,
-        Self::StatusNotListed,
-        Self::OddRequest,
-        Self::ContentType,
-        Self::NoLifetime,
-        Self::NotFresh,
-        Self::SetCookie,
-        Self::VaryStar,
-        Self::VaryTooLong,
-        Self::TooManyTags,
-        Self::TooLarge,
-        Self::NoLength,
-        Self::Head,
-        Self::OtherVariant,
-        Self::NotShareable,
-        Self::CollapseTimeout,
-        Self::CollapseFailed,
-        Self::StoreDown,
-        Self::StoreRefused,
-        Self::LeaseHeld,
-        Self::LeaseTimeout,
-        Self::Purged,
-        Self::ShadowHit,
-        Self::StaleWhileRevalidate,
-        Self::StaleIfError,
-        Self::StaleNotAllowed,
-        Self::MaxStale,
-    ];
-
-    /// The word in `detail=`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NoRule => "no-rule",
-            Self::RuleOff => "rule-off",
-            Self::AmbiguousTarget => "ambiguous-target",
-            Self::RequestBody => "request-body",
-            Self::Upgrade => "upgrade",
-            Self::HiddenFields => "hidden-fields",
-            Self::EventStream => "event-stream",
-            Self::Range => "range",
-            Self::Precondition => "precondition",
-            Self::Cookie => "cookie",
-            Self::Authorization => "authorization",
-            Self::ClientNoStore => "client-no-store",
-            Self::ClientControl => "client-control",
-            Self::RuleChanged => "rule-changed",
-            Self::NoStore => "no-store",
-            Self::Private => "private",
-            Self::NoCache => "no-cache",
-            Self::StatusNotListed => "status-not-listed",
-            Self::OddRequest => "odd-request",
-            Self::ContentType => "content-type",
-            Self::NoLifetime => "no-lifetime",
-            Self::NotFresh => "not-fresh",
-            Self::SetCookie => "set-cookie",
-            Self::VaryStar => "vary-star",
-            Self::VaryTooLong => "vary-too-long",
-            Self::TooManyTags => "too-many-tags",
-            Self::TooLarge => "too-large",
-            Self::NoLength => "no-length",
-            Self::Head => "head",
-            Self::OtherVariant => "other-variant",
-            Self::NotShareable => "not-shareable",
-            Self::CollapseTimeout => "collapse-timeout",
-            Self::CollapseFailed => "collapse-failed",
-            Self::StoreDown => "store-down",
-            Self::StoreRefused => "store-refused",
-            Self::LeaseHeld => "lease-held",
-            Self::LeaseTimeout => "lease-timeout",
-            Self::Purged => "purged",
-            Self::ShadowHit => "shadow-hit",
-            Self::StaleWhileRevalidate => "stale-while-revalidate",
-            Self::StaleIfError => "stale-if-error",
-            Self::StaleNotAllowed => "stale-not-allowed",
-            Self::MaxStale => "max-stale",
-        }
+words! {
+    /// RFC 9211 §2.2: why a request went forward.
+    pub enum Fwd {
+        /// The rules say not to look.
+        Bypass = "bypass",
+        /// The method's semantics require it.
+        Method = "method",
+        /// Nothing is stored for this URL.
+        UriMiss = "uri-miss",
+        /// Something is, but no variant that this request selects.
+        VaryMiss = "vary-miss",
+        /// What is stored may not answer this request.
+        Miss = "miss",
+        /// What the request itself asks rules it out.
+        Request = "request",
+        /// What is stored is stale.
+        Stale = "stale",
+        /// What is stored is a part, and not the one asked for.
+        Partial = "partial",
     }
 }
 
-impl Fwd {
-    /// The word in `fwd=`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Bypass => "bypass",
-            Self::Method => "method",
-            Self::UriMiss => "uri-miss",
-            Self::VaryMiss => "vary-miss",
-            Self::Miss => "miss",
-            Self::Request => "request",
-            Self::Stale => "stale",
-            Self::Partial => "partial",
-        }
+words! {
+    /// A request that neither store nor origin answered.
+    pub enum Own {
+        /// Refused: malformed, too large, not for this proxy.
+        Refused = "refused",
+        /// The origin gave no answer that could be passed on.
+        OriginFailed = "origin-failed",
+        /// `only-if-cached`, and nothing was (RFC 9111 §5.2.1.7).
+        NotCached = "not-cached",
+        /// A defect of the proxy's own.
+        Failed = "failed",
+        /// The client left before there was an answer.
+        ClientGone = "client-gone",
+        /// Meant for the proxy itself (`Max-Forwards: 0`).
+        Answered = "answered",
+    }
+}
+
+words! {
+    /// Every cause of not looking, of not storing, or of going alone.
+    pub enum Detail {
+        /// No rule matches.
+        NoRule = "no-rule",
+        /// The rule says `cache: off`.
+        RuleOff = "rule-off",
+        /// Different servers may read the path differently.
+        AmbiguousTarget = "ambiguous-target",
+        /// A `GET` or `HEAD` with a body.
+        RequestBody = "request-body",
+        /// An upgrade of the protocol.
+        Upgrade = "upgrade",
+        /// `Connection` names fields that are not passed on.
+        HiddenFields = "hidden-fields",
+        /// An event stream, which has no end to wait for.
+        EventStream = "event-stream",
+        /// What came for `Range` is not one part of known length.
+        Range = "range",
+        /// `If-Match` or `If-Unmodified-Since`.
+        Precondition = "precondition",
+        /// `Cookie` that is not keyed.
+        Cookie = "cookie",
+        /// `Authorization` that is not keyed.
+        Authorization = "authorization",
+        /// The client's `no-store`.
+        ClientNoStore = "client-no-store",
+        /// The client's `no-cache`, `max-age`, `min-fresh` or `Pragma`.
+        ClientControl = "client-control",
+        /// The rule has changed in what may be stored since this was.
+        RuleChanged = "rule-changed",
+        /// The origin's `no-store`.
+        NoStore = "no-store",
+        /// The origin's `private`.
+        Private = "private",
+        /// The origin's `no-cache`.
+        NoCache = "no-cache",
+        /// A status that the rule does not store.
+        StatusNotListed = "status-not-listed",
+        /// An error that the request may have brought about by its size.
+        OddRequest = "odd-request",
+        /// Of a type that the rule does not store.
+        ContentType = "content-type",
+        /// Nobody states a lifetime.
+        NoLifetime = "no-lifetime",
+        /// The stated lifetime is over on arrival.
+        NotFresh = "not-fresh",
+        /// `Set-Cookie`.
+        SetCookie = "set-cookie",
+        /// `Vary: *`.
+        VaryStar = "vary-star",
+        /// More fields in `Vary` than are told apart.
+        VaryTooLong = "vary-too-long",
+        /// More tags than a purge could find it by.
+        TooManyTags = "too-many-tags",
+        /// Longer than `max_body`.
+        TooLarge = "too-large",
+        /// Its end is not marked, so that a cut could not be told from it.
+        NoLength = "no-length",
+        /// `HEAD` fills nothing.
+        Head = "head",
+        /// The fetch waited for selects another variant.
+        OtherVariant = "other-variant",
+        /// The fetch waited for was not shareable.
+        NotShareable = "not-shareable",
+        /// The fetch waited for took too long.
+        CollapseTimeout = "collapse-timeout",
+        /// The fetch waited for failed.
+        CollapseFailed = "collapse-failed",
+        /// The store did not answer in time.
+        StoreDown = "store-down",
+        /// The store takes no writes.
+        StoreRefused = "store-refused",
+        /// Another sidecar is fetching the same, and will store it.
+        LeaseHeld = "lease-held",
+        /// Another sidecar's fetch of the same took too long.
+        LeaseTimeout = "lease-timeout",
+        /// Purged while it was being fetched.
+        Purged = "purged",
+        /// It would have been a hit, and the rule is in shadow.
+        ShadowHit = "shadow-hit",
+        /// Served stale, while it is refreshed (RFC 5861 §3).
+        StaleWhileRevalidate = "stale-while-revalidate",
+        /// Served stale, because the origin failed (RFC 5861 §4).
+        StaleIfError = "stale-if-error",
+        /// The origin failed, and what is stored may not stand in for it.
+        StaleNotAllowed = "stale-not-allowed",
+        /// Served stale, because the client takes it (`max-stale`).
+        MaxStale = "max-stale",
     }
 }
 
 impl Outcome {
-    /// All words that [`Outcome::word`] can give: what metrics count.
-    pub const WORDS: [&'static str; 15] = [
-        "hit",
-        "bypass",
-        "method",
-        "uri-miss",
-        "vary-miss",
-        "miss",
-        "request",
-        "stale",
-        "partial",
-        "refused",
-        "origin-failed",
-        "not-cached",
-        "failed",
-        "client-gone",
-        "answered",
-    ];
+    /// How many there are, apart from what more is said of each.
+    pub const COUNT: usize = 1 + Fwd::ALL.len() + Own::ALL.len();
+
+    /// One of each word.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let forwards = Fwd::ALL.iter().map(|fwd| Self::Forward(Forward::because(*fwd, None)));
+        let owns = Own::ALL.iter().map(|own| Self::Own(*own));
+        [Self::Hit { ttl: 0, detail: None }].into_iter().chain(forwards).chain(owns)
+    }
+
+    /// Which of [`Outcome::all`] has its word.
+    #[must_use]
+    pub fn place(self) -> usize {
+        match self {
+            Self::Hit { .. } => 0,
+            Self::Forward(forward) => 1 + forward.fwd as usize,
+            Self::Own(own) => 1 + Fwd::ALL.len() + own as usize,
+        }
+    }
 
     /// The word for log and metric.
     #[must_use]
@@ -309,12 +220,7 @@ impl Outcome {
         match self {
             Self::Hit { .. } => "hit",
             Self::Forward(forward) => forward.fwd.as_str(),
-            Self::Own(Own::Answered) => "answered",
-            Self::Own(Own::Refused) => "refused",
-            Self::Own(Own::OriginFailed) => "origin-failed",
-            Self::Own(Own::NotCached) => "not-cached",
-            Self::Own(Own::Failed) => "failed",
-            Self::Own(Own::ClientGone) => "client-gone",
+            Self::Own(own) => own.as_str(),
         }
     }
 
@@ -384,12 +290,17 @@ fn write_detail(f: &mut fmt::Formatter<'_>, detail: Option<Detail>) -> fmt::Resu
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn all_details_are_listed_once_and_in_order() {
-        let places: Vec<_> = Detail::ALL.iter().map(|detail| *detail as usize).collect();
-        assert_eq!(places, (0..=Detail::MaxStale as usize).collect::<Vec<_>>());
+    fn every_outcome_has_a_word_and_a_place_of_its_own() {
+        let words: BTreeSet<_> = Outcome::all().map(Outcome::word).collect();
+        assert_eq!((words.len(), Outcome::all().count()), (Outcome::COUNT, Outcome::COUNT));
+        assert!(Outcome::all().map(Outcome::place).eq(0..Outcome::COUNT));
+        let details: BTreeSet<_> = Detail::ALL.iter().map(|detail| detail.as_str()).collect();
+        assert_eq!(details.len(), Detail::ALL.len());
     }
 
     #[test]

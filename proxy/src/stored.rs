@@ -396,6 +396,29 @@ fn from_millis(millis: u64) -> Result<SystemTime, Corrupt> {
 }
 
 #[cfg(test)]
+impl Stored {
+    /// A whole 200 without a body, with these fields, that came `at` once, and is there for everybody.
+    pub(crate) fn of(fields: &HeaderMap, at: SystemTime) -> Self {
+        Self {
+            key: Bytes::new(),
+            variant: VariantKey::only(),
+            nominated: Box::default(),
+            fingerprint: 0,
+            request_time: at,
+            response_time: at,
+            lot: Lot::default(),
+            epoch: Epoch::FIRST,
+            tags: Box::default(),
+            lines: Lines::from_map(fields),
+            hidden: Lines::default(),
+            facts: ResponseFacts::of(StatusCode::OK, fields),
+            part: None,
+            body: Bytes::new(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -403,19 +426,10 @@ mod tests {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         Stored {
             key: Bytes::from_static(b"key"),
-            variant: VariantKey::only(),
-            nominated: Box::default(),
             fingerprint: 7,
-            request_time: at,
-            response_time: at,
-            lot: Lot::default(),
-            epoch: Epoch::FIRST,
-            tags: Box::default(),
-            lines: Lines::default(),
-            hidden: Lines::default(),
-            facts: ResponseFacts::of(StatusCode::OK, &HeaderMap::new()),
             part,
             body: Bytes::from_static(body.as_bytes()),
+            ..Stored::of(&HeaderMap::new(), at)
         }
     }
 

@@ -22,7 +22,8 @@ use sidecache::{
     address::Listen,
     admin::{
         Admin, AdminError, AdminState, Health, Purge, Token,
-        healthcheck::{self, NotReady, Question},
+        client::AskFailed,
+        healthcheck::{self, Question},
         stats::Numbers,
     },
     config::Config,
@@ -331,10 +332,10 @@ async fn the_health_check_asks_readiness_or_no_more_than_life() {
     healthcheck::ask(&address, Question::Ready).await.unwrap();
     *rig.health.lock().unwrap() = Health::NotReady(vec!["draining".to_owned()]);
     let error = healthcheck::ask(&address, Question::Ready).await.unwrap_err();
-    assert!(matches!(&error, NotReady::Answered(_, status, _) if status.as_u16() == 503), "{error}");
+    assert!(matches!(&error, AskFailed::Answered(_, status, _) if status.as_u16() == 503), "{error}");
     healthcheck::ask(&address, Question::Live).await.unwrap();
     rig.served.abort();
     assert!(rig.served.await.unwrap_err().is_cancelled());
     let error = healthcheck::ask(&address, Question::Ready).await.unwrap_err();
-    assert!(matches!(error, NotReady::Unreachable(..)), "{error}");
+    assert!(matches!(error, AskFailed::Unreachable(..)), "{error}");
 }

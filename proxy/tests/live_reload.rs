@@ -147,6 +147,7 @@ async fn bad_edits_change_nothing_and_are_explained() {
     assert!(left(&trial.says().await, 200));
     fs::write(&file, &whole).unwrap();
     trial.acts("the other half is there", |says| left(says, 8000)).await;
+    eventually("it is counted", async || trial.config().0 == 3).await;
 
     fs::remove_file(&file).unwrap();
     trial.refusal(3).await;

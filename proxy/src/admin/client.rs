@@ -2,12 +2,12 @@
 
 use std::{io, path::Path, time::Duration};
 
-use bytes::Bytes;
 use http::{
-    Method, Request, StatusCode,
+    HeaderValue, Request, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE},
+    request::Builder,
 };
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::timeout;
@@ -15,10 +15,10 @@ use tokio::time::timeout;
 use super::{CONNECTION_TIMEOUT, TokenError, token};
 use crate::wrap::probe::{self, Address};
 
-/// The listener itself gives up on a connection before.
+/// For what may take as long as it has to: the listener itself gives up on a connection before.
 const PATIENCE: Duration = CONNECTION_TIMEOUT.saturating_add(Duration::from_secs(5));
 
-/// Why a sidecar has not done what it was asked.
+/// Why a sidecar has not done or told what it was asked.
 #[derive(Debug, Error)]
 pub enum AskFailed {
     /// There is a token, and it cannot be used.
@@ -30,8 +30,11 @@ pub enum AskFailed {
     )]
     Unreachable(Address, io::Error),
     /// It does not answer.
+    #[error("{0} did not answer within {1:?}")]
+    Silent(Address, Duration),
+    /// It does not say whether it has done what was posted.
     #[error("{0} did not answer within {PATIENCE:?}: repeat it")]
-    Silent(Address),
+    Undecided(Address),
     /// Its token was not shown, or another one was.
     #[error("{0} {1}")]
     Denied(Address, &'static str),
@@ -41,6 +44,75 @@ pub enum AskFailed {
     /// A success that tells nothing of what was asked.
     #[error("{0} answered {1}, but not as a sidecar of this version does: is that its `admin` address?")]
     Stranger(Address, StatusCode),
+}
+
+/// Whom to ask.
+pub(super) struct Client {
+    pub(super) to: Address,
+    credentials: Option<HeaderValue>,
+    /// How long to wait for each answer.
+    patience: Duration,
+}
+
+/// What is answered: the status, and the body as far as it was read.
+pub(crate) type Answer = (StatusCode, Vec<u8>);
+
+impl Client {
+    /// One that shows no token.
+    pub(super) fn new(to: &Address, patience: Duration) -> Self {
+        Self { to: to.clone(), credentials: None, patience }
+    }
+
+    /// One that shows the token from this file or the environment, if there is one.
+    pub(super) fn with_token(
+        to: &Address,
+        file: Option<&Path>,
+        patience: Duration,
+    ) -> Result<Self, TokenError> {
+        let credentials = token::secret(file)?.as_deref().map(token::credentials).transpose()?;
+        Ok(Self { credentials, ..Self::new(to, patience) })
+    }
+
+    /// The answer to a GET of a path, whatever it says; at most so many bytes of it are read.
+    pub(super) async fn get(&self, path: &str, most: usize) -> Result<Answer, AskFailed> {
+        self.send(Request::get(path), Vec::new(), most).await
+    }
+
+    async fn send(&self, mut request: Builder, body: Vec<u8>, most: usize) -> Result<Answer, AskFailed> {
+        if let Some(credentials) = &self.credentials {
+            request = request.header(AUTHORIZATION, credentials);
+        }
+        let exchange = async {
+            let request = request.body(body.into()).map_err(io::Error::other)?;
+            let response = probe::send(&self.to, request).await?;
+            let status = response.status();
+            let text = Limited::new(response.into_body(), most).collect().await.map_err(io::Error::other)?;
+            Ok((status, text.to_bytes().into()))
+        };
+        timeout(self.patience, exchange)
+            .await
+            .map_err(|_| AskFailed::Silent(self.to.clone(), self.patience))?
+            .map_err(|error| AskFailed::Unreachable(self.to.clone(), error))
+    }
+
+    /// The answer, if it is a success.
+    pub(super) fn success(&self, (status, text): Answer) -> Result<Answer, AskFailed> {
+        let to = || self.to.clone();
+        match status {
+            _ if status.is_success() => Ok((status, text)),
+            StatusCode::UNAUTHORIZED => Err(AskFailed::Denied(to(), self.why_denied())),
+            // Every sidecar has these paths: an app has not.
+            StatusCode::NOT_FOUND => Err(AskFailed::Stranger(to(), status)),
+            _ => Err(AskFailed::Answered(to(), status, said(&text))),
+        }
+    }
+
+    fn why_denied(&self) -> &'static str {
+        match self.credentials {
+            Some(_) => "says that this is not its token",
+            None => "wants its token: --token-file FILE or SIDECACHE_ADMIN_TOKEN",
+        }
+    }
 }
 
 /// Posts this as JSON to a path of the listener, and reads at most so many bytes of the answer.
@@ -53,51 +125,15 @@ pub(crate) async fn post(
     path: &str,
     body: &impl Serialize,
     most: usize,
-) -> Result<(StatusCode, Vec<u8>), AskFailed> {
-    let unreachable = |error| AskFailed::Unreachable(to.clone(), error);
-    let secret = token::secret(token_file)?;
-    let credentials = secret.as_deref().map(token::credentials).transpose()?;
-    let body = serde_json::to_vec(body).map_err(|error| unreachable(error.into()))?;
-    let mut request = Request::builder().method(Method::POST).uri(path);
-    request = request.header(CONTENT_TYPE, "application/json");
-    if let Some(credentials) = credentials {
-        request = request.header(AUTHORIZATION, credentials);
-    }
-    let request = request.body(body.into()).map_err(|error| unreachable(io::Error::other(error)))?;
-    let (status, text) = timeout(PATIENCE, exchange(to, request, most))
-        .await
-        .map_err(|_| AskFailed::Silent(to.clone()))?
-        .map_err(unreachable)?;
-    match status {
-        _ if status.is_success() => Ok((status, text)),
-        StatusCode::UNAUTHORIZED => Err(AskFailed::denied(to, secret.is_some())),
-        // Every sidecar has these paths: an app has not.
-        StatusCode::NOT_FOUND => Err(AskFailed::Stranger(to.clone(), status)),
-        _ => Err(AskFailed::Answered(to.clone(), status, said(&text))),
-    }
-}
-
-impl AskFailed {
-    /// A 401, to whom a token was `given`, or none.
-    pub(super) fn denied(to: &Address, given: bool) -> Self {
-        let why = match given {
-            true => "says that this is not its token",
-            false => "wants its token: --token-file FILE or SIDECACHE_ADMIN_TOKEN",
-        };
-        Self::Denied(to.clone(), why)
-    }
-}
-
-/// The status and so much of the body.
-pub(super) async fn exchange(
-    to: &Address,
-    request: Request<Full<Bytes>>,
-    most: usize,
-) -> io::Result<(StatusCode, Vec<u8>)> {
-    let response = probe::send(to, request).await?;
-    let status = response.status();
-    let text = Limited::new(response.into_body(), most).collect().await.map_err(io::Error::other)?;
-    Ok((status, text.to_bytes().into()))
+) -> Result<Answer, AskFailed> {
+    let client = Client::with_token(to, token_file, PATIENCE)?;
+    let body = serde_json::to_vec(body).map_err(|error| AskFailed::Unreachable(to.clone(), error.into()))?;
+    let request = Request::post(path).header(CONTENT_TYPE, "application/json");
+    let answer = client.send(request, body, most).await.map_err(|error| match error {
+        AskFailed::Silent(to, _) => AskFailed::Undecided(to),
+        other => other,
+    })?;
+    client.success(answer)
 }
 
 /// The `detail` of a problem document, the `reasons` of who is not ready, or else what there is: in one line, fit

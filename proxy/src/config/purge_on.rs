@@ -56,15 +56,8 @@ pub(super) const KEYS: Keys = Keys {
 /// Reads `purge_on`. `rules` are those of the file, where there are any and they are right: a name must be
 /// that of one of them.
 pub(super) fn purge_on(reader: &mut Reader<'_>, at: &At<'_>, rules: Option<&Rules>) -> Option<Vec<PurgeOn>> {
-    let Some(items) = at.items() else {
-        let advice = "write a list: `- match: /path` with tags: [products] for each; [] for none";
-        reader.wrong(at, Wrong::new("a list is expected here", advice));
-        return None;
-    };
-    if items.len() > PurgeOn::MAX {
-        reader.wrong(at, Wrong::new(format!("more than {} entries", PurgeOn::MAX), ""));
-        return None;
-    }
+    let advice = "write a list: `- match: /path` with tags: [products] for each; [] for none";
+    let items = reader.items(at, "entries", PurgeOn::MAX, advice)?;
     // One that is wrong keeps none of the others from being read.
     let read: Vec<Option<PurgeOn>> = items.iter().map(|at| entry(reader, at, rules)).collect();
     read.into_iter().collect()

@@ -175,6 +175,25 @@ impl<'e> Reader<'e> {
         (self.problems.len() == found_before).then_some(list)
     }
 
+    /// The `things` of a list, of which there are so many at most.
+    pub(super) fn items<'n>(
+        &mut self,
+        at: &At<'n>,
+        things: &str,
+        most: usize,
+        advice: &'static str,
+    ) -> Option<Vec<At<'n>>> {
+        let items = at.items();
+        match &items {
+            None => self.wrong(at, Wrong::new("a list is expected here", advice)),
+            Some(items) if items.len() > most => {
+                self.wrong(at, Wrong::new(format!("more than {most} {things}"), ""));
+            }
+            Some(_) => return items,
+        }
+        None
+    }
+
     /// The entries of a map. Keys that are unknown or doubled are findings.
     pub(super) fn entries<'n>(&mut self, at: &At<'n>, wanted: &str, keys: &Keys) -> Option<Entries<'n>> {
         let all = self.any_entries(at, wanted)?;

@@ -106,15 +106,8 @@ pub(super) fn rules(
     largest_body: LargestBody,
     targeted: &Arc<[HeaderName]>,
 ) -> Option<Rules> {
-    let Some(items) = at.items() else {
-        let advice = "write a list: `- match: /path` on its own line for each rule; [] for none";
-        reader.wrong(at, Wrong::new("a list is expected here", advice));
-        return None;
-    };
-    if items.len() > Rules::MAX {
-        reader.wrong(at, Wrong::new(format!("more than {} rules", Rules::MAX), ""));
-        return None;
-    }
+    let advice = "write a list: `- match: /path` on its own line for each rule; [] for none";
+    let items = reader.items(at, "rules", Rules::MAX, advice)?;
     let found: Vec<(&At<'_>, Rule)> =
         items.iter().filter_map(|at| Some((at, rule(reader, at, largest_body, targeted)?))).collect();
     let (places, rules): (Vec<_>, Vec<_>) = found.into_iter().unzip();

@@ -12,7 +12,7 @@ use crate::{
     app::App,
     ask::Ask,
     error::Failure,
-    fill::{Before, Purpose, boxed},
+    fill::{Before, Purpose},
     flight::{Flight, Shared},
     forward::{Conditions, filling},
     key::ResourceKey,
@@ -45,7 +45,7 @@ async fn judged(ask: Ask<'_>) -> OriginReport {
     let fill = ask.fill(http::Request::default(), admission.clone(), flight, Before::default(), seek);
     let begun = app.begin();
     let fetched = match live.upstream.send(filling).await {
-        Ok(fetched) => fetched.map_body(boxed),
+        Ok(fetched) => fetched.streamed(),
         Err(error) => return unanswered(&error),
     };
     let exchange = fill.exchanged(begun);

@@ -8,13 +8,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, SizeHint};
 use http_body_util::{BodyExt, Empty};
 
 use super::{Answer, Fill, Right, Storing};
 use crate::{
     flight::Shared,
-    message::{BoxError, StreamBody},
+    message::{BoxError, PollFrame, StreamBody},
     policy::storable::Storable,
     purges::Begun,
     spool::Spool,
@@ -78,10 +78,7 @@ impl Body for Overheard {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame {
         let frame = ready!(self.body.as_mut().poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {

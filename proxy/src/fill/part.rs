@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Empty};
 use super::{Answer, Fill, Got, renewed};
 use crate::{
     headers::ensure_valid_date,
-    message::{BoxError, RequestBody, StreamBody},
+    message::{BoxError, PollFrame, RequestBody, StreamBody},
     policy::{
         facts::ResponseFacts,
         freshness::ExchangeTimes,
@@ -172,10 +172,7 @@ impl Body for Continued {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame {
         if self.held.is_empty() {
             return self.rest.as_mut().poll_frame(cx);
         }

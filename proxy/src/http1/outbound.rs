@@ -14,7 +14,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, StatusCode, Version};
-use http_body::Frame;
+use http_body_util::BodyExt;
 use socket2::SockRef;
 use thiserror::Error;
 use tokio::{
@@ -219,7 +219,7 @@ impl<W: Socket> Outbound<W> {
             Some(frame) => frame,
             None => {
                 self.write_with_head(Bytes::new(), patience).await?;
-                next_frame(&mut body).await
+                body.frame().await
             }
         };
         let mut trailers = HeaderMap::new();
@@ -228,7 +228,7 @@ impl<W: Socket> Outbound<W> {
                 Ok(data) => self.write_data(data, end, patience).await?,
                 Err(other) => trailers = other.into_trailers().unwrap_or_default(),
             }
-            frame = next_frame(&mut body).await;
+            frame = body.frame().await;
         }
         if end == End::Chunked {
             self.put_last_chunk(&trailers, trailers_wanted);
@@ -291,10 +291,6 @@ async fn write_some(io: &mut (impl AsyncWrite + Unpin), buffer: &mut impl Buf) -
     .await?;
     buffer.advance(written);
     Ok(written)
-}
-
-async fn next_frame(body: &mut StreamBody) -> Option<Result<Frame<Bytes>, BoxError>> {
-    poll_fn(|cx| body.as_mut().poll_frame(cx)).await
 }
 
 fn put_status_line(head: &mut Vec<u8>, status: StatusCode) {

@@ -209,3 +209,6 @@ pub(super) fn weight(parameter: &[u8]) -> Option<u16> {
     })?;
     (number <= 1000).then_some(number)
 }
+
+#[cfg(test)]
+mod tests;

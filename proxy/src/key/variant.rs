@@ -94,3 +94,6 @@ pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
         Some((name, halves.next().unwrap_or_default()))
     })
 }
+
+#[cfg(test)]
+pub(super) mod tests;

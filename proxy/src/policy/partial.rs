@@ -189,7 +189,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{key::VariantKey, policy::freshness::Lot};
 
     const WHOLE: &[u8] = b"0123456789";
     const TAG: (&str, &str) = ("etag", "\"a\"");
@@ -206,24 +205,12 @@ mod tests {
 
     /// The bytes `start..end` of [`WHOLE`], as they came at that second.
     fn part(start: usize, end: usize, second: u64, fields: &[(&'static str, &str)]) -> Stored {
-        let headers = map(fields);
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
         let place = Part { start: start as u64, complete: WHOLE.len() as u64 };
         Stored {
-            key: Bytes::new(),
-            variant: VariantKey::only(),
-            nominated: Box::default(),
-            fingerprint: 0,
-            request_time: at,
-            response_time: at,
-            lot: Lot::default(),
-            epoch: crate::epoch::Epoch::FIRST,
-            tags: Box::default(),
-            lines: Lines::from_map(&headers),
-            hidden: Lines::default(),
-            facts: ResponseFacts::of(StatusCode::OK, &headers),
             part: (end - start < WHOLE.len()).then_some(place),
             body: Bytes::from_static(&WHOLE[start..end]),
+            ..Stored::of(&map(fields), at)
         }
     }
 

@@ -298,15 +298,10 @@ impl Freshness {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use http::{HeaderMap, HeaderName, StatusCode};
+    use http::{HeaderMap, HeaderName};
 
     use super::*;
-    use crate::{
-        headers::Lines,
-        key::VariantKey,
-        policy::{facts::ResponseFacts, freshness::Lot, partial::Part, rule::Percent},
-    };
+    use crate::policy::{facts::ResponseFacts, partial::Part, rule::Percent};
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
@@ -315,22 +310,7 @@ mod tests {
     fn stored(control: &str) -> Stored {
         let mut headers = HeaderMap::new();
         headers.append(HeaderName::from_static("cache-control"), control.parse().unwrap());
-        Stored {
-            key: Bytes::new(),
-            variant: VariantKey::only(),
-            nominated: Box::default(),
-            fingerprint: 0,
-            request_time: at(1000),
-            response_time: at(1000),
-            lot: Lot::default(),
-            epoch: crate::epoch::Epoch::FIRST,
-            tags: Box::default(),
-            facts: ResponseFacts::of(StatusCode::OK, &headers),
-            lines: Lines::from_map(&headers),
-            hidden: Lines::default(),
-            part: None,
-            body: Bytes::new(),
-        }
+        Stored::of(&headers, at(1000))
     }
 
     fn plain() -> Admission {

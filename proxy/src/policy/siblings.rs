@@ -102,14 +102,12 @@ mod tests {
         time::{Duration, SystemTime},
     };
 
-    use bytes::Bytes;
     use http::header::{AUTHORIZATION, COOKIE, USER_AGENT};
 
     use super::*;
     use crate::{
-        headers::Lines,
-        key::{KeyPolicy, VariantKey},
-        policy::{facts::ResponseFacts, freshness::Lot, partial::Part},
+        key::KeyPolicy,
+        policy::{facts::ResponseFacts, partial::Part},
     };
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -118,22 +116,10 @@ mod tests {
     }
 
     fn stored(nominated: &[HeaderName], fields: &[(&'static str, &'static str)]) -> Arc<Stored> {
-        let headers = map(fields);
         Arc::new(Stored {
-            part: None,
-            key: Bytes::new(),
-            variant: VariantKey::only(),
             nominated: nominated.into(),
             fingerprint: 7,
-            request_time: SystemTime::UNIX_EPOCH,
-            response_time: SystemTime::UNIX_EPOCH,
-            lot: Lot::default(),
-            epoch: crate::epoch::Epoch::FIRST,
-            tags: Box::default(),
-            facts: ResponseFacts::of(StatusCode::OK, &headers),
-            lines: Lines::from_map(&headers),
-            hidden: Lines::default(),
-            body: Bytes::new(),
+            ..Stored::of(&map(fields), SystemTime::UNIX_EPOCH)
         })
     }
 

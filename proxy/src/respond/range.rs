@@ -20,7 +20,7 @@ use http_body_util::BodyExt;
 use super::without_representation;
 use crate::{
     headers::{Lines, take},
-    message::{Fields, Reply, ReplyBody},
+    message::{Fields, PollFrame, Reply, ReplyBody},
     policy::range::{ContentRange, RangeRequest, Selection, Span},
     stored::Stored,
 };
@@ -123,10 +123,7 @@ impl Body for Pieces {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> PollFrame<Infallible> {
         let piece = self.pieces.next();
         self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))

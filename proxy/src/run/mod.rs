@@ -34,7 +34,7 @@ use crate::{
     admin::{
         AdminError, TokenError,
         client::AskFailed,
-        healthcheck::{self, NotReady, Question},
+        healthcheck::{self, Question},
         purge,
         top::{self, TopFailed},
     },
@@ -112,10 +112,7 @@ pub enum RunError {
     /// What it says of one is not right.
     #[error("{0}\nor name the admin listener to ask with --admin or SIDECACHE_ADMIN")]
     Whom(#[source] ConfigErrors),
-    /// The sidecar that was asked is not ready.
-    #[error("{0}")]
-    NotReady(#[from] NotReady),
-    /// A sidecar cannot be asked, or has not done all that it was.
+    /// A sidecar cannot be asked, is not ready, or has not done all that it was asked.
     #[error("{0}")]
     Ask(#[from] AskFailed),
     /// What is to be explained is no request.
@@ -301,7 +298,7 @@ pub fn purge(options: &Purge) -> Result<ExitCode, RunError> {
 /// It cannot be asked, or the terminal fails.
 pub fn top(options: &Top) -> Result<ExitCode, RunError> {
     let listener = whom(options.admin.as_ref(), options.config.as_deref())?;
-    to_the_end(runtime()?, top::run(listener, options))?;
+    to_the_end(runtime()?, top::run(&listener, options))?;
     Ok(ExitCode::SUCCESS)
 }
 

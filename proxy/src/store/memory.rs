@@ -349,32 +349,16 @@ mod tests {
     use std::time::SystemTime;
 
     use bytes::Bytes;
-    use http::{HeaderMap, StatusCode};
+    use http::HeaderMap;
 
     use super::{resource::SLOT, *};
-    use crate::{
-        headers::Lines,
-        key::{KeyPolicy, VariantKey},
-        policy::{facts::ResponseFacts, freshness::Lot},
-    };
+    use crate::key::KeyPolicy;
 
     fn entry(key: &ResourceKey, body: usize) -> Arc<Stored> {
-        let headers = HeaderMap::new();
         Arc::new(Stored {
             key: Bytes::copy_from_slice(key.as_bytes()),
-            variant: VariantKey::only(),
-            nominated: Box::default(),
-            fingerprint: 0,
-            request_time: SystemTime::UNIX_EPOCH,
-            response_time: SystemTime::UNIX_EPOCH,
-            lot: Lot::default(),
-            epoch: Epoch::FIRST,
-            tags: Box::default(),
-            lines: Lines::from_map(&headers),
-            hidden: Lines::default(),
-            facts: ResponseFacts::of(StatusCode::OK, &headers),
-            part: None,
             body: vec![b'x'; body].into(),
+            ..Stored::of(&HeaderMap::new(), SystemTime::UNIX_EPOCH)
         })
     }
 

@@ -252,8 +252,6 @@ mod tests {
     use crate::{
         admit::{Head, HeadLimits, Scheme},
         headers::Peer,
-        identity::Identity,
-        interim::Interims,
         message::Request,
         status::{Detail, Forward, Fwd, Outcome, Own},
     };
@@ -269,13 +267,7 @@ mod tests {
     fn request(method: &str) -> Request {
         let text = Bytes::from(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
         let limits = HeadLimits { bytes: 1_000, fields: 10, target: 100 };
-        Request {
-            head: Head::parse(&text, Scheme::Http, &limits).unwrap(),
-            peer: Peer::Local,
-            identity: Identity::default(),
-            expectation: None,
-            interims: Interims::default(),
-        }
+        Request::of(Head::parse(&text, Scheme::Http, &limits).unwrap())
     }
 
     fn count(metrics: &Metrics, rule: Option<&str>, outcome: Outcome, status: u16, body_bytes: u64) {
@@ -441,7 +433,7 @@ mod tests {
         let page = metrics.render().unwrap();
         let series = page.lines().filter(|line| line.starts_with("sidecache_requests_total{rule=\"/a\""));
         // One for each outcome, and the other four classes of the one outcome seen.
-        assert_eq!(series.count(), Outcome::WORDS.len() + 4, "{page}");
+        assert_eq!(series.count(), Outcome::COUNT + 4, "{page}");
     }
 
     #[test]

@@ -63,15 +63,22 @@ struct Half {
     misses: Heaviest<Missed>,
 }
 
-/// A resource.
+/// What requests ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct Resource {
     /// Scheme, host and path, of a query only that there is one; with `…` at the end of what is not all.
     pub url: Arc<str>,
     /// Name and value of what a trusted proxy says that makes it another resource.
     pub headers: Arc<[(String, String)]>,
     /// The rule that matched last.
     pub rule: Option<Arc<str>>,
+}
+
+/// A resource that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Which.
+    pub resource: Resource,
     /// Requests that the store answered.
     pub hits: u64,
 }
@@ -79,12 +86,8 @@ pub struct Asked {
 /// A resource and why it was not answered from the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missed {
-    /// Scheme, host and path, of a query only that there is one; with `…` at the end of what is not all.
-    pub url: Arc<str>,
-    /// Name and value of what a trusted proxy says that makes it another resource.
-    pub headers: Arc<[(String, String)]>,
-    /// The rule that matched last.
-    pub rule: Option<Arc<str>>,
+    /// Which.
+    pub resource: Resource,
     /// What became of the requests.
     pub outcome: Outcome,
     /// When the last of them was done.
@@ -175,9 +178,10 @@ impl Resources {
             self.hasher.hash_one((scheme, target.authority(), forwarded, target.path(), has_query));
         let Ok(mut halves) = self.halves.try_lock() else { return };
         let rule = || exchange.rule.map(Arc::clone);
-        let asked = halves.now.hottest.note(resource, weight, || Asked::new(target, rule()));
-        if asked.rule.as_ref() != exchange.rule {
-            asked.rule = rule();
+        let new = || Asked { resource: Resource::new(target, rule()), hits: 0 };
+        let asked = halves.now.hottest.note(resource, weight, new);
+        if asked.resource.rule.as_ref() != exchange.rule {
+            asked.resource.rule = rule();
         }
         if let Outcome::Hit { .. } = outcome {
             asked.hits += weight;
@@ -186,17 +190,12 @@ impl Resources {
         if matches!(outcome, Outcome::Own(own) if own != Own::OriginFailed) {
             return;
         }
-        let (url, headers) = (Arc::clone(&asked.url), Arc::clone(&asked.headers));
+        let which = asked.resource.clone();
         let reason = self.hasher.hash_one((resource, outcome.word(), outcome.detail().map(Detail::as_str)));
         let now = SystemTime::now();
-        let missed = halves.now.misses.note(reason, weight, || Missed {
-            url,
-            headers,
-            rule: rule(),
-            outcome,
-            last: now,
-        });
-        (missed.rule, missed.last) = (rule(), now);
+        let new = || Missed { resource: which, outcome, last: now };
+        let missed = halves.now.misses.note(reason, weight, new);
+        (missed.resource.rule, missed.last) = (rule(), now);
     }
 
     /// A step ends: what is older than two halves is forgotten.
@@ -217,7 +216,7 @@ impl Resources {
         let since = both().map(|half| half.since).next().unwrap_or(halves.now.since);
         let hottest = heaviest(both().map(|half| &half.hottest), |sum, later| {
             sum.hits += later.hits;
-            sum.rule.clone_from(&later.rule);
+            sum.resource.rule.clone_from(&later.resource.rule);
         });
         let misses = heaviest(both().map(|half| &half.misses), Missed::clone_from);
         Told { since, hottest, misses }
@@ -230,7 +229,7 @@ impl Half {
     }
 }
 
-impl Asked {
+impl Resource {
     /// Of a query only that there is one: tokens travel there.
     fn new(target: &Target, rule: Option<Arc<str>>) -> Self {
         let mut url = format!("{}://{}{}", target.asked_scheme().as_str(), target.authority(), target.path());
@@ -243,7 +242,7 @@ impl Asked {
         if target.query().is_some() {
             url.push_str("?…");
         }
-        Self { url: url.into(), headers: headers.into(), rule, hits: 0 }
+        Self { url: url.into(), headers: headers.into(), rule }
     }
 }
 
@@ -323,8 +322,6 @@ mod tests {
     use crate::{
         admit::{Head, HeadLimits, Scheme},
         headers::Peer,
-        identity::Identity,
-        interim::Interims,
         message::Request,
         status::{Forward, Fwd},
     };
@@ -345,13 +342,7 @@ mod tests {
         let limits = HeadLimits { bytes: 10_000, fields: 10, target: 9_000 };
         let mut head = Head::parse(&text, Scheme::Http, &limits).unwrap();
         head.target.trust(&head.headers);
-        Request {
-            head,
-            peer: Peer::Local,
-            identity: Identity::default(),
-            expectation: None,
-            interims: Interims::default(),
-        }
+        Request::of(head)
     }
 
     fn note(resources: &Resources, request: &Request, outcome: Outcome) {
@@ -373,7 +364,9 @@ mod tests {
     /// Of the URLs told, the requests and the hits.
     fn hottest(resources: &Resources) -> Vec<(String, u64, u64)> {
         let told = resources.told().hottest;
-        told.into_iter().map(|(requests, asked)| (asked.url.to_string(), requests, asked.hits)).collect()
+        told.into_iter()
+            .map(|(requests, asked)| (asked.resource.url.to_string(), requests, asked.hits))
+            .collect()
     }
 
     #[test]
@@ -389,7 +382,7 @@ mod tests {
         assert_eq!(hottest(&resources), expected);
         let misses = resources.told().misses;
         let (count, most) = &misses[0];
-        assert_eq!((*count, &*most.url, misses.len()), (2, "http://shop/b", 3));
+        assert_eq!((*count, &*most.resource.url, misses.len()), (2, "http://shop/b", 3));
         assert_eq!(most.outcome.detail(), Some(Detail::Cookie));
     }
 
@@ -442,8 +435,8 @@ mod tests {
         let host = "x".repeat(8_000);
         let request = forwarded(&format!("/a HTTP/1.1\r\nHost: shop\r\nX-Forwarded-Host: {host}\r\n"));
         note(&resources, &request, HIT);
-        let (_, asked) = resources.told().hottest.remove(0);
-        assert_eq!((&*asked.url, asked.headers.len()), ("http://shop/a…", 0));
+        let (_, Asked { resource, .. }) = resources.told().hottest.remove(0);
+        assert_eq!((&*resource.url, resource.headers.len()), ("http://shop/a…", 0));
     }
 
     #[test]
@@ -460,8 +453,8 @@ mod tests {
         let fields =
             |all: &[(String, String)]| all.iter().map(|(n, v)| format!("{n}: {v}")).collect::<Vec<_>>();
         let told = |at: usize| {
-            let ((_, asked), (_, missed)) = (&hottest[at], &misses[at]);
-            assert_eq!((&asked.url, &asked.headers), (&missed.url, &missed.headers));
+            let (asked, missed) = (&hottest[at].1.resource, &misses[at].1.resource);
+            assert_eq!(asked, missed);
             (asked.url.to_string(), fields(&asked.headers))
         };
         assert_eq!(told(0), ("http://shop/a".to_owned(), vec!["x-forwarded-proto: http".to_owned()]));

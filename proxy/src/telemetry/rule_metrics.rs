@@ -20,14 +20,11 @@ use super::{
 use crate::{
     histogram::{Histogram, nanoseconds},
     observe::Exchange,
-    status::{Forward, Fwd, Outcome, Own},
+    status::{Forward, Outcome, Own},
 };
 
-const OUTCOMES: usize = Outcome::WORDS.len();
 /// Any other method counts as the last: clients may make up as many as they like.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
-/// Where those of the proxy itself begin.
-const FIRST_OWN: usize = 9;
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The `rule` of requests that no rule matched, or one that an edit has removed meanwhile.
@@ -37,7 +34,7 @@ const UNMATCHED: &str = "-";
 #[derive(Debug, Default)]
 struct RuleMetrics {
     /// Bare numbers, since each [`Counter`] would be an allocation of its own.
-    requests: [[[AtomicU64; CLASSES.len()]; OUTCOMES]; METHODS.len()],
+    requests: [[[AtomicU64; CLASSES.len()]; Outcome::COUNT]; METHODS.len()],
     /// By the words of the vocabulary, as far as they have come up.
     details: Mutex<BTreeMap<&'static str, u64>>,
     bytes: Counter,
@@ -54,7 +51,7 @@ impl RuleMetrics {
         let outcome = exchange.outcome;
         let method = exchange.request.map(|request| &request.head.method);
         let outcomes = self.requests.get(method_place(method));
-        let classes = outcomes.and_then(|outcomes| outcomes.get(place(outcome)));
+        let classes = outcomes.and_then(|outcomes| outcomes.get(outcome.place()));
         if let Some(counter) = classes.and_then(|classes| classes.get(class(exchange.status))) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
@@ -110,10 +107,10 @@ impl RuleMetrics {
 
     /// What the proxy answered itself, by the words of the outcomes, which have no detail.
     fn own(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let words = Outcome::WORDS.iter().enumerate().skip(FIRST_OWN);
-        let counted = words.map(|(place, word)| {
+        let counted = Own::ALL.iter().map(|own| {
+            let place = Outcome::Own(*own).place();
             let classes = self.requests.iter().filter_map(|outcomes| outcomes.get(place)).flatten();
-            (*word, classes.map(|counter| counter.load(Ordering::Relaxed)).sum())
+            (own.as_str(), classes.map(|counter| counter.load(Ordering::Relaxed)).sum())
         });
         counted.filter(|(_, count)| *count > 0)
     }
@@ -133,29 +130,6 @@ fn method_place(method: Option<&Method>) -> usize {
     }
 }
 
-/// Where an outcome's word is in [`Outcome::WORDS`].
-fn place(outcome: Outcome) -> usize {
-    match outcome {
-        Outcome::Hit { .. } => 0,
-        Outcome::Forward(forward) => match forward.fwd {
-            Fwd::Bypass => 1,
-            Fwd::Method => 2,
-            Fwd::UriMiss => 3,
-            Fwd::VaryMiss => 4,
-            Fwd::Miss => 5,
-            Fwd::Request => 6,
-            Fwd::Stale => 7,
-            Fwd::Partial => 8,
-        },
-        Outcome::Own(Own::Refused) => FIRST_OWN,
-        Outcome::Own(Own::OriginFailed) => 10,
-        Outcome::Own(Own::NotCached) => 11,
-        Outcome::Own(Own::Failed) => 12,
-        Outcome::Own(Own::ClientGone) => 13,
-        Outcome::Own(Own::Answered) => 14,
-    }
-}
-
 /// Where a status is in [`CLASSES`]; what is beyond 599 counts as an error of the origin.
 fn class(status: StatusCode) -> usize {
     usize::from((status.as_u16() / 100).clamp(1, 5) - 1)
@@ -163,16 +137,16 @@ fn class(status: StatusCode) -> usize {
 
 /// Whether this is shown before the first such request, because Prometheus cannot see the step from nothing to one: the
 /// first failure would raise no alarm.
-fn is_expected(method: &str, word: &str, class: &str) -> bool {
-    method == "GET" && class == expected_class(word)
+fn is_expected(method: &str, outcome: Outcome, class: &str) -> bool {
+    method == "GET" && class == expected_class(outcome)
 }
 
 /// The class of status that an outcome most often has.
-fn expected_class(word: &str) -> &'static str {
-    match word {
-        "refused" | "client-gone" => "4xx",
-        "origin-failed" | "not-cached" | "failed" => "5xx",
-        _ => "2xx",
+fn expected_class(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Hit { .. } | Outcome::Forward(_) | Outcome::Own(Own::Answered) => "2xx",
+        Outcome::Own(Own::Refused | Own::ClientGone) => "4xx",
+        Outcome::Own(Own::OriginFailed | Own::NotCached | Own::Failed) => "5xx",
     }
 }
 
@@ -303,12 +277,13 @@ type Series<'n> = ([(&'n str, &'n str); 4], u64);
 /// What has been counted, and what is shown before it has.
 fn rule_series<'n>(name: &'n str, rule: &'n RuleMetrics) -> impl Iterator<Item = Series<'n>> {
     METHODS.iter().zip(&rule.requests).flat_map(move |(method, outcomes)| {
-        Outcome::WORDS.iter().zip(outcomes).flat_map(move |(word, classes)| {
+        Outcome::all().zip(outcomes).flat_map(move |(outcome, classes)| {
             CLASSES.iter().zip(classes).filter_map(move |(class, counter)| {
                 let count = counter.load(Ordering::Relaxed);
+                let word = outcome.word();
                 let labels =
-                    [("rule", name), ("method", *method), ("outcome", *word), ("status_class", *class)];
-                (count > 0 || is_expected(method, word, class)).then_some((labels, count))
+                    [("rule", name), ("method", *method), ("outcome", word), ("status_class", *class)];
+                (count > 0 || is_expected(method, outcome, class)).then_some((labels, count))
             })
         })
     })
@@ -317,38 +292,11 @@ fn rule_series<'n>(name: &'n str, rule: &'n RuleMetrics) -> impl Iterator<Item =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{error::Failure, status::Forward, upstream::FetchError};
-
-    fn all_outcomes() -> impl Iterator<Item = Outcome> {
-        let forwards = [
-            Fwd::Bypass,
-            Fwd::Method,
-            Fwd::UriMiss,
-            Fwd::VaryMiss,
-            Fwd::Miss,
-            Fwd::Request,
-            Fwd::Stale,
-            Fwd::Partial,
-        ];
-        let owns =
-            [Own::Refused, Own::OriginFailed, Own::NotCached, Own::Failed, Own::ClientGone, Own::Answered];
-        [Outcome::Hit { ttl: 0, detail: None }]
-            .into_iter()
-            .chain(forwards.map(|fwd| Outcome::Forward(Forward::because(fwd, None))))
-            .chain(owns.map(Outcome::Own))
-    }
-
-    #[test]
-    fn every_outcome_is_counted_under_its_own_word() {
-        assert_eq!(all_outcomes().count(), Outcome::WORDS.len());
-        for outcome in all_outcomes() {
-            assert_eq!(Outcome::WORDS[place(outcome)], outcome.word());
-        }
-    }
+    use crate::{error::Failure, upstream::FetchError};
 
     #[test]
     fn every_outcome_is_shown_first_with_the_class_of_the_status_that_it_sends() {
-        for outcome in all_outcomes() {
+        for outcome in Outcome::all() {
             let status = match outcome {
                 Outcome::Hit { .. } | Outcome::Forward(_) | Outcome::Own(Own::Answered) => StatusCode::OK,
                 Outcome::Own(Own::Refused) => Failure::misdirected().reply().status,
@@ -357,7 +305,7 @@ mod tests {
                 Outcome::Own(Own::Failed) => Failure::internal().reply().status,
                 Outcome::Own(Own::ClientGone) => StatusCode::from_u16(499).unwrap(),
             };
-            assert_eq!(expected_class(outcome.word()), CLASSES[class(status)], "{outcome:?}");
+            assert_eq!(expected_class(outcome), CLASSES[class(status)], "{outcome:?}");
         }
     }
 

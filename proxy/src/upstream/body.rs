@@ -12,13 +12,14 @@ use std::{
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
     Times, connection::Connection, error::FetchError, framing::Framing, pool::Pool, sender::Incoming,
     trailers::Passing,
 };
+use crate::message::PollFrame;
 
 /// The body of an answer. It holds the connection: read to its end it gives that back for the next request,
 /// dropped earlier it closes it.
@@ -96,13 +97,13 @@ impl UpstreamBody {
         }
     }
 
-    fn fail(&mut self, error: FetchError) -> Poll<Option<Result<Frame<Bytes>, FetchError>>> {
+    fn fail(&mut self, error: FetchError) -> PollFrame<FetchError> {
         self.held = None;
         Poll::Ready(Some(Err(error)))
     }
 
     /// The frames stopped: at the end that was announced, or short of it.
-    fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, FetchError>>> {
+    fn end(&mut self) -> PollFrame<FetchError> {
         if self.left.is_some_and(|left| left > 0) {
             let cut = io::Error::from(io::ErrorKind::UnexpectedEof);
             return self.fail(FetchError::Incomplete(cut.into()));
@@ -111,7 +112,7 @@ impl UpstreamBody {
         Poll::Ready(None)
     }
 
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, FetchError>>> {
+    fn wait(&mut self, cx: &mut Context<'_>) -> PollFrame<FetchError> {
         let last_write = self.held.as_ref().map(|held| held.connection.last_write());
         if self.silence.poll(cx, last_write).is_pending() {
             return Poll::Pending;
@@ -124,10 +125,7 @@ impl Body for UpstreamBody {
     type Data = Bytes;
     type Error = FetchError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, FetchError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<FetchError> {
         let this = &mut *self;
         if this.held.is_none() {
             return Poll::Ready(None);

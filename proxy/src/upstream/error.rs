@@ -6,9 +6,7 @@ use http::StatusCode;
 use rustls::CertificateError;
 
 use super::{framing::FramingError, sender::Fault};
-
-/// Any error, boxed: what a request body may fail with.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use crate::message::BoxError;
 
 /// Why [`send`](super::Upstream::send) failed, or why the body of its answer did not come to an end.
 #[derive(Debug, thiserror::Error)]

@@ -20,12 +20,14 @@ use http_body::{Body, Frame};
 use super::{
     HEAD_BYTES,
     connection::Told,
-    error::BoxError,
     outgoing::{Outgoing, for_http2},
     sender::{Fault, Incoming, NoAnswer, Tasks},
     socket::Socket,
 };
-use crate::admit::Scheme;
+use crate::{
+    admit::Scheme,
+    message::{BoxError, PollFrame},
+};
 
 /// Bytes of an answer that may be on their way. There is one answer at a time.
 const WINDOW: u32 = 256 * 1024;
@@ -184,10 +186,7 @@ pub(super) struct Received {
 
 impl Received {
     /// Its next frame; none only after the frame that ends the stream.
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> PollFrame<h2::Error> {
         if !self.data_done {
             if let Some(data) = ready!(self.stream.poll_data(cx)) {
                 return Poll::Ready(Some(data.map(|data| {

@@ -8,6 +8,7 @@ mod body;
 mod connect;
 mod connection;
 mod error;
+mod fetched;
 mod framing;
 mod http2;
 mod outgoing;
@@ -30,7 +31,6 @@ use http::{
     response,
 };
 use http_body::Body;
-use hyper::upgrade::OnUpgrade;
 use tokio::{
     sync::Notify,
     task::JoinHandle,
@@ -43,6 +43,7 @@ use crate::{
     headers::{is_grpc, media_type},
     histogram::Histogram,
     interim::{Interim, InterimSink},
+    message::BoxError,
 };
 
 use self::{
@@ -58,7 +59,8 @@ use self::{
 };
 pub use self::{
     body::UpstreamBody,
-    error::{BoxError, FetchError, SetupError},
+    error::{FetchError, SetupError},
+    fetched::{Fetched, Timing},
     framing::{Framing, FramingError},
     outgoing::without_body,
     pool::Stats,
@@ -94,43 +96,6 @@ impl OnInterim {
             tracing::debug!(%status, "an interim response is dropped: the client is too slow for it");
         }
     }
-}
-
-/// The answer to a request: its head is here, its body still coming.
-#[derive(Debug)]
-pub struct Fetched<B = UpstreamBody> {
-    /// Status and fields as the origin sent them, hop-by-hop fields included.
-    pub head: response::Parts,
-    /// The body. It holds the connection.
-    pub body: B,
-    /// The tunnel, when the origin agreed to the upgrade the request asked for (101). It still counts as one of
-    /// the pool's connections, until it is closed.
-    pub upgraded: Option<OnUpgrade>,
-    /// How the end of the body is known.
-    pub ends: Framing,
-    /// Where the time went.
-    pub timing: Timing,
-}
-
-impl<B> Fetched<B> {
-    /// The same with another body.
-    pub fn map_body<C>(self, change: impl FnOnce(B) -> C) -> Fetched<C> {
-        let Self { head, body, upgraded, ends, timing } = self;
-        Fetched { head, body: change(body), upgraded, ends, timing }
-    }
-}
-
-/// Where the time of a fetch went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timing {
-    /// In the queue for a connection.
-    pub queued: Duration,
-    /// Making a connection; zero if an idle one served.
-    pub connecting: Duration,
-    /// From there to the head of the answer.
-    pub first_byte: Duration,
-    /// Whether the connection had served another request before.
-    pub reused: bool,
 }
 
 /// The origin, as clients of it see it. Dropped, it closes its idle connections; running exchanges end in

@@ -12,16 +12,18 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, Parts, Uri},
 };
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 
 use super::{
-    error::BoxError,
     socket::Activity,
     trailers::Passing,
     upload::{Failed, Upload},
 };
-use crate::admit::Scheme;
+use crate::{
+    admit::Scheme,
+    message::{BoxError, PollFrame},
+};
 
 /// A request body of any kind, so that one pool serves all of them. None costs no allocation.
 #[derive(Default)]
@@ -71,10 +73,7 @@ impl Body for Outgoing {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         Poll::Ready(match ready!(Pin::new(body).poll_frame(cx)) {
             Some(Ok(frame)) => self.trailers.pass(frame).map(Ok),
@@ -197,11 +196,8 @@ mod tests {
         impl Body for Unknown {
             type Data = Bytes;
             type Error = std::io::Error;
-            fn poll_frame(
-                mut self: Pin<&mut Self>,
-                _: &mut Context<'_>,
-            ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-                Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
+            fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> PollFrame<std::io::Error> {
+                Poll::Ready(self.0.take().map(|data| Ok(http_body::Frame::data(data))))
             }
         }
         Unknown(Some(Bytes::from_static(b"hi")))

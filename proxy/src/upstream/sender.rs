@@ -3,13 +3,12 @@
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    task::Context,
 };
 
-use bytes::Bytes;
 use futures_util::{FutureExt, future::Either};
 use http::{Request, Response};
-use http_body::{Body, Frame};
+use http_body::Body;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
@@ -17,12 +16,12 @@ use tokio::task::AbortHandle;
 use super::{
     HEAD_BYTES,
     connection::Told,
-    error::{BoxError, FetchError},
+    error::FetchError,
     http2::{Received, Requests},
     outgoing::Outgoing,
     socket::Socket,
 };
-use crate::{address::UpstreamUrl, admit::Scheme};
+use crate::{address::UpstreamUrl, admit::Scheme, message::PollFrame};
 
 /// What is spoken to an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,10 +140,7 @@ pub(super) enum Incoming {
 }
 
 impl Incoming {
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> PollFrame {
         match self {
             Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Http2(body) => body.poll_frame(cx).map_err(Into::into),

@@ -9,7 +9,8 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
-use super::{error::BoxError, socket::Activity};
+use super::socket::Activity;
+use crate::message::BoxError;
 
 /// What became of a body so far.
 #[derive(Debug)]

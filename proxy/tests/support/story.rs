@@ -8,7 +8,7 @@ use std::{
 };
 
 use sidecache::{
-    app::{App, Live},
+    app::App,
     clock::{Clock, ManualClock},
     config::Config,
     observe::{Exchange, Observer},
@@ -21,7 +21,6 @@ use sidecache::{
         redis::{Health, RedisStore, Settings as RedisSettings},
         tiers::{Fleet, TierSettings, Tiers},
     },
-    upstream::{Settings, Upstream},
 };
 use tokio::task::AbortHandle;
 
@@ -31,6 +30,7 @@ use super::{
     origin::Origin,
     redis::{RedisServer, eventually},
     relay::{Relay, Target},
+    sidecar::live,
 };
 
 /// Where a story keeps what it stores.
@@ -204,21 +204,6 @@ fn url(redis: Option<&RedisServer>, relay: Option<&Relay>) -> Option<String> {
 fn config(origin: &Origin, yaml: &str) -> Config {
     let text = format!("listen: 127.0.0.1:0\nupstream: http://{}\n{yaml}", origin.address);
     Config::parse(&text, "config.yaml", &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
-}
-
-fn live(config: &Config) -> Live {
-    let settings = Settings::new(config.upstream.clone(), &config.limits, &config.timeouts);
-    Live {
-        rules: config.rules.clone(),
-        purge_on: config.purge_on.clone(),
-        upstream: Arc::new(Upstream::new(settings).unwrap()),
-        hosts: config.hosts.clone(),
-        trusted_proxies: config.trusted_proxies.clone(),
-        begins_traces: config.begins_traces,
-        pseudonym: "sidecache".into(),
-        limits: config.limits.clone(),
-        timeouts: config.timeouts.clone(),
-    }
 }
 
 /// One sidecar before that origin, on the Redis at that URL if there is one.

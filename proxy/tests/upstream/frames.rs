@@ -7,7 +7,10 @@ use h2::{
 };
 use http::{HeaderMap, Response};
 use http_body_util::StreamBody;
-use sidecache::upstream::{BoxError, FetchError, INFORMATIONAL};
+use sidecache::{
+    message::BoxError,
+    upstream::{FetchError, INFORMATIONAL},
+};
 use tokio::task::JoinHandle;
 
 use super::{origin::Peer, *};

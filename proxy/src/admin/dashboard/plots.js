@@ -8,6 +8,8 @@ import { clock, counted, milliseconds, plain, short } from "./words.js";
 
 const PLOTS = {
   "requests-plot": {
+    title: "Requests a second",
+    table: "Requests, as a table",
     lines: [
       { name: "hits", kind: "hit", of: (point, step) => point.hits / step },
       { name: "sent to the app", kind: "forwarded", of: (point, step) => point.forwarded / step },
@@ -19,6 +21,8 @@ const PLOTS = {
     scale: (stacks, height) => linear(Math.max(0, ...stacks.flat()), height),
   },
   "latency-plot": {
+    title: "Time to answer, with and without the cache",
+    table: "Times, as a table",
     lines: [
       { name: "from the cache, p50", kind: "hit", of: point => point.hit_ms?.p50 ?? null },
       { name: "from the cache, p99", kind: "hit thin", of: point => point.hit_ms?.p99 ?? null },
@@ -36,16 +40,29 @@ const PLOTS = {
 let shown = { step: 5, points: [], times: [] };
 let pointed = null;
 
-/** Has them drawn anew when there is another width to draw for, or another moment to read out. */
+/** Puts them in their place, and has them drawn anew when there is another width to draw for, or another moment to read
+    out. */
 export function setUpPlots() {
   const sizes = new ResizeObserver(draw);
   for (const id of Object.keys(PLOTS)) {
+    byId("plots").append(emptyPlot(id));
     const place = byId(id).querySelector(".drawing");
     sizes.observe(place);
     place.addEventListener("pointermove", event => point(place, event.clientX));
     place.addEventListener("pointerleave", () => point(place, null));
     byId(id).querySelector("details").addEventListener("toggle", () => tabulate(id));
   }
+}
+
+function emptyPlot(id) {
+  const figure = byId("plot").content.firstElementChild.cloneNode(true);
+  const heading = figure.querySelector("h3");
+  figure.id = id;
+  heading.id = `${id}-title`;
+  heading.textContent = PLOTS[id].title;
+  figure.setAttribute("aria-labelledby", heading.id);
+  figure.querySelector(".scroll").setAttribute("aria-label", PLOTS[id].table);
+  return figure;
 }
 
 /** The last minutes, as `/stats` has them. */

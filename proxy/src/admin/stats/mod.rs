@@ -10,7 +10,7 @@ use std::{
 
 use axum::{Json, extract::State};
 
-use self::wire::{Circuit, Hot, Miss, Quantiles};
+use self::wire::{Answered, Circuit, Hot, Miss, Quantiles};
 use super::{AdminState, routes::rfc3339};
 use crate::{
     histogram::Durations,
@@ -23,7 +23,7 @@ use crate::{
     telemetry::{
         counts::{Class, Counts, RuleCounts},
         metrics::Metrics,
-        resources::Told,
+        resources::{Resource, Told},
         window::{Answers, Point, STEP},
     },
     upstream::Stats as UpstreamStats,
@@ -150,25 +150,16 @@ pub(super) async fn stats(State(state): State<AdminState>) -> Json<wire::Stats> 
 /// `GET /resources`.
 pub(super) async fn resources(State(state): State<AdminState>) -> Json<wire::Resources> {
     let Told { since, hottest, misses } = (state.resources)();
-    let name = |rule: Option<Arc<str>>| rule.map(|rule| rule.to_string());
     Json(wire::Resources {
         since: rfc3339(since),
         hottest: hottest
             .into_iter()
-            .map(|(requests, asked)| Hot {
-                url: asked.url.to_string(),
-                headers: asked.headers.to_vec(),
-                rule: name(asked.rule),
-                requests,
-                hits: asked.hits,
-            })
+            .map(|(requests, asked)| Hot { resource: asked.resource.into(), requests, hits: asked.hits })
             .collect(),
         misses: misses
             .into_iter()
             .map(|(forwarded, missed)| Miss {
-                url: missed.url.to_string(),
-                headers: missed.headers.to_vec(),
-                rule: name(missed.rule),
+                resource: missed.resource.into(),
                 forwarded,
                 outcome: missed.outcome.word().to_owned(),
                 detail: missed.outcome.detail().map(|detail: Detail| detail.as_str().to_owned()),
@@ -178,6 +169,12 @@ pub(super) async fn resources(State(state): State<AdminState>) -> Json<wire::Res
     })
 }
 
+impl From<Resource> for wire::Resource {
+    fn from(Resource { url, headers, rule }: Resource) -> Self {
+        Self { url: url.to_string(), headers: headers.to_vec(), rule: rule.map(|rule| rule.to_string()) }
+    }
+}
+
 impl From<OfRule> for wire::Rule {
     fn from(OfRule { counted, recent, cache }: OfRule) -> Self {
         let (would_hit, RuleCounts { name, counts, details }) = (counted.would_hit(), counted);
@@ -185,10 +182,7 @@ impl From<OfRule> for wire::Rule {
         Self {
             name: name.map(|name| name.to_string()),
             cache,
-            requests: counts.requests(),
-            hits: counts.of(Class::Hit),
-            forwarded: counts.of(Class::Forwarded),
-            own: counts.of(Class::Own),
+            answered: (&counts).into(),
             hit_ratio: ratio(counts.of(Class::Hit), counts.requests()),
             would_hit,
             bytes: counts.bytes,
@@ -211,10 +205,7 @@ impl From<&Point> for wire::Point {
         let counts = &point.counts;
         Self {
             at: rfc3339(point.at),
-            requests: counts.requests(),
-            hits: counts.of(Class::Hit),
-            forwarded: counts.of(Class::Forwarded),
-            own: counts.of(Class::Own),
+            answered: counts.into(),
             errors: counts.errors,
             bytes: counts.bytes,
             hit_ms: quantiles(&counts.took_by(Class::Hit)),
@@ -224,13 +215,21 @@ impl From<&Point> for wire::Point {
     }
 }
 
-impl From<&Counts> for wire::Totals {
+impl From<&Counts> for Answered {
     fn from(counts: &Counts) -> Self {
         Self {
             requests: counts.requests(),
             hits: counts.of(Class::Hit),
             forwarded: counts.of(Class::Forwarded),
             own: counts.of(Class::Own),
+        }
+    }
+}
+
+impl From<&Counts> for wire::Totals {
+    fn from(counts: &Counts) -> Self {
+        Self {
+            answered: counts.into(),
             errors: counts.errors,
             bytes: counts.bytes,
             collapsed: counts.collapsed,

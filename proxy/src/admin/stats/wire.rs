@@ -45,14 +45,9 @@ pub struct Window {
 pub struct Point {
     /// When it ended.
     pub at: String,
-    /// Requests that were done.
-    pub requests: u64,
-    /// Those that the store answered.
-    pub hits: u64,
-    /// Those that the origin answered.
-    pub forwarded: u64,
-    /// Those that the proxy answered itself.
-    pub own: u64,
+    /// By who answered them.
+    #[serde(flatten)]
+    pub answered: Answered,
     /// Those whose answer had a status of 500 or more.
     pub errors: u64,
     /// Bytes of body sent.
@@ -63,6 +58,19 @@ pub struct Point {
     pub forwarded_ms: Option<Quantiles>,
     /// What hits spared the origin.
     pub origin_saved_seconds: f64,
+}
+
+/// Requests, by who answered them.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Answered {
+    /// All that were done.
+    pub requests: u64,
+    /// Those that the store answered.
+    pub hits: u64,
+    /// Those that the origin answered.
+    pub forwarded: u64,
+    /// Those that the proxy answered itself.
+    pub own: u64,
 }
 
 /// How long half of the requests took at most, and 99 of 100, in milliseconds.
@@ -77,14 +85,9 @@ pub struct Quantiles {
 /// All requests.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Totals {
-    /// That were done.
-    pub requests: u64,
-    /// Those that the store answered.
-    pub hits: u64,
-    /// Those that the origin answered.
-    pub forwarded: u64,
-    /// Those that the proxy answered itself.
-    pub own: u64,
+    /// By who answered them.
+    #[serde(flatten)]
+    pub answered: Answered,
     /// Those whose answer had a status of 500 or more.
     pub errors: u64,
     /// Bytes of body sent.
@@ -102,14 +105,9 @@ pub struct Rule {
     pub name: Option<String>,
     /// `300s`, `origin` or `off`: whose word a lifetime is; `300s, in shadow` for a rule that answers nothing.
     pub cache: String,
-    /// All of them.
-    pub requests: u64,
-    /// Those that the store answered.
-    pub hits: u64,
-    /// Those that the origin answered.
-    pub forwarded: u64,
-    /// Those that the proxy answered itself.
-    pub own: u64,
+    /// By who answered them.
+    #[serde(flatten)]
+    pub answered: Answered,
     /// Hits by all; nothing, without any.
     pub hit_ratio: Option<f64>,
     /// Those that would have been hits, were the rule not in shadow.
@@ -224,15 +222,23 @@ pub struct Resources {
     pub misses: Vec<Miss>,
 }
 
-/// What is asked for. Of many hits one in some is counted, for all.
+/// What requests may ask for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Hot {
+pub struct Resource {
     /// Scheme, host, path, and `?…` for a query; before that with `…` at its end if it is cut.
     pub url: String,
     /// Name and value of what a trusted proxy says that makes it another resource.
     pub headers: Vec<(String, String)>,
     /// The rule that matched.
     pub rule: Option<String>,
+}
+
+/// What is asked for. Of many hits one in some is counted, for all.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hot {
+    /// What.
+    #[serde(flatten)]
+    pub resource: Resource,
     /// Requests.
     pub requests: u64,
     /// Those that the store answered.
@@ -242,12 +248,9 @@ pub struct Hot {
 /// What was not answered from the store, for one reason.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Miss {
-    /// Scheme, host, path, and `?…` for a query; before that with `…` at its end if it is cut.
-    pub url: String,
-    /// Name and value of what a trusted proxy says that makes it another resource.
-    pub headers: Vec<(String, String)>,
-    /// The rule that matched.
-    pub rule: Option<String>,
+    /// What.
+    #[serde(flatten)]
+    pub resource: Resource,
     /// Requests.
     pub forwarded: u64,
     /// The word for what became of them.

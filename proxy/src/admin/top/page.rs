@@ -173,8 +173,8 @@ impl Rates {
                 let (old, new) = (&before.stats.totals, &now.stats.totals);
                 let rate = |new: u64, old: u64| new.saturating_sub(old) as f64 / seconds;
                 Self {
-                    requests: rate(new.requests, old.requests),
-                    hits: rate(new.hits, old.hits),
+                    requests: rate(new.answered.requests, old.answered.requests),
+                    hits: rate(new.answered.hits, old.answered.hits),
                     errors: rate(new.errors, old.errors),
                     bytes: rate(new.bytes, old.bytes),
                     saved: (new.origin_saved_seconds - old.origin_saved_seconds) / seconds,
@@ -187,8 +187,8 @@ impl Rates {
     fn of_step(point: Option<&Point>, seconds: f64) -> Self {
         let rate = |of: fn(&Point) -> f64| point.map_or(0.0, |point| of(point) / seconds);
         Self {
-            requests: rate(|point| point.requests as f64),
-            hits: rate(|point| point.hits as f64),
+            requests: rate(|point| point.answered.requests as f64),
+            hits: rate(|point| point.answered.hits as f64),
             errors: rate(|point| point.errors as f64),
             bytes: rate(|point| point.bytes as f64),
             saved: rate(|point| point.origin_saved_seconds),
@@ -199,7 +199,7 @@ impl Rates {
 /// Those with the most requests in the last ten minutes.
 fn rules(now: &Stats, room: usize, size: Size) -> Vec<Line> {
     let mut rules: Vec<&Rule> = now.rules.iter().collect();
-    rules.sort_by_key(|rule| (Reverse(rule.recent.requests), Reverse(rule.requests)));
+    rules.sort_by_key(|rule| (Reverse(rule.recent.requests), Reverse(rule.answered.requests)));
     rules.truncate(room);
     let cache_wide =
         rules.iter().map(|rule| rule.cache.chars().count()).max().unwrap_or_default().clamp(8, 18);
@@ -227,21 +227,21 @@ fn rules(now: &Stats, room: usize, size: Size) -> Vec<Line> {
 }
 
 fn heaviest(hottest: &[Hot], room: usize, size: Size) -> Vec<Line> {
-    let wide = size.beside(18, hottest.iter().take(room).map(|hot| hot.url.as_str()));
+    let wide = size.beside(18, hottest.iter().take(room).map(|hot| hot.resource.url.as_str()));
     let head = heading(format!("{:<wide$} {:>9} {:>7}", "HOTTEST", "requests", "hits"));
     let lines = hottest.iter().take(room).map(|hot| {
         let hits = percent(hot.hits as f64, hot.requests as f64);
-        plain(format!("{:<wide$} {:>9} {hits:>7}", short(&hot.url, wide), count(hot.requests)))
+        plain(format!("{:<wide$} {:>9} {hits:>7}", short(&hot.resource.url, wide), count(hot.requests)))
     });
     [head].into_iter().chain(lines).collect()
 }
 
 fn missed(misses: &[Miss], room: usize, size: Size) -> Vec<Line> {
-    let wide = size.beside(NUMBERS, misses.iter().take(room).map(|miss| miss.url.as_str()));
+    let wide = size.beside(NUMBERS, misses.iter().take(room).map(|miss| miss.resource.url.as_str()));
     let head = heading(format!("{:<wide$} {:>9}  why", "FETCHED MOST", "requests"));
     let lines = misses.iter().take(room).map(|miss| {
         let detail = miss.detail.as_ref().map(|detail| format!(", {detail}")).unwrap_or_default();
-        let (url, requests) = (short(&miss.url, wide), count(miss.forwarded));
+        let (url, requests) = (short(&miss.resource.url, wide), count(miss.forwarded));
         plain(format!("{url:<wide$} {requests:>9}  {}{detail}", miss.outcome))
     });
     [head].into_iter().chain(lines).collect()
