@@ -364,7 +364,10 @@ async fn a_holder_that_is_killed_is_replaced() {
     let (_first, mut second) = pair.waiting().await;
     pair.holder.signal(Signal::KILL);
     let killed = Instant::now();
-    assert_eq!(second.answer("GET").await.fine(), "fwd=uri-miss; stored");
+    let answer = second.answer("GET").await;
+    // On a busy machine Redis may miss its budget: such a request fetches for itself.
+    let fetched = ["fwd=uri-miss; stored", "fwd=uri-miss; detail=store-down"];
+    assert!(fetched.contains(&answer.fine()), "{answer:?}");
     assert!(killed.elapsed() < LEASE + SLACK, "{:?}", killed.elapsed());
     assert_eq!(pair.origin.count(), 2);
 }
