@@ -322,6 +322,9 @@ impl Pair {
             redis.url()
         );
         let (holder, other) = (Spawned::start(&yaml).await, Spawned::start(&yaml).await);
+        for sidecar in [&holder, &other] {
+            eventually("it has Redis", async || sidecar.admin("/readyz")["status"] == "ready").await;
+        }
         Self { redis, origin, holder, other }
     }
 
