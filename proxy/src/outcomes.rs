@@ -48,7 +48,7 @@ pub struct Told {
     pub outcome: Outcome,
     /// The status of its answer.
     pub status: StatusCode,
-    /// When its answer was sent.
+    /// When there was an answer, or its client had left without one.
     pub at: SystemTime,
 }
 
@@ -59,7 +59,7 @@ impl Default for Outcomes {
 }
 
 impl Outcomes {
-    /// A request has had its answer; under which of these rules, it says itself. Not for a hit: what
+    /// There is a request's answer; under which of these rules, it says itself. Not for a hit: what
     /// is stored tells why it is one.
     pub fn note(&self, rules: &Rules, head: &Head, told: Told) {
         let rule = rules.find(&head.method, &head.target, &head.headers);

@@ -322,6 +322,9 @@ impl Pair {
             redis.url()
         );
         let (holder, other) = (Spawned::start(&yaml).await, Spawned::start(&yaml).await);
+        for sidecar in [&holder, &other] {
+            eventually("it has Redis", async || sidecar.admin("/readyz")["status"] == "ready").await;
+        }
         Self { redis, origin, holder, other }
     }
 
@@ -364,7 +367,10 @@ async fn a_holder_that_is_killed_is_replaced() {
     let (_first, mut second) = pair.waiting().await;
     pair.holder.signal(Signal::KILL);
     let killed = Instant::now();
-    assert_eq!(second.answer("GET").await.fine(), "fwd=uri-miss; stored");
+    let answer = second.answer("GET").await;
+    // On a busy machine Redis may miss its budget: such a request fetches for itself.
+    let fetched = ["fwd=uri-miss; stored", "fwd=uri-miss; detail=store-down"];
+    assert!(fetched.contains(&answer.fine()), "{answer:?}");
     assert!(killed.elapsed() < LEASE + SLACK, "{:?}", killed.elapsed());
     assert_eq!(pair.origin.count(), 2);
 }

@@ -306,8 +306,6 @@ async fn who_died_without_a_word_is_waited_for_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_of_many_things_in_one_purge_is_acknowledged() {
     let fleet = fleet(tagged().await, "60s").await;
-    let many: Vec<_> = (0..1000).map(|n| format!("http://shop/{n}")).collect();
-    let many: Vec<_> = many.iter().map(String::as_str).collect();
     for (named, request) in [
         (
             "several",
@@ -321,7 +319,6 @@ async fn each_of_many_things_in_one_purge_is_acknowledged() {
         ("a URL twice", urls(&["http://shop/a", "http://shop/a"])),
         ("a tag twice", tags(&["t", "t"])),
         ("everything and more", PurgeRequest { everything: true, ..tags(&["t"]) }),
-        ("many", PurgeRequest { tags: vec!["t".to_owned()], ..urls(&many) }),
     ] {
         fleet.warm("/a").await;
         assert_done(&fleet.purge(1, request.clone()).await, named);
@@ -329,6 +326,29 @@ async fn each_of_many_things_in_one_purge_is_acknowledged() {
         fleet.warm("/a").await;
         assert_done(&fleet.purge(2, softly(request)).await, named);
         assert_new(&fleet, &[0, 2, 1], named).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_things_in_one_purge_are_acknowledged() {
+    let fleet = fleet(tagged().await, "60s").await;
+    let many: Vec<_> = (0..1000).map(|n| format!("http://shop/{n}")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    let request = PurgeRequest { tags: vec!["t".to_owned()], ..urls(&many) };
+    for (purger, request) in [(1, request.clone()), (2, softly(request))] {
+        fleet.warm("/a").await;
+        // A busy machine may need longer than Redis is given for so many: who is told so says it again.
+        let is_done = async || {
+            let report = fleet.purge(purger, request.clone()).await;
+            if matches!(report.reached, Reached::LocalOnly(_)) {
+                assert_local(&report, "many");
+                return false;
+            }
+            assert_done(&report, "many");
+            true
+        };
+        eventually("all is acknowledged", is_done).await;
+        assert_new(&fleet, &[0, 2, 1], "many").await;
     }
 }
 

@@ -96,12 +96,7 @@ async fn hits_return(trial: &Trial, load: &Load) {
 
 /// How often Redis was missed.
 fn missed(load: &Load) -> usize {
-    let ways = [
-        "fwd=miss; detail=store-down",
-        "fwd=miss; stored; detail=store-down",
-        "fwd=miss; collapsed; detail=store-down",
-    ];
-    ways.iter().map(|says| load.said(says)).sum()
+    load.detailed("store-down")
 }
 
 /// Waits until Redis is missed, and for a while more.
@@ -117,9 +112,9 @@ async fn assert_harmless(trial: &Trial, load: Load) {
     let tally = load.stop().await;
     assert!(tally.failures.is_empty(), "{:?}", tally.failures);
     assert_waited_no_longer(BUDGET + TURN.max(trial.lag.most()), &trial.sidecar.admin_text("/metrics"));
-    let (most, slowest) = (tally.within(90), tally.within(100));
-    assert!(most < BUDGET + TURN, "nine of ten within {most:?} of {:?}", tally.says());
-    assert!(slowest < BUDGET + SLACK, "the slowest took {slowest:?} of {:?}", tally.says());
+    let (most, slowest, lag) = (tally.within(90), tally.within(100), trial.lag.most());
+    assert!(most < BUDGET + TURN + lag, "nine of ten within {most:?} of {:?}, {lag:?}", tally.says());
+    assert!(slowest < BUDGET + SLACK + lag, "the slowest took {slowest:?} of {:?}, {lag:?}", tally.says());
 }
 
 /// By the sidecar's own measure: what each request spent on Redis, all its look-ups together.
@@ -199,9 +194,9 @@ async fn emptied_under_load_each_is_fetched_once() {
         eventually("all is fetched anew", all).await;
         hits_return(&trial, &load).await;
         // Who found Redis busy fetches for itself.
-        let alone = missed(&load) - alone;
         let fetched = trial.origin.count() - asked;
-        assert!(fetched <= TARGETS.len() + alone, "{fetched} fetches, {alone} without Redis");
+        let is_told = async || fetched <= TARGETS.len() + missed(&load) - alone;
+        eventually("each fetch beside the first says that Redis was busy", is_told).await;
     }
     assert_harmless(&trial, load).await;
 }
@@ -245,6 +240,7 @@ async fn lied_to() {
         eventually("all is fetched anew", async || TARGETS.iter().all(|target| asked_for(target))).await;
         hits_return(&trial, &load).await;
     }
+    let (asked, alone) = (trial.origin.count(), missed(&load));
     assert_harmless(&trial, load).await;
-    assert!(trial.origin.count() < 100, "{}", trial.origin.count());
+    assert!(asked < 100 + alone, "{asked} fetches, {alone} without Redis");
 }

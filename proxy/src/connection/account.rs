@@ -76,6 +76,8 @@ impl<'c> Account<'c> {
             spared: reply.spared,
             failed: reply.failed.take(),
         };
+        // Before the client can have it: who asks next why it is not cached is told of this one.
+        self.note();
     }
 
     /// An error of our own says what to ask the log for.
@@ -92,6 +94,7 @@ impl<'c> Account<'c> {
     /// There will be no answer, because of this.
     pub(crate) fn refused(&mut self, why: &str) {
         self.answer = Answer::refused(why);
+        self.note();
     }
 
     /// All of it was handed on to who brings it to the client: the system, or the frames of HTTP/2. What they hold
@@ -128,8 +131,9 @@ impl Answer {
 
 impl Account<'_> {
     /// Whoever asks later why it is not cached is told what this request was.
-    fn note(&self, request: &Request) {
+    fn note(&self) {
         let Answer { status, outcome, .. } = self.answer;
+        let Some(request) = self.request else { return };
         if matches!(outcome, Outcome::Hit { .. }) {
             return;
         }
@@ -140,13 +144,12 @@ impl Account<'_> {
 
 impl Drop for Account<'_> {
     fn drop(&mut self) {
-        if self.answer.outcome == Outcome::Own(Own::ClientGone)
-            && let Some(why) = self.connection.ended.get()
-        {
-            self.answer = Answer::refused(why);
-        }
-        if let Some(request) = self.request {
-            self.note(request);
+        // There was no answer.
+        if self.answer.outcome == Outcome::Own(Own::ClientGone) {
+            match self.connection.ended.get() {
+                Some(why) => self.refused(why),
+                None => self.note(),
+            }
         }
         self.connection.observer.observe(&Exchange {
             request: self.request,

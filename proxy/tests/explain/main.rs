@@ -36,7 +36,7 @@ async fn explained(story: &Story, line: &str, fields: Fields<'_>) -> Report {
     explain::explain(&story.app, &question(line, fields, false)).await
 }
 
-/// The same once the request before is noted, which is when all of its answer was sent.
+/// The same once the request before is noted: when there is its answer, or its client has left without one.
 async fn afterwards(story: &Story, line: &str, fields: Fields<'_>, word: &str) -> Report {
     let mut found = None;
     let noted = async || {

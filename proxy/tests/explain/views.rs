@@ -4,7 +4,8 @@ use sidecache::{advice::Advice, status::Detail};
 
 use super::{Fields, afterwards, explained, explained_by_the_app};
 use crate::support::{
-    origin::{Asked, Origin, Step, chunk, chunked_head, last_chunk, ok},
+    browser::request,
+    origin::{Asked, Gate, Origin, Step, chunk, chunked_head, last_chunk, ok},
     redis::eventually,
     story::{On, Story, everything},
 };
@@ -194,6 +195,22 @@ async fn the_last_answer_is_of_the_same_resource_and_method_alone() {
         (hit.decision.outcome.as_str(), hit.last.unwrap().verdict.outcome.as_str()),
         ("hit", "uri-miss")
     );
+}
+
+#[tokio::test]
+async fn the_last_answer_is_known_once_its_head_is_seen() {
+    let gate = Gate::shut();
+    let end = gate.clone();
+    let script = move |_: &Asked| {
+        vec![chunked_head("Cache-Control: no-store\r\n"), Step::Wait(end.clone()), last_chunk()]
+    };
+    let story = Story::cached(On::Memory, Origin::start(script).await, "10s").await;
+    let mut browser = story.browser().await;
+    browser.send(&request("GET /a", NONE, "")).await;
+    browser.head().await.unwrap();
+    let last = explained(&story, "GET /a", NONE).await.last.unwrap();
+    assert_eq!(last.verdict.detail.as_deref(), Some("no-store"));
+    gate.open();
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use redis::Value;
 use tokio::task::{JoinSet, block_in_place};
 
 use crate::{
-    TARGETS, Trial, assert_harmless, hits_return, is_missed,
+    TARGETS, Trial, assert_harmless, hits_return, is_missed, missed,
     support::{
         browser::Browser,
         origin::{Origin, ok},
@@ -123,7 +123,7 @@ async fn when_it_cannot_save_hits_go_on() {
     };
     eventually("it refuses what writes", refuses).await;
 
-    let asked = trial.origin.count();
+    let (asked, alone) = (trial.origin.count(), missed(&load));
     let mut browser = Browser::connect(trial.sidecar.address).await;
     for turn in 1..=20 {
         assert!(!browser.ask("GET /new", &[]).await.is_hit());
@@ -131,10 +131,10 @@ async fn when_it_cannot_save_hits_go_on() {
         assert_eq!(new(), turn, "it is not stored");
     }
     let known = |target: &String| TARGETS.contains(&target.as_str());
-    let mut others =
-        trial.origin.asked()[asked..].iter().map(|asked| asked.target.clone()).collect::<Vec<_>>();
-    others.retain(known);
-    assert_eq!(others, [""; 0], "what is stored goes on to be served");
+    let others = trial.origin.asked()[asked..].iter().filter(|asked| known(&asked.target)).count();
+    // Who found Redis busy fetches for itself.
+    let is_told = async || others <= missed(&load) - alone;
+    eventually("what is stored goes on to be served", is_told).await;
 
     fs::remove_dir(&in_its_way).unwrap();
     trial.redis.command(&["BGSAVE"]);
@@ -176,5 +176,5 @@ async fn what_it_evicts_at_random_is_never_mixed_up() {
     let hits: usize = readers.join_all().await.into_iter().sum();
     let evicted = figure(redis.command(&["INFO", "stats"]), "evicted_keys");
     println!("{hits} hits in {} requests, {evicted} keys evicted", 2 * PAGES * READERS);
-    assert!(hits > 0 && evicted > PAGES, "{hits} hits, {evicted} evicted");
+    assert!(hits > 0 && evicted > 0, "{hits} hits, {evicted} evicted");
 }

@@ -71,6 +71,13 @@ impl Load {
         self.tally.lock().unwrap().times.get(says).map_or(0, Vec::len)
     }
 
+    /// How many answers gave this detail so far.
+    pub fn detailed(&self, detail: &str) -> usize {
+        let (word, tally) = (format!("detail={detail}"), self.tally.lock().unwrap());
+        let saying = tally.times.iter().filter(|(says, _)| says.split("; ").any(|said| said == word));
+        saying.map(|(_, times)| times.len()).sum()
+    }
+
     /// Hits of any kind, and all answers, so far.
     pub fn hits(&self) -> (usize, usize) {
         let tally = self.tally.lock().unwrap();

@@ -103,15 +103,13 @@ impl Journal {
         hash: u128,
         within: Duration,
     ) -> Result<Epoch, StoreError> {
-        let Shared { links, prefix, noted, chain } = &*self.shared;
-        let latest = async {
-            let last = epochs(links, prefix, &noted.purges, Which::Last, within).await?.taken;
-            // It may be that of one of them.
-            chain.settled().await;
-            noted.purges.catch_up(last);
-            Ok(chain.latest_beside(own, hash, last))
-        };
-        timeout(within, latest).await.unwrap_or(Err(StoreError::Budget))
+        let last = self.shared.learn_epoch(within).await?;
+        Ok(self.shared.chain.latest_beside(own, hash, last))
+    }
+
+    /// The last epoch of the fleet: purges up to it that were not heard of are missed.
+    pub(super) async fn learn_epoch(&self, within: Duration) -> Result<Epoch, StoreError> {
+        self.shared.learn_epoch(within).await
     }
 
     /// Returns when all purges of this process that have asked for an epoch until now know which.
@@ -162,9 +160,15 @@ impl Shared {
 
     /// What is fetched from now on is later than all purges that Redis knows of.
     async fn learn_epoch(&self, within: Duration) -> Result<Epoch, StoreError> {
-        let last = epochs(&self.links, &self.prefix, &self.noted.purges, Which::Last, within).await?.taken;
-        self.noted.purges.catch_up(last);
-        Ok(last)
+        let learn = async {
+            let last =
+                epochs(&self.links, &self.prefix, &self.noted.purges, Which::Last, within).await?.taken;
+            // It may be that of a purge of ours, which has yet to see that.
+            self.chain.settled().await;
+            self.noted.purges.catch_up(last);
+            Ok(last)
+        };
+        timeout(within, learn).await.unwrap_or(Err(StoreError::Budget))
     }
 
     /// What one node has is not held up by another one that has not.

@@ -25,7 +25,6 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     Inner,
     cluster::{Links, Spot},
-    epochs::{Which, epochs},
     journal::{UNUSED_RECORD, eval},
     layout,
     trust::Session,
@@ -215,10 +214,8 @@ impl Inner {
         keep: Duration,
         within: Duration,
     ) -> Result<Epoch, StoreError> {
-        let links = self.journal.links();
-        let now = epochs(links, &self.settings.prefix, &self.purges, Which::Last, within).await?.taken;
-        self.purges.catch_up(now);
-        self.renew(links, missing, keep, Some(now), within).await?;
+        let now = self.journal.learn_epoch(within).await?;
+        self.renew(self.journal.links(), missing, keep, Some(now), within).await?;
         Ok(now)
     }
 
