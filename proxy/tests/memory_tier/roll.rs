@@ -42,6 +42,7 @@ async fn a_silent_member_is_waited_for_once_and_its_connection_closed() {
     for (member, id) in [("silent", id), ("long gone", other_id)] {
         server.command(&["HSET", "test:v1:m", member, &format!("50 7 {id}")]);
     }
+    server.has_had_a_fleet("test");
     let purged = sidecar.0.purge(&purge(), Wait::ForFleet, SystemTime::now()).await.unwrap();
     assert_eq!(purged.applied, 1);
     assert_eq!(members(&server), 1);
