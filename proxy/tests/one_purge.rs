@@ -615,6 +615,31 @@ async fn who_is_alive_is_not_struck_off_for_what_was_lost() {
     relay.heal();
 }
 
+/// A Redis that comes back with what it had some time ago has a roll of then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_missing_from_a_roll_of_some_time_ago_is_waited_for() {
+    let mut fleet = Fleet::start(MEMBERS - 1, tagged().await, &pages("60s")).await;
+    fleet.redis.command(&["COPY", "story:v1:m", "kept"]);
+    let relay = Relay::to(Target::Unix(fleet.redis.socket())).await;
+    let late = fleet.join_at(relay.url()).await;
+    fleet.warm("/a").await;
+    for _ in 0..4 {
+        renewed(&fleet).await;
+    }
+    let newest = number(&fleet.get(late, "/a").await);
+    for way in [Way::Asks, Way::Answers] {
+        relay.set(Which::Each(Class::Tracking), way, Flow::Held);
+    }
+    fleet.redis.command(&["RENAME", "kept", "story:v1:m"]);
+    // One that has not seen who was there.
+    let newcomer = fleet.join().await;
+    let report = fleet.purge(newcomer, urls(&["http://shop/a"])).await;
+    let told = fleet.get(late, "/a").await;
+    assert!(number(&told) > newest, "{}, {report:?}", told.says());
+    assert_eq!(report.reached, Reached::Fleet);
+    relay.heal();
+}
+
 /// Who asks it who has obeyed is answered by a Redis that knows nothing of the purge, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_redis_forgets_while_others_are_waited_for_is_not_done() {
