@@ -423,6 +423,7 @@ async fn a_redis_that_has_forgotten_a_purge_is_told_again() {
             fleet.warm("/a").await;
             let newest = number(&fleet.get(purger, "/a").await);
             fleet.redis.command(&["SAVE"]);
+            fleet.redis.has_had_a_fleet("story");
             let report = fleet.purge(purger, if soft { softly(request) } else { request }).await;
             assert_done(&report, &named);
             fleet.redis.kill();
@@ -631,5 +632,57 @@ async fn who_is_alive_is_not_struck_off_for_what_was_lost() {
     let report = fleet.purge(1, urls(&["http://shop/a"])).await;
     let told = fleet.get(late, "/a").await;
     assert!(number(&told) > newest, "{}, {report:?}", told.says());
+    relay.heal();
+}
+
+/// A Redis that comes back with what it had some time ago has a roll of then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_missing_from_a_roll_of_some_time_ago_is_waited_for() {
+    let mut fleet = Fleet::start(MEMBERS - 1, tagged().await, &pages("60s")).await;
+    fleet.redis.command(&["COPY", "story:v1:m", "kept"]);
+    let relay = Relay::to(Target::Unix(fleet.redis.socket())).await;
+    let late = fleet.join_at(relay.url()).await;
+    fleet.warm("/a").await;
+    for _ in 0..4 {
+        renewed(&fleet).await;
+    }
+    let newest = number(&fleet.get(late, "/a").await);
+    for way in [Way::Asks, Way::Answers] {
+        relay.set(Which::Each(Class::Tracking), way, Flow::Held);
+    }
+    fleet.redis.command(&["RENAME", "kept", "story:v1:m"]);
+    // One that has not seen who was there.
+    let newcomer = fleet.join().await;
+    let report = fleet.purge(newcomer, urls(&["http://shop/a"])).await;
+    let told = fleet.get(late, "/a").await;
+    assert!(number(&told) > newest, "{}, {report:?}", told.says());
+    assert_eq!(report.reached, Reached::Fleet);
+    relay.heal();
+}
+
+/// Who asks it who has obeyed is answered by a Redis that knows nothing of the purge, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_forgets_while_others_are_waited_for_is_not_done() {
+    let mut fleet = Fleet::start(MEMBERS - 1, tagged().await, &pages("60s")).await;
+    let relay = Relay::to(Target::Unix(fleet.redis.socket())).await;
+    let late = fleet.join_at(relay.url()).await;
+    fleet.warm("/a").await;
+    renewed(&fleet).await;
+    let newest = number(&fleet.get(late, "/a").await);
+    let resource = keys(&fleet, "r:").remove(0);
+    fleet.redis.command(&["COPY", &resource, "kept"]);
+    relay.set(Which::Each(Class::Tracking), Way::Answers, Flow::Held);
+    let lost = async {
+        eventually("all who hear of it have obeyed", async || fleet.redis.acknowledged("story", 2).is_some())
+            .await;
+        // As it was before, on new connections; and it does not let itself be told again.
+        fleet.redis.command(&["RENAME", "kept", &resource]);
+        fleet.redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+        fleet.redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+    };
+    let (report, ()) = tokio::join!(fleet.purge(0, urls(&["http://shop/a"])), lost);
+    let told = fleet.get(late, "/a").await;
+    assert!(number(&told) > newest || report.reached != Reached::Fleet, "{}, {report:?}", told.says());
+    assert_local(&report, "it has no purge");
     relay.heal();
 }

@@ -244,11 +244,17 @@ impl MemoryStore {
         }
     }
 
-    /// Removes all of such a hash. What is inserted meanwhile stays only if it had its turn later.
+    /// Removes all of such a hash, or with such a tag. What is inserted meanwhile stays only if it had its turn later.
     pub fn remove_where(&self, goes: impl Fn(u128) -> bool) {
+        let carries = |name: &[u8]| {
+            self.resources.peek(name).is_some_and(|resource| {
+                let mut tags = resource.variants.iter().flat_map(|variant| &variant.stored.tags);
+                tags.any(|tag| goes(tag.bits()))
+            })
+        };
         for turn in &self.turns {
             let mut index = turn.lock().unwrap_or_else(PoisonError::into_inner);
-            for (_, name) in index.extract_if(|hash, _| goes(*hash)) {
+            for (_, name) in index.extract_if(|hash, name| goes(*hash) || carries(name)) {
                 self.resources.remove(&*name);
             }
         }

@@ -1,6 +1,6 @@
 //! Memory before a cluster: each node is believed for itself.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use redis::Value;
@@ -13,8 +13,11 @@ use sidecache::{
         redis::{BOUND, Health, RedisStore, Session, Settings},
         tiers::{Fleet, Tiers},
     },
+    stored::Stored,
+    tags::Tag,
 };
 
+use crate::place_of;
 use crate::support::{
     cluster::Cluster,
     entries::{KEEP, TIERS, commit, entry, resource},
@@ -69,9 +72,19 @@ async fn finds(tiers: &Tiers, key: &ResourceKey) -> (String, bool) {
     (found, fleet(tiers).stats().hits > before)
 }
 
+/// The place of a master that has nothing that all depend on.
+fn plain(cluster: &Cluster) -> usize {
+    let special = [cluster.place("test:v1:m"), place_of(cluster, Tag::everything().bits())];
+    (0..3).find(|place| !special.contains(place)).unwrap()
+}
+
 /// Stores it, and waits until memory has it.
 async fn keep(tiers: &Tiers, key: &ResourceKey, body: &str) {
-    commit(tiers, key, entry(key, &HeaderMap::new(), &[], body), KEEP).await.unwrap();
+    keep_entry(tiers, key, entry(key, &HeaderMap::new(), &[], body), body).await;
+}
+
+async fn keep_entry(tiers: &Tiers, key: &ResourceKey, entry: Arc<Stored>, body: &str) {
+    commit(tiers, key, entry, KEEP).await.unwrap();
     eventually("memory has it", async || finds(tiers, key).await == (body.to_owned(), true)).await;
 }
 
@@ -94,8 +107,7 @@ async fn hide(cluster: &Cluster, place: usize) -> Relay {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_that_does_not_tell_is_not_believed_and_the_others_are() {
     let cluster = Cluster::start().await;
-    let home = cluster.place("test:v1:m");
-    let lost = (0..3).find(|place| *place != home).unwrap();
+    let (home, lost) = (cluster.place("test:v1:m"), plain(&cluster));
     let relay = hide(&cluster, lost).await;
     let (reader, writer) = (sidecar(&cluster.masters[home]).await, sidecar(&cluster.masters[home]).await);
     let keys = resources(&cluster);
@@ -135,6 +147,33 @@ async fn a_master_that_does_not_tell_is_not_believed_and_the_others_are() {
     keep(&reader, &keys[lost], "three").await;
 }
 
+/// What a tag's purge makes obsolete is told by the master that has the tag.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_carries_a_tag_of_a_master_that_does_not_tell_is_not_believed() {
+    let cluster = Cluster::start().await;
+    let (home, lost) = (cluster.place("test:v1:m"), plain(&cluster));
+    let relay = hide(&cluster, lost).await;
+    let (reader, writer) = (sidecar(&cluster.masters[home]).await, sidecar(&cluster.masters[home]).await);
+    let key = &resources(&cluster)[home];
+    let tag =
+        (0_u32..).map(|n| Tag::named(&n.to_be_bytes())).find(|tag| place_of(&cluster, tag.bits()) == lost);
+    let tags = vec![tag.unwrap()];
+    let mut one = Arc::into_inner(entry(key, &HeaderMap::new(), &[], "one")).unwrap();
+    one.epoch = fleet(&reader).redis().purges().epoch();
+    one.tags = tags.clone().into();
+    keep_entry(&reader, key, Arc::new(one), "one").await;
+
+    relay.set(Which::Each(Class::Tracking), Way::Answers, Flow::Lost);
+    let purge = Purge { tags, ..Purge::default() };
+    writer.purge(&purge, Wait::ForFleet, std::time::SystemTime::now()).await.unwrap();
+    assert_eq!(finds(&reader, key).await, (String::new(), false));
+    assert!(session(&reader, key).is_some(), "what that one tells is heard");
+    // Nor once it tells again.
+    relay.heal();
+    eventually("it tells again", async || fleet(&reader).tracking().session().is_some()).await;
+    assert_eq!(finds(&reader, key).await, (String::new(), false));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_flush_of_one_master_removes_goes_and_the_rest_stays() {
     let cluster = Cluster::start().await;
@@ -146,7 +185,7 @@ async fn what_a_flush_of_one_master_removes_goes_and_the_rest_stays() {
     let before = keys.each_ref().map(|key| session(&sidecar, key));
     let held = || fleet(&sidecar).memory().entries;
     assert_eq!(held(), 3);
-    let flushed = (0..3).find(|place| *place != cluster.place("test:v1:m")).unwrap();
+    let flushed = plain(&cluster);
     cluster.masters[flushed].command(&["FLUSHALL"]);
     eventually("it is heard of", async || held() == 2).await;
     assert_eq!(finds(&sidecar, &keys[flushed]).await, (String::new(), false));

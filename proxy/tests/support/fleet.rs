@@ -49,11 +49,12 @@ impl Fleet {
     /// Sidecars with these lines of configuration.
     pub async fn start(members: usize, origin: Origin, yaml: &str) -> Self {
         let (redis, clock) = (RedisServer::start(), ManualClock::new(SystemTime::now()));
-        redis.has_had_a_fleet("story");
         let mut fleet = Self { origin, redis, clock, yaml: yaml.to_owned(), members: Vec::new() };
         for _ in 0..members {
             fleet.join().await;
         }
+        eventually("all are on the roll", async || fleet.redis.members("story").len() == members).await;
+        fleet.redis.has_had_a_fleet("story");
         fleet
     }
 

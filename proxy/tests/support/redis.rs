@@ -221,7 +221,10 @@ impl RedisServer {
 
     /// As if the fleet with this prefix had been there for long: no purge waits for who may be missing.
     pub fn has_had_a_fleet(&self, prefix: &str) {
-        self.command(&["HSET", &format!("{prefix}:v1:m"), MADE, "1"]);
+        let script = "local time = redis.call('TIME')
+            local now = time[1] * 1000 + math.floor(time[2] / 1000)
+            return redis.call('HSET', KEYS[1], ARGV[1], string.format('1 %.0f', now))";
+        self.command(&["EVAL", script, "1", &format!("{prefix}:v1:m"), MADE]);
     }
 
     /// The names of those that hold more than a marker.

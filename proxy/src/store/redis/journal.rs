@@ -117,6 +117,11 @@ impl Journal {
         self.shared.chain.settled().await;
     }
 
+    /// How often anybody was connected. As long as that is the same, what was acknowledged is where it was.
+    pub(super) fn connections(&self) -> u64 {
+        self.shared.connections()
+    }
+
     /// The connections: what follows a purge uses them too.
     pub(super) fn links(&self) -> &Links {
         &self.shared.links

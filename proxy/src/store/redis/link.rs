@@ -301,12 +301,13 @@ impl State {
             let begun = Instant::now();
             let why = match self.open().await {
                 Ok(session) => {
+                    // Before anything is asked on it: what is answered there may be another server's word.
                     self.sessions.fetch_add(1, Ordering::SeqCst);
-                    self.session.store(Some(Arc::clone(&session)));
-                    self.dialer.got_through();
                     if self.role == Role::Purges {
                         one_more(&self.pulse.connections);
                     }
+                    self.session.store(Some(Arc::clone(&session)));
+                    self.dialer.got_through();
                     self.has_beaten();
                     self.keep(&session).await
                 }

@@ -18,9 +18,13 @@ const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// So many members are told of each other.
 const TOLD: usize = 512;
 
-/// The field that says when the roll was made, in milliseconds of Redis' time: the first renewal writes it that does
-/// not find it. The roll may have been lost before, and then who is missing has not renewed since.
+/// The field that says when the roll was made, and when somebody wrote there last, in milliseconds of Redis' time. The
+/// first renewal makes it that does not find it, or finds it after a [`GAP`]. The roll may have been lost before, and
+/// then who is missing has not renewed since.
 pub(super) const MADE: &str = "0";
+/// A roll in which nobody has written for so long may be older than it seems: of a Redis that has come back with what
+/// it had some time ago.
+pub(super) const GAP: Duration = Duration::from_secs(1);
 
 /// A sidecar's own number, drawn when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,7 @@ impl Member {
         let mut write = eval(include_str!("member.lua"), &[&layout::members(prefix)]);
         write.arg(self.to_string()).arg(renewal.to_string());
         write.arg(u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX)).arg(TOLD).arg(MADE);
+        write.arg(u64::try_from(GAP.as_millis()).unwrap_or(u64::MAX));
         write
     }
 }

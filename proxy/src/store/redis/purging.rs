@@ -48,12 +48,17 @@ impl Inner {
             Wait::Briefly => self.settings.budget,
             Wait::ForStore | Wait::ForFleet => LIMIT,
         };
+        let connections = self.journal.connections();
         let Epochs { taken: epoch, before } = self.journal.enter(acts, wait, limit).await?;
         let applied = match wait {
             Wait::Briefly | Wait::ForStore => 1,
             Wait::ForFleet if Omission::Acknowledgement.is_made() => 1,
             Wait::ForFleet => self.applied_by_all(epoch, count).await?,
         };
+        // Another one that has taken its place answers as well.
+        if wait == Wait::ForFleet && self.journal.connections() != connections {
+            return Err(lost("it was connected to anew"));
+        }
         Ok(Purged { epoch, before, applied })
     }
 
@@ -83,7 +88,7 @@ impl Inner {
         let (mut applied, mut pause) = (1, PAUSES.0);
         loop {
             let acknowledged = self.acknowledged(epoch).await;
-            let lost = acknowledged.as_ref().err().map(ToString::to_string);
+            let failed = acknowledged.as_ref().err().map(ToString::to_string);
             match acknowledged {
                 Ok(counts) => missing.retain(|member, _| {
                     let done = counts.get(member).is_some_and(|done| *done >= count);
@@ -95,10 +100,8 @@ impl Inner {
             }
             if missing.values().all(|written| since.elapsed() > patience(written)) {
                 // A Redis that is gone by now may have taken the purge with it.
-                if let Some(error) = lost {
-                    return Err(StoreError::Refused(format!(
-                        "Redis was lost while others were waited for: {error}"
-                    )));
+                if let Some(error) = failed {
+                    return Err(lost(&error));
                 }
                 // Those who have gone without a word are not waited for again.
                 missing.retain(|_, written| read.elapsed() > patience(written));
@@ -149,6 +152,11 @@ impl Inner {
             }
         }
     }
+}
+
+/// What Redis had of a purge, it may not have any more.
+fn lost(how: &str) -> StoreError {
+    StoreError::Refused(format!("Redis was lost while others were waited for: {how}"))
 }
 
 /// For how long a member trusts its memory without a word from Redis.

@@ -20,7 +20,7 @@ use super::{
     journal::eval,
     layout,
     link::jittered,
-    membership::{Client, MADE, Renewal},
+    membership::{Client, GAP, MADE, Renewal},
 };
 use crate::store::StoreError;
 
@@ -40,6 +40,8 @@ pub(super) struct Page {
     pub(super) members: Roll,
     /// When the roll was made, by Redis' clock. Nothing, where nobody has said so.
     pub(super) made: Option<Duration>,
+    /// When somebody wrote there last.
+    last: Duration,
     /// When it was read, by the same clock, or a little before.
     read: Duration,
 }
@@ -47,14 +49,23 @@ pub(super) struct Page {
 impl Page {
     /// Of all its fields.
     fn new(mut members: Roll, read: Duration) -> Self {
-        let made = members.remove(MADE).and_then(|made| made.parse().ok()).map(Duration::from_millis);
-        Self { members, made, read }
+        let (made, last) = members.remove(MADE).and_then(|written| read_made(&written)).unzip();
+        Self { members, made, last: last.unwrap_or_default(), read }
     }
 
     /// How old it is, as far as the clock can be believed.
     pub(super) fn age(&self) -> Duration {
-        self.made.map_or(Duration::ZERO, |made| self.read.saturating_sub(made))
+        let goes_on =
+            self.last <= self.read.saturating_add(GAP) && self.read <= self.last.saturating_add(GAP);
+        let made = self.made.filter(|_| goes_on);
+        made.map_or(Duration::ZERO, |made| self.read.saturating_sub(made))
     }
+}
+
+/// When the roll was made, and when somebody wrote there last.
+fn read_made(written: &str) -> Option<(Duration, Duration)> {
+    let (made, last) = written.split_once(' ')?;
+    Some((Duration::from_millis(made.parse().ok()?), Duration::from_millis(last.parse().ok()?)))
 }
 
 /// Looks now and then who has fallen silent, for as long as the store lives.
@@ -177,11 +188,14 @@ mod tests {
     #[test]
     fn what_says_when_the_roll_was_made_is_no_member() {
         let member = ("a", "2000 1 -");
-        assert_eq!(page(&[member, (MADE, "98000")]).members, page(&[member]).members);
-        assert_eq!(page(&[member, (MADE, "98000")]).age(), Duration::from_secs(2));
-        // Nobody has said so, or by a clock that was ahead.
-        for young in [page(&[member]), page(&[(MADE, "x")]), page(&[(MADE, "101000")])] {
-            assert_eq!(young.age(), Duration::ZERO, "{young:?}");
+        assert_eq!(page(&[member, (MADE, "98000 99500")]).members, page(&[member]).members);
+        for last in ["99000", "100000", "100001"] {
+            assert_eq!(page(&[member, (MADE, &format!("98000 {last}"))]).age(), Duration::from_secs(2));
         }
+        // Nobody has said so, or by a clock that was ahead; or it is of some time ago.
+        for young in ["x", "98000", "98000 ", "101000 100000", "98000 98999", "98000 101001"] {
+            assert_eq!(page(&[(MADE, young)]).age(), Duration::ZERO, "{young:?}");
+        }
+        assert_eq!(page(&[member]).age(), Duration::ZERO);
     }
 }

@@ -36,7 +36,7 @@ use super::{
     roll,
     trust::Session,
 };
-use crate::{epoch::Epoch, key::ResourceKey};
+use crate::{epoch::Epoch, key::ResourceKey, tags::Tag};
 
 /// Between two renewals.
 const RENEWAL: Duration = Duration::from_millis(500);
@@ -141,6 +141,20 @@ impl Tracking {
     #[must_use]
     pub fn session_of(&self, key: &ResourceKey) -> Option<Session> {
         self.state.store.nodes.view().session(|| spot(key))
+    }
+
+    /// Whether all is heard of what carries these tags, or entries are served for so long only, where that is
+    /// `enough`: in a cluster each may have a node of its own, as that of everything has. To be asked on each use,
+    /// after the resource's own session.
+    #[must_use]
+    pub fn hears_of(&self, tags: &[Tag], enough: bool) -> bool {
+        let view = self.state.store.nodes.view();
+        let is_heard = |tag: &Tag| {
+            let spot = || Spot::Of(tag.bits());
+            let untracked = || view.owner(spot).is_some_and(|node| node.untracked.session().is_some());
+            view.session(spot).is_some() || enough && untracked()
+        };
+        view.table().is_of_one() || tags.iter().chain([&Tag::everything()]).all(is_heard)
     }
 
     /// Whether there is none for a resource, nor one about to begin; the last one will not go on either.

@@ -24,6 +24,7 @@ use crate::{
         redis::{Announcement, Heard, Kind, Slots},
     },
     stored::Stored,
+    tags::Tag,
 };
 
 /// Resources share counters: that one has changed may cost another one its insertion.
@@ -118,9 +119,10 @@ impl Coherent {
         }
     }
 
+    /// Of what is in these slots, and of what carries a tag whose purges are told of there: all does that of everything.
     fn sweep(&self, slots: &Slots) {
         self.sweeps.fetch_add(1, Ordering::SeqCst);
-        match slots.are_all() {
+        match slots.have(Tag::everything().bits()) {
             true => self.memory.empty(),
             false => self.memory.remove_where(|hash| slots.have(hash)),
         }

@@ -130,14 +130,14 @@ impl Fleet {
 
     /// What memory has for this request, as far as it may be believed now. Neither waits nor allocates.
     pub(super) fn remembered(&self, key: &ResourceKey, selector: &Selector<'_>) -> Option<Arc<Stored>> {
-        let since = if self.tracking.session_of(key).is_some() {
-            Duration::ZERO
+        let (since, untracked) = if self.tracking.session_of(key).is_some() {
+            (Duration::ZERO, false)
         } else if self.is_untracked(key) {
-            self.tracking.now().saturating_sub(self.settings.untracked_max_age)
+            (self.tracking.now().saturating_sub(self.settings.untracked_max_age), true)
         } else {
             return None;
         };
-        self.in_memory(since, key, selector)
+        self.in_memory(since, key, selector, |stored| self.tracking.hears_of(&stored.tags, untracked))
     }
 
     /// Whether memory is believed for as long as an entry may be served of which no changes are told.
@@ -148,17 +148,23 @@ impl Fleet {
     /// What it has while Redis cannot be reached.
     pub(super) fn remembered_alone(&self, key: &ResourceKey, selector: &Selector<'_>) -> Option<Arc<Stored>> {
         let alone = self.serves_alone() && self.tracking.is_over_of(key);
-        alone.then(|| self.in_memory(Duration::ZERO, key, selector)).flatten()
+        alone.then(|| self.in_memory(Duration::ZERO, key, selector, |_| true)).flatten()
     }
 
-    fn in_memory(&self, since: Duration, key: &ResourceKey, selector: &Selector<'_>) -> Option<Arc<Stored>> {
+    fn in_memory(
+        &self,
+        since: Duration,
+        key: &ResourceKey,
+        selector: &Selector<'_>,
+        is_believed: impl FnOnce(&Stored) -> bool,
+    ) -> Option<Arc<Stored>> {
         match self.tier.memory.lookup_since(since, key, selector) {
-            Lookup::Found(stored) => {
+            Lookup::Found(stored) if is_believed(&stored) => {
                 self.tier.counters.hits.fetch_add(1, Ordering::Relaxed);
                 Some(stored)
             }
             // What a purge has marked is looked for in Redis, where it may have been renewed.
-            Lookup::Nothing | Lookup::OtherVariants(_) | Lookup::Marked(..) => None,
+            Lookup::Found(_) | Lookup::Nothing | Lookup::OtherVariants(_) | Lookup::Marked(..) => None,
         }
     }
 

@@ -63,12 +63,14 @@ type Said = (Arc<Keeper>, Arc<Connection>, Result<Option<Table>, Flaw>);
 impl State {
     pub(super) async fn round(&self, view: &View) {
         let keepers = self.keepers().clone();
-        let bound = self.bound(&keepers);
+        // One that is denied later is not in what the membership says, by which others wait.
+        let denied: Vec<_> = keepers.iter().filter(|keeper| keeper.is_denied()).cloned().collect();
+        let bound = if denied.is_empty() { BOUND } else { self.max_age.max(BOUND) };
         let sent = self.store.nodes.clock().elapsed();
         if !self.renew(view, &keepers, bound).await {
             return;
         }
-        for keeper in keepers.iter().filter(|keeper| keeper.is_denied()) {
+        for keeper in denied.iter().filter(|keeper| keeper.is_denied()) {
             if keeper.node.untracked.session().is_none() {
                 // What memory has may be from before a purge that nobody heard of here.
                 self.ear.heard().emptied_of(&self.slots_of(&keeper.node));
@@ -81,12 +83,6 @@ impl State {
             (keeper, connection, said)
         }));
         self.settle(view, sent, said.await);
-    }
-
-    /// For how long we may believe what we have without a word from Redis.
-    fn bound(&self, keepers: &[Arc<Keeper>]) -> Duration {
-        let untracked = keepers.iter().any(|keeper| keeper.is_denied());
-        if untracked { self.max_age.max(BOUND) } else { BOUND }
     }
 
     /// Renews the membership, and catches up with the last epoch; or Redis does, which may have lost it. Whether it
