@@ -100,7 +100,8 @@ fn refresh(lookup: &Result<Lookup, StoreError>, when: When, seen: Option<u64>, k
 /// The answer that the store will have when it has taken what is on its way there, if it will have one.
 fn arriving(ask: &Ask<'_>, now: SystemTime, alone: bool) -> Option<Reply> {
     let Ask { app, rule, cache, admission, key, selector, .. } = *ask;
-    let entries = app.arrivals.of(key, &selector, &app.purges);
+    let mut entries = app.arrivals.of(key, &selector, &app.purges);
+    entries.retain(|entry| app.store.may_share_of(&entry.tags));
     entries.into_iter().map(|entry| Ok(Lookup::Found(entry))).find_map(|lookup| {
         match decide(found(&lookup), admission, cache, rule.fingerprint, now) {
             Decision::Serve(freshness) | Decision::ServeAndRefresh(freshness, When::IfWanted) => {

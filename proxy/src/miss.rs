@@ -302,6 +302,9 @@ impl<'r> Miss<'r> {
             Ok(freshness) => freshness,
             Err(forward) => return Followed::Alone(forward.detail.unwrap_or(Detail::NotFresh)),
         };
+        if !self.ask.app.store.may_share_of(&shared.tags) {
+            return Followed::Alone(Detail::StoreDown);
+        }
         if shared.body.is_whole() {
             let freshness = freshness.told(self.look.alone);
             return Followed::Answered(respond::just_stored(shared, freshness, self.ask.request));

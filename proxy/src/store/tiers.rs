@@ -175,6 +175,16 @@ impl Tiers {
     pub fn visit(&self) -> Visit<'_> {
         Visit { tiers: self, waited: None, alone: false }
     }
+
+    /// Whether requests may have what others have fetched that carries these tags, beside [`Visit::may_share`]: in a
+    /// cluster others tell when they are purged.
+    #[must_use]
+    pub fn may_share_of(&self, tags: &[Tag]) -> bool {
+        match self {
+            Self::Memory(_) => true,
+            Self::Redis(fleet) => fleet.may_share_of(tags),
+        }
+    }
 }
 
 /// The right to store a variant of a resource. Dropped, it is given back.

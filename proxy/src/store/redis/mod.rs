@@ -86,7 +86,7 @@ pub use self::{
     membership::Member,
     pushes::Pushes,
     settings::{Settings, SettingsError, install_crypto_provider},
-    tracking::{Condition as TrackingCondition, Tracking},
+    tracking::{Condition as TrackingCondition, Silence, Tracking},
     trust::{BOUND, Session},
 };
 use self::{

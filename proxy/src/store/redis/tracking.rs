@@ -28,7 +28,7 @@ use tokio::{
 use self::keeper::{Keeper, Kept};
 use super::{
     Inner, RedisStore,
-    cluster::{Spot, View},
+    cluster::{Node, Spot, View},
     condition::Throttle,
     heard::Heard,
     membership::Member,
@@ -37,6 +37,30 @@ use super::{
     trust::Session,
 };
 use crate::{epoch::Epoch, key::ResourceKey, tags::Tag};
+
+/// Why a node does not tell what changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// It cannot, and entries are served until they have a certain age.
+    Untracked,
+    /// It did, and will not go on; it answers look-ups.
+    Over,
+    /// The same of one that cannot be asked either.
+    CutOff,
+    /// It is about to.
+    Opening,
+}
+
+impl Silence {
+    fn of(node: &Arc<Node>) -> Self {
+        match node.trust.is_over() {
+            _ if node.untracked.session().is_some() => Self::Untracked,
+            true if node.reads.is_ready() => Self::Over,
+            true => Self::CutOff,
+            false => Self::Opening,
+        }
+    }
+}
 
 /// Between two renewals.
 const RENEWAL: Duration = Duration::from_millis(500);
@@ -143,16 +167,14 @@ impl Tracking {
         self.state.store.nodes.view().session(|| spot(key))
     }
 
-    /// Whether all is heard of what carries these tags, or entries are served for so long only, where that is
-    /// `enough`: in a cluster each may have a node of its own, as that of everything has. To be asked on each use,
-    /// after the resource's own session.
+    /// Whether all is heard of what carries these tags, or what is not may be `excused`: in a cluster each may have a
+    /// node of its own, as that of everything has. To be asked on each use, beside the resource's own session.
     #[must_use]
-    pub fn hears_of(&self, tags: &[Tag], enough: bool) -> bool {
+    pub fn hears_of(&self, tags: &[Tag], excused: impl Fn(Silence) -> bool) -> bool {
         let view = self.state.store.nodes.view();
         let is_heard = |tag: &Tag| {
             let spot = || Spot::Of(tag.bits());
-            let untracked = || view.owner(spot).is_some_and(|node| node.untracked.session().is_some());
-            view.session(spot).is_some() || enough && untracked()
+            view.session(spot).is_some() || excused(view.owner(spot).map_or(Silence::CutOff, Silence::of))
         };
         view.table().is_of_one() || tags.iter().chain([&Tag::everything()]).all(is_heard)
     }

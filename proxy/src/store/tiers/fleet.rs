@@ -17,9 +17,10 @@ use crate::{
     store::{
         Claim, Claimant, Lookup, Purge, Purged, Selector, Store, StoreError, Wait,
         memory::MemoryStats,
-        redis::{Heard, RedisStore, Tracking},
+        redis::{Heard, RedisStore, Silence, Tracking},
     },
     stored::Stored,
+    tags::Tag,
 };
 
 /// What the memory tier may do.
@@ -137,7 +138,8 @@ impl Fleet {
         } else {
             return None;
         };
-        self.in_memory(since, key, selector, |stored| self.tracking.hears_of(&stored.tags, untracked))
+        let excused = |silence| untracked && silence == Silence::Untracked;
+        self.in_memory(since, key, selector, |stored| self.tracking.hears_of(&stored.tags, excused))
     }
 
     /// Whether memory is believed for as long as an entry may be served of which no changes are told.
@@ -145,10 +147,13 @@ impl Fleet {
         !self.settings.untracked_max_age.is_zero() && self.tracking.is_untracked_of(key)
     }
 
-    /// What it has while Redis cannot be reached.
+    /// What it has while Redis cannot be reached; in a cluster, one of those who tell of it.
     pub(super) fn remembered_alone(&self, key: &ResourceKey, selector: &Selector<'_>) -> Option<Arc<Stored>> {
-        let alone = self.serves_alone() && self.tracking.is_over_of(key);
-        alone.then(|| self.in_memory(Duration::ZERO, key, selector, |_| true)).flatten()
+        let tracking = &self.tracking;
+        let alone = self.serves_alone() && (tracking.is_over_of(key) || tracking.session_of(key).is_some());
+        let excused = |silence| matches!(silence, Silence::Over | Silence::CutOff);
+        let is_believed = |stored: &Stored| tracking.hears_of(&stored.tags, excused);
+        alone.then(|| self.in_memory(Duration::ZERO, key, selector, is_believed)).flatten()
     }
 
     fn in_memory(
@@ -205,6 +210,16 @@ impl Fleet {
     /// been begun before a purge. Where Redis is out of reach altogether, [`OnOutage`] decides.
     pub(super) fn may_share(&self, key: &ResourceKey) -> bool {
         self.hears(key) || self.settings.on_outage != OnOutage::Bypass && self.is_cut_off(key)
+    }
+
+    /// The same of what carries these tags, once they are known.
+    pub(super) fn may_share_of(&self, tags: &[Tag]) -> bool {
+        let alone = self.settings.on_outage != OnOutage::Bypass;
+        self.tracking.hears_of(tags, |silence| match silence {
+            Silence::Untracked => true,
+            Silence::CutOff => alone,
+            Silence::Over | Silence::Opening => false,
+        })
     }
 
     /// Whether somebody tells what is purged, or memory is believed only for so long.
