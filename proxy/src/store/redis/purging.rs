@@ -40,6 +40,16 @@ const LONGEST_TRUST: Duration = Duration::from_secs(60);
 const ROLLS: usize = 4;
 /// Milliseconds to keep acknowledgements.
 const ACKNOWLEDGED: u64 = 70_000;
+
+/// The members, as a purge goes by them.
+struct Rolls {
+    /// As they were read first, and when.
+    first: Roll,
+    read: Instant,
+    /// Once nobody else trusts its memory.
+    whole: Roll,
+}
+
 impl Inner {
     pub(super) async fn purge(&self, purge: &Purge, wait: Wait) -> Result<Purged, StoreError> {
         let acts = self.acts(purge);
@@ -76,12 +86,11 @@ impl Inner {
 
     /// Waits until every member has applied so many purges of an epoch, or trusts its memory no more: it
     /// hears of a purge before of any later answer to what lets it trust it. How many have applied them.
-    /// Who has written nothing for so long is struck off; who has may trust its memory again, and stays.
+    /// Who has written nothing since it began is struck off; who has may trust its memory again, and stays.
     async fn applied_by_all(&self, epoch: Epoch, count: usize) -> Result<usize, StoreError> {
         let since = Instant::now();
-        let roll = self.whole_roll().await?;
-        let read = Instant::now();
-        let mut missing = self.seen.complete(roll);
+        let Rolls { first, read, whole } = self.whole_roll().await?;
+        let mut missing = self.seen.complete(whole);
         missing.remove(&self.member.to_string());
         // Who has left says so.
         missing.retain(|_, written| !trust(written).is_zero());
@@ -98,14 +107,14 @@ impl Inner {
                 // They lapse all the same.
                 Err(error) => tracing::debug!(%error, "cannot see who has applied a purge"),
             }
-            if missing.values().all(|written| since.elapsed() > patience(written)) {
+            if missing.values().all(|written| since.elapsed() > trust(written).saturating_add(MARGIN)) {
                 // A Redis that is gone by now may have taken the purge with it.
                 if let Some(error) = failed {
                     return Err(lost(&error));
                 }
                 // Those who have gone without a word are not waited for again.
-                missing.retain(|_, written| read.elapsed() > patience(written));
-                self.dismiss_silent(&missing, &missing).await;
+                missing.retain(|_, written| read.elapsed() > trust(written));
+                self.dismiss_silent(&first, &missing).await;
                 return Ok(applied);
             }
             sleep(pause).await;
@@ -115,17 +124,20 @@ impl Inner {
 
     /// The members, once nobody who is not among them trusts its memory any more. They may have been lost since they
     /// renewed; who has not done so again by the time that a roll is as old as trust lasts has lapsed.
-    async fn whole_roll(&self) -> Result<Roll, StoreError> {
-        let mut waited_for = None;
+    async fn whole_roll(&self) -> Result<Rolls, StoreError> {
+        let mut page = self.roll().await?;
+        let (first, read) = (page.members.clone(), Instant::now());
         for _ in 0..ROLLS {
-            let page = self.roll().await?;
-            let left = (BOUND + MARGIN).saturating_sub(page.age());
-            // The same one after so long a wait is old enough, whatever Redis' clock shows.
-            if left.is_zero() || waited_for == Some(page.made) {
-                return Ok(page.members);
+            let (left, made) = ((BOUND + MARGIN).saturating_sub(page.age()), page.made);
+            if left.is_zero() {
+                return Ok(Rolls { first, read, whole: page.members });
             }
-            waited_for = Some(page.made);
             sleep(left).await;
+            page = self.roll().await?;
+            // The same one after so long a wait is old enough, whatever Redis' clock shows.
+            if page.made == made {
+                return Ok(Rolls { first, read, whole: page.members });
+            }
         }
         Err(StoreError::Refused("the members of the fleet are lost again and again".to_owned()))
     }
@@ -162,11 +174,6 @@ fn lost(how: &str) -> StoreError {
 /// For how long a member trusts its memory without a word from Redis.
 fn trust(written: &str) -> Duration {
     Renewal::read(written).map_or(LONGEST_TRUST, |renewal| renewal.bound.min(LONGEST_TRUST))
-}
-
-/// For how long a member is waited for.
-fn patience(written: &str) -> Duration {
-    trust(written).saturating_add(MARGIN)
 }
 
 /// What is heard of the fleet acts here once memory has obeyed it, and is acknowledged then.
