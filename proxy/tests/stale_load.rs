@@ -38,6 +38,7 @@ async fn is_served_and_refreshed_once(store: &str) {
         origin.address
     );
     let sidecar = Spawned::start(&yaml).await;
+    eventually("it has its store", async || sidecar.admin("/readyz")["status"] == "ready").await;
     let load = Load::start(sidecar.address, CONNECTIONS, &["/a"]);
     eventually("it has expired so often", async || origin.count() > EXPIRIES).await;
     let tally = load.stop().await;
