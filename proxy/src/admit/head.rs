@@ -4,10 +4,9 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
     header::{CONNECTION, EXPECT, UPGRADE},
-    uri::PathAndQuery,
 };
 
-use super::{Framing, Notable, Refusal, Scheme, Target, target::absolute_form};
+use super::{Framing, Notable, Refusal, Scheme, Target, path::RawPath, target::absolute_form};
 use crate::{headers::has_token, limits::Limits};
 
 /// What a head may measure.
@@ -139,7 +138,7 @@ impl Head {
         let asks_the_server = asks_the_server(&method, &target);
         let mut target = Target::parse(&target, &headers, scheme, version == Version::HTTP_11)?;
         if asks_the_server {
-            target.path_and_query = PathAndQuery::from_static("*");
+            target.path = RawPath::asterisk();
         }
         let connection = ConnectionOptions::of(&headers, notable, version)?;
         Ok(Self { method, target, version, headers, notable, framing, connection })

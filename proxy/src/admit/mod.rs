@@ -8,6 +8,7 @@ mod framing;
 mod h2;
 mod head;
 mod notable;
+mod path;
 pub mod proxy_header;
 mod reference;
 mod target;

@@ -4,7 +4,10 @@
 use bytes::Bytes;
 use http::HeaderValue;
 
-use super::target::{Target, absolute_form, normalise_field, path};
+use super::{
+    path::RawPath,
+    target::{Target, absolute_form, normalise_field},
+};
 
 impl Target {
     /// The target that `reference` names, if it is on the same origin (RFC 9110 §4.3.1).
@@ -20,7 +23,7 @@ impl Target {
             None => Bytes::copy_from_slice(text),
         };
         let mut named = self.clone();
-        named.path_and_query = path(self.resolve(&relative).into()).ok()?;
+        named.path = RawPath::read(self.resolve(&relative).into()).ok()?;
         Some(named)
     }
 

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::chunked::{ChunkDecoder, Decoded};
 use crate::{
-    admit::{Framing, Head, HeadLimits, Refusal, Scan, Scheme, UNASKED_TLS, begins_tls, scan},
+    admit::{Framing, HeadLimits, Refusal, Scan, UNASKED_TLS, begins_tls, scan},
     connection::{Elapsed, Frames, Watchdog},
     message::RequestBodyError,
 };
@@ -43,7 +43,7 @@ pub(super) enum NoHead {
 }
 
 impl NoHead {
-    fn of(head: &[u8], refusal: Refusal) -> Self {
+    pub(super) fn of(head: &[u8], refusal: Refusal) -> Self {
         let refused = Refused { refusal, head_only: head.starts_with(b"HEAD ") };
         if *head == *PREFACE { Self::Preface(refused) } else { Self::Refused(refused) }
     }
@@ -69,14 +69,15 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         !self.buffer.is_empty() || matches!(self.read(READ_SIZE).await, Ok(1..))
     }
 
-    /// Reads the head that has begun, `timeout` long at most.
+    /// Reads the head that has begun, to its end and `timeout` long at most.
+    ///
+    /// What it says is read by who asks: that is large, and would be copied on its way out of here.
     pub(super) async fn head(
         &mut self,
-        scheme: Scheme,
         limits: &HeadLimits,
         watchdog: &mut Watchdog,
         timeout: Duration,
-    ) -> Result<Head, NoHead> {
+    ) -> Result<Bytes, NoHead> {
         let mut scanned = 0;
         let mut deadline = None;
         loop {
@@ -86,11 +87,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
             }
             let seen = scan(&self.buffer, scanned, limits);
             match seen.map_err(|refusal| NoHead::of(&self.buffer, refusal))? {
-                Scan::Whole(length) => {
-                    let bytes = self.buffer.split_to(length).freeze();
-                    return Head::parse(&bytes, scheme, limits)
-                        .map_err(|refusal| NoHead::of(&bytes, refusal));
-                }
+                Scan::Whole(length) => return Ok(self.buffer.split_to(length).freeze()),
                 Scan::Partial(next) => scanned = next,
             }
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + timeout);

@@ -131,16 +131,28 @@ where
     /// One request and its answer.
     async fn next(&mut self, live: &Arc<Live>) -> After {
         let limits = HeadLimits::of(&live.limits);
-        let head = self.inbound.head(self.connection.scheme, &limits, &mut self.reads, live.timeouts.header);
-        match head.await {
-            Ok(head) if head.framing.is_longer_than(live.limits.request_body) => {
-                let head_only = head.method == Method::HEAD;
-                self.refuse(&RequestBodyError::TooLarge.into(), head_only, live).await
-            }
-            Ok(head) => self.exchange(head, live, limits).await,
-            Err(NoHead::Finished) => After::Cut,
-            Err(NoHead::Preface(_)) if self.may_be_http2() => After::Http2,
-            Err(NoHead::Refused(refused) | NoHead::Preface(refused)) => {
+        let bytes = match self.inbound.head(&limits, &mut self.reads, live.timeouts.header).await {
+            Ok(bytes) => bytes,
+            Err(none) => return self.unread(none, live).await,
+        };
+        let head = match Head::parse(&bytes, self.connection.scheme, &limits) {
+            Ok(head) => head,
+            Err(refusal) => return self.unread(NoHead::of(&bytes, refusal), live).await,
+        };
+        if head.framing.is_longer_than(live.limits.request_body) {
+            let head_only = head.method == Method::HEAD;
+            return self.refuse(&RequestBodyError::TooLarge.into(), head_only, live).await;
+        }
+        let request = self.connection.request(head, live);
+        self.exchange(&request, live, limits).await
+    }
+
+    /// What follows where there is no request.
+    async fn unread(&mut self, none: NoHead, live: &Live) -> After {
+        match none {
+            NoHead::Finished => After::Cut,
+            NoHead::Preface(_) if self.may_be_http2() => After::Http2,
+            NoHead::Refused(refused) | NoHead::Preface(refused) => {
                 self.refuse(&refused.refusal.into(), refused.head_only, live).await
             }
         }
@@ -154,7 +166,6 @@ where
 
     /// Answers what must not be forwarded; nothing after it on this connection can be trusted.
     async fn refuse(&mut self, failure: &Failure, head_only: bool, live: &Live) -> After {
-        let reply = failure.reply();
         let framing = ReplyFraming {
             version: Version::HTTP_11,
             head_only,
@@ -163,24 +174,24 @@ where
             pace: Pace::steady(live.timeouts.body),
         };
         let Self { outbound, writes, connection, .. } = self;
-        let account = Account::open(connection, None, outbound.sent());
-        Writer { outbound, watchdog: writes, connection }.send(account, reply, framing).await
+        let mut account = Account::open(connection, None, outbound.sent());
+        let mut writer = Writer { outbound, watchdog: writes, connection };
+        writer.send(&mut account, &mut failure.reply(), framing).await
     }
 
     /// Lets the story answer, while the body is read and the client watched.
-    async fn exchange(&mut self, head: Head, live: &Arc<Live>, limits: HeadLimits) -> After {
+    async fn exchange(&mut self, request: &Request, live: &Arc<Live>, limits: HeadLimits) -> After {
         let Self { inbound, outbound, reads, writes, connection } = self;
-        let framing = head.framing;
-        let request = connection.request(head, live);
+        let framing = request.head.framing;
         let read_to_end =
             AtomicBool::new(matches!(framing, admit::Framing::None | admit::Framing::Length(0)));
         let mut writer = Writer { outbound, watchdog: writes, connection };
         if !framing.has_body() {
-            let answer = pin!(writer.answer(&request, RequestBody::None, live, &read_to_end));
+            let answer = pin!(writer.answer(request, RequestBody::None, live, &read_to_end));
             return unless_gone(answer, inbound.gone(limits.bytes)).await;
         }
-        let (body, sender) = body_channel(&request);
-        let answer = pin!(writer.answer(&request, body, live, &read_to_end));
+        let (body, sender) = body_channel(request);
+        let answer = pin!(writer.answer(request, body, live, &read_to_end));
         let upload = Upload {
             sender,
             word: request.word(),
@@ -260,10 +271,10 @@ impl<'c, W: Socket> Writer<'c, W> {
         live: &Arc<Live>,
         read_to_end: &AtomicBool,
     ) -> After {
-        let account = Account::open(self.connection, Some(request), self.outbound.sent());
+        let mut account = Account::open(self.connection, Some(request), self.outbound.sent());
         let handling = pin!(handler::handle(&self.connection.app, live, request, body));
         let pace = Pace::steady(live.timeouts.body);
-        let Ok(reply) = self.await_reply(handling, request, pace).await else {
+        let Ok(mut reply) = self.await_reply(handling, request, pace).await else {
             return After::Cut;
         };
         let options = &request.head.connection;
@@ -277,7 +288,7 @@ impl<'c, W: Socket> Writer<'c, W> {
                 && has_token(&request.head.headers, &TE, "trailers"),
             pace,
         };
-        self.send(account, reply, framing).await
+        self.send(&mut account, &mut reply, framing).await
     }
 
     /// Waits for the answer, and tells the client meanwhile what comes before it.
@@ -302,8 +313,8 @@ impl<'c, W: Socket> Writer<'c, W> {
         Ok(reply)
     }
 
-    async fn send(&mut self, mut account: Account<'_>, mut reply: Reply, framing: ReplyFraming) -> After {
-        account.answered(&mut reply);
+    async fn send(&mut self, account: &mut Account<'_>, reply: &mut Reply, framing: ReplyFraming) -> After {
+        account.answered(reply);
         let tunnel = reply.tunnel.take();
         let sent = self.outbound.send(reply, framing, self.watchdog).await;
         match sent {

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io::{self, IoSlice, Write},
+    mem,
     pin::Pin,
     sync::{
         Arc,
@@ -104,10 +105,10 @@ impl<W: Socket> Outbound<W> {
         Self { io, head: Vec::new(), sent: Arc::default() }
     }
 
-    /// Sends one answer. `true`: to its end, and the connection can go on.
+    /// Sends one answer, of which it takes the body. `true`: to its end, and the connection can go on.
     pub(super) async fn send(
         &mut self,
-        reply: Reply,
+        reply: &mut Reply,
         framing: ReplyFraming,
         watchdog: &mut Watchdog,
     ) -> Result<bool, SendError> {
@@ -120,10 +121,10 @@ impl<W: Socket> Outbound<W> {
             _ => End::Length,
         };
         let keep_alive = framing.keep_alive && end != End::Close;
-        self.put_head(&reply, framing, keep_alive);
-        self.put_framing(&reply, bodiless, end, length);
+        self.put_head(reply, framing, keep_alive);
+        self.put_framing(reply, bodiless, end, length);
         let mut patience = watchdog.patience(framing.pace);
-        match reply.body {
+        match mem::replace(&mut reply.body, ReplyBody::None) {
             ReplyBody::Stream(body) if !bodiless => {
                 self.stream(body, end, framing.trailers, &mut patience).await?;
             }
@@ -348,7 +349,7 @@ mod tests {
                 sleep(Duration::from_secs(1)).await;
             }
         });
-        let reply = Reply {
+        let mut reply = Reply {
             status: StatusCode::OK,
             fields: Fields::Map(HeaderMap::new()),
             age: None,
@@ -366,7 +367,7 @@ mod tests {
             trailers: false,
             pace: Pace::steady(Duration::from_secs(30)),
         };
-        let sent = Outbound::new(ours).send(reply, framing, &mut Watchdog::default()).await;
+        let sent = Outbound::new(ours).send(&mut reply, framing, &mut Watchdog::default()).await;
         taking.await.unwrap();
         sent
     }

@@ -48,12 +48,10 @@ impl Rules {
     /// The first rule that matches.
     #[must_use]
     pub fn find(&self, method: &Method, target: &Target, headers: &HeaderMap) -> Option<&Rule> {
-        let mut ambiguous = None;
-        let mut is_ambiguous = || *ambiguous.get_or_insert_with(|| target.is_ambiguous());
         let candidates = self.index.candidates(target.path().as_bytes());
         candidates
             .filter_map(|at| self.rules.get(at))
-            .find(|rule| rule.mismatch(method, target, headers, &mut is_ambiguous).is_none())
+            .find(|rule| rule.mismatch(method, target, headers).is_none())
     }
 
     /// The rules that come before the first that matches, or all of them, and why each does not.
@@ -63,7 +61,7 @@ impl Rules {
         target: &'r Target,
         headers: &'r HeaderMap,
     ) -> impl Iterator<Item = (&'r Rule, Mismatch<'r>)> {
-        let why = |rule: &'r Rule| rule.mismatch(method, target, headers, || target.is_ambiguous());
+        let why = |rule: &'r Rule| rule.mismatch(method, target, headers);
         self.iter().map_while(move |rule| Some((rule, why(rule)?)))
     }
 

@@ -69,15 +69,13 @@ impl Rule {
         named.chain(self.cache.is_some().then(|| self.tag()))
     }
 
-    /// Why a request does not fall under it, by the first thing that keeps it out. `ambiguous` says whether its
-    /// target is.
+    /// Why a request does not fall under it, by the first thing that keeps it out.
     #[inline]
     pub(super) fn mismatch(
         &self,
         method: &Method,
         target: &Target,
         headers: &HeaderMap,
-        ambiguous: impl FnOnce() -> bool,
     ) -> Option<Mismatch<'_>> {
         if !self.pattern.matches(target.path().as_bytes()) {
             return Some(Mismatch::Path);
@@ -91,7 +89,7 @@ impl Rule {
         if let Some(name) = self.unmet_header(headers) {
             return Some(Mismatch::Header(name));
         }
-        (self.cache.is_some() && ambiguous()).then_some(Mismatch::Ambiguous)
+        (self.cache.is_some() && target.is_ambiguous()).then_some(Mismatch::Ambiguous)
     }
 
     pub(super) fn host_matches(&self, target: &Target) -> bool {
