@@ -4,7 +4,7 @@
 //! parses that must not find our lines between. Container runtimes collect both.
 
 use std::{
-    fmt::{Debug, Write},
+    fmt::{Debug, Write as _},
     io::{self, BufWriter, IsTerminal},
 };
 
@@ -25,7 +25,10 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
-use super::metrics::Scrape;
+use super::{
+    harmless::{Escaping, Objects},
+    metrics::Scrape,
+};
 
 /// Lines that wait for a sink that has stopped; further ones are dropped and counted. At some
 /// 300 bytes a line this bounds what a blocked sink costs to a few megabytes.
@@ -140,40 +143,23 @@ where
     S: Subscriber + for<'s> LookupSpan<'s>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let layer = fmt::layer().with_writer(writer).with_ansi(colours);
+    let layer = fmt::layer().with_ansi(colours);
     match format {
-        Format::Human => layer.fmt_fields(debug_fn(escaped_field).delimited(" ")).boxed(),
-        Format::Auto | Format::Json => layer.json().flatten_event(true).with_current_span(false).boxed(),
+        Format::Human => layer.with_writer(writer).fmt_fields(debug_fn(escaped_field).delimited(" ")).boxed(),
+        Format::Auto | Format::Json => {
+            let layer = layer.with_writer(Objects(writer)).json();
+            layer.flatten_event(true).with_current_span(false).boxed()
+        }
     }
 }
 
-/// What came from outside (a path, the text of an error) must neither end its line nor steer the
-/// terminal. A message is our own words, or an error in the operator's file shown over several lines.
+/// A message is our own words, or an error in the operator's file shown over several lines.
 fn escaped_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
     if field.name() == "message" {
         return write!(Escaping { writer, several_lines: true }, "{value:?}");
     }
     write!(writer, "{}=", field.name())?;
     write!(Escaping { writer, several_lines: false }, "{value:?}")
-}
-
-/// Writes control characters as escapes.
-struct Escaping<'w, 'l> {
-    writer: &'w mut Writer<'l>,
-    several_lines: bool,
-}
-
-impl Write for Escaping<'_, '_> {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let harmless = |c: char| !c.is_control() || (self.several_lines && c == '\n');
-        if text.chars().all(harmless) {
-            return self.writer.write_str(text);
-        }
-        text.chars().try_for_each(|c| match harmless(c) {
-            true => self.writer.write_char(c),
-            false => write!(self.writer, "{}", c.escape_default()),
-        })
-    }
 }
 
 #[cfg(test)]
@@ -217,7 +203,7 @@ pub(super) mod tests {
                 tracing::info!(path = hostile, shown = %hostile, "said");
             });
             assert_eq!(text.lines().count(), 2, "{text}");
-            assert!(!text.contains(|c: char| c.is_ascii_control() && c != '\n'), "{text:?}");
+            assert!(!text.contains(|c: char| c.is_control() && c != '\n' || c == '\u{202e}'), "{text:?}");
             assert_eq!(text.matches("INFO fake").count(), 3, "{text:?}");
         }
     }

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod counts;
 pub mod exposition;
+mod harmless;
 pub mod log;
 pub mod metrics;
 #[cfg(feature = "otel")]
