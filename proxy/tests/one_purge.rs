@@ -537,6 +537,25 @@ async fn renewed(fleet: &Fleet) {
     .await;
 }
 
+/// All of them, the last by way of a relay.
+async fn with_one_behind_a_relay() -> (Fleet, Relay, usize) {
+    let mut fleet = Fleet::start(MEMBERS - 1, tagged().await, &pages("60s")).await;
+    let relay = Relay::to(Target::Unix(fleet.redis.socket())).await;
+    let late = fleet.join_at(relay.url()).await;
+    (fleet, relay, late)
+}
+
+/// It is no longer told what changes, and does not know it.
+fn deafen(relay: &Relay) {
+    relay.set(Which::Each(Class::Tracking), Way::Answers, Flow::Held);
+}
+
+/// Nor does Redis hear that it is there.
+fn cut_off(relay: &Relay) {
+    deafen(relay);
+    relay.set(Which::Each(Class::Tracking), Way::Asks, Flow::Held);
+}
+
 /// The roll is a key like others: it can be evicted, deleted, or go with all the rest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_are_waited_for_though_the_roll_is_lost() {
@@ -557,16 +576,14 @@ async fn members_are_waited_for_though_the_roll_is_lost() {
 /// Who is not told that Redis has been emptied goes on with what it has in memory, and no roll names it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_hear_of_a_flush_is_waited_for() {
-    let mut fleet = Fleet::start(MEMBERS - 1, tagged().await, &pages("60s")).await;
-    let relay = Relay::to(Target::Unix(fleet.redis.socket())).await;
-    let late = fleet.join_at(relay.url()).await;
+    let (fleet, relay, late) = with_one_behind_a_relay().await;
     for (purger, request) in ways().into_iter().take(2).enumerate() {
         let named = format!("{request:?}");
         eventually("all are connected", async || fleet.is_connected()).await;
         fleet.warm("/a").await;
         renewed(&fleet).await;
         let newest = number(&fleet.get(late, "/a").await);
-        relay.set(Which::Each(Class::Tracking), Way::Answers, Flow::Held);
+        deafen(&relay);
         fleet.redis.command(&["FLUSHALL"]);
         assert_eq!(number(&fleet.get(late, "/a").await), newest, "it has not heard of it");
         let report = fleet.purge(purger, request).await;
@@ -582,15 +599,11 @@ async fn who_does_not_hear_of_a_flush_is_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_starts_after_the_roll_was_lost_waits_for_those_who_were_on_it() {
     for command in [&["DEL", "story:v1:m"][..], &["FLUSHALL"]] {
-        let mut fleet = Fleet::start(MEMBERS - 1, tagged().await, &pages("60s")).await;
-        let relay = Relay::to(Target::Unix(fleet.redis.socket())).await;
-        let late = fleet.join_at(relay.url()).await;
+        let (mut fleet, relay, late) = with_one_behind_a_relay().await;
         fleet.warm("/a").await;
         renewed(&fleet).await;
         let newest = number(&fleet.get(late, "/a").await);
-        for way in [Way::Asks, Way::Answers] {
-            relay.set(Which::Each(Class::Tracking), way, Flow::Held);
-        }
+        cut_off(&relay);
         fleet.redis.command(command);
         let newcomer = fleet.join().await;
         let report = fleet.purge(newcomer, urls(&["http://shop/a"])).await;
@@ -605,9 +618,7 @@ async fn who_starts_after_the_roll_was_lost_waits_for_those_who_were_on_it() {
 /// they have not gone, and the next one waits for them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_alive_is_not_struck_off_for_what_was_lost() {
-    let mut fleet = Fleet::start(MEMBERS - 1, tagged().await, &pages("60s")).await;
-    let relay = Relay::to(Target::Unix(fleet.redis.socket())).await;
-    let late = fleet.join_at(relay.url()).await;
+    let (fleet, relay, late) = with_one_behind_a_relay().await;
     fleet.warm("/a").await;
     // So the first purge reads the roll when all others have lapsed.
     fleet.redis.command(&["DEL", "story:v1:m"]);
@@ -624,7 +635,7 @@ async fn who_is_alive_is_not_struck_off_for_what_was_lost() {
             renewed(&fleet).await;
         }
         // For what is left of its trust it hears nothing, not even that its connection was closed.
-        relay.set(Which::Each(Class::Tracking), Way::Answers, Flow::Held);
+        deafen(&relay);
     };
     let (report, ()) = tokio::join!(fleet.purge(0, urls(&["http://shop/a"])), lost);
     assert!(report.waited >= BOUND, "it has learned who obeyed: {report:?}");
@@ -647,9 +658,7 @@ async fn who_is_missing_from_a_roll_of_some_time_ago_is_waited_for() {
         renewed(&fleet).await;
     }
     let newest = number(&fleet.get(late, "/a").await);
-    for way in [Way::Asks, Way::Answers] {
-        relay.set(Which::Each(Class::Tracking), way, Flow::Held);
-    }
+    cut_off(&relay);
     fleet.redis.command(&["RENAME", "kept", "story:v1:m"]);
     // One that has not seen who was there.
     let newcomer = fleet.join().await;
@@ -663,15 +672,13 @@ async fn who_is_missing_from_a_roll_of_some_time_ago_is_waited_for() {
 /// Who asks it who has obeyed is answered by a Redis that knows nothing of the purge, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_redis_forgets_while_others_are_waited_for_is_not_done() {
-    let mut fleet = Fleet::start(MEMBERS - 1, tagged().await, &pages("60s")).await;
-    let relay = Relay::to(Target::Unix(fleet.redis.socket())).await;
-    let late = fleet.join_at(relay.url()).await;
+    let (fleet, relay, late) = with_one_behind_a_relay().await;
     fleet.warm("/a").await;
     renewed(&fleet).await;
     let newest = number(&fleet.get(late, "/a").await);
     let resource = keys(&fleet, "r:").remove(0);
     fleet.redis.command(&["COPY", &resource, "kept"]);
-    relay.set(Which::Each(Class::Tracking), Way::Answers, Flow::Held);
+    deafen(&relay);
     let lost = async {
         eventually("all who hear of it have obeyed", async || fleet.redis.acknowledged("story", 2).is_some())
             .await;

@@ -235,14 +235,8 @@ async fn without_hearing_memory_is_not_believed_and_then_emptied() {
 async fn a_killed_tracking_connection_comes_back_with_an_empty_memory() {
     let (server, sidecar, key) = with_one().await;
     let first = sidecar.session();
-    let list = match server.command(&["CLIENT", "LIST", "TYPE", "normal"]) {
-        Value::BulkString(bytes) => String::from_utf8(bytes).unwrap(),
-        Value::VerbatimString { text, .. } => text,
-        other => panic!("{other:?}"),
-    };
-    let tracks = |line: &&str| line.split(' ').any(|word| word.starts_with("flags=") && word.contains('t'));
-    let lines: Vec<_> = list.lines().filter(tracks).collect();
-    assert_eq!(lines.len(), 1, "{list}");
+    let lines = server.tracking();
+    assert_eq!(lines.len(), 1, "{lines:?}");
     let id = lines[0].split(' ').next().unwrap().strip_prefix("id=").unwrap();
     server.command(&["CLIENT", "KILL", "ID", id]);
     eventually("a new session", async || sidecar.session().is_some_and(|next| Some(next) != first)).await;

@@ -75,10 +75,13 @@ impl Fleet {
     pub async fn die(&mut self) {
         let Member { server, app, .. } = self.members.pop().expect("a member");
         server.abort();
-        // It is gone when nobody has it any more, and would acknowledge a purge until then.
+        // It is gone when nobody has it any more, and its connections have ended: it would acknowledge a purge until
+        // then.
         let gone = Arc::downgrade(&app);
         drop(app);
         eventually("it is gone", async || gone.strong_count() == 0).await;
+        let is_alone = async || self.redis.tracking().len() == self.members.len();
+        eventually("it listens no more", is_alone).await;
     }
 
     /// How many there are.

@@ -212,6 +212,14 @@ impl RedisServer {
         roll.into_values().filter(|said| !said.starts_with("0 ")).collect()
     }
 
+    /// What `CLIENT LIST` says of each connection that is told of what changes.
+    pub fn tracking(&self) -> Vec<String> {
+        let list: String = redis::from_redis_value(self.command(&["CLIENT", "LIST"])).expect("a list");
+        let tracks =
+            |line: &&str| line.split(' ').any(|word| word.starts_with("flags=") && word.contains('t'));
+        list.lines().filter(tracks).map(str::to_owned).collect()
+    }
+
     /// Where a purge is noted that so many sidecars have acknowledged.
     pub fn acknowledged(&self, prefix: &str, members: usize) -> Option<String> {
         let names = self.all_keys().into_iter().filter(|name| name.starts_with(&format!("{prefix}:v1:a:")));
