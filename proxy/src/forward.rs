@@ -5,13 +5,13 @@ use std::sync::Arc;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
     header::{
-        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-        MAX_FORWARDS, SET_COOKIE, TE, TRAILER, UPGRADE,
+        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, IF_MODIFIED_SINCE,
+        IF_NONE_MATCH, MAX_FORWARDS, SET_COOKIE, TE, TRAILER, UPGRADE,
     },
 };
 
 use crate::{
-    admit::Framing,
+    admit::{Framing, Target},
     app::Live,
     headers::{
         TRACEPARENT, TRACESTATE, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, append_via,
@@ -138,8 +138,9 @@ pub fn selecting(request: &Request, rule: &CacheRule, nominated: &[HeaderName]) 
     let forwarded = request.head.target.forwarded();
     let proto = forwarded.scheme.as_ref().map(|_| X_FORWARDED_PROTO);
     let host = forwarded.host.as_ref().map(|_| X_FORWARDED_HOST);
+    let member = forwarded.member().map(|_| FORWARDED);
     let named = rule.key.headers.iter().chain(nominated).chain(&cookies);
-    for name in named.chain(&proto).chain(&host) {
+    for name in named.chain(&proto).chain(&host).chain(&member) {
         if !headers.contains_key(name) {
             let values = request.head.headers.get_all(name).iter().cloned();
             headers.extend(values.map(|value| (name.clone(), value)));
@@ -183,6 +184,7 @@ fn fill_with<B: Default>(
         }
         Conditions::Rest(stored, held) => ask_for_rest(&mut headers, stored, held),
     }
+    state_forwarded(&mut headers, &request.head.target, &rule.key.headers);
     remove_rewriting(&mut headers, &rule.key.headers);
     if !rule.key.headers.contains(&TRACESTATE) {
         headers.remove(TRACESTATE); // In no fixed form, and anybody's.
@@ -193,6 +195,25 @@ fn fill_with<B: Default>(
         remove_unkeyed_credentials(&mut headers, &rule.key);
     }
     outgoing(request, live, headers, B::default())
+}
+
+/// Says how a trusted proxy was asked in the words of the resource's key: the answer may depend on no others. What
+/// is `keyed` stays as it is. Of anybody else nothing is left of these fields in the end.
+fn state_forwarded(headers: &mut HeaderMap, target: &Target, keyed: &[HeaderName]) {
+    let told = target.forwarded();
+    let scheme = told.scheme.clone().map(|scheme| (X_FORWARDED_PROTO, scheme));
+    let host = told.host.clone().map(|host| (X_FORWARDED_HOST, host));
+    for (name, value) in scheme.into_iter().chain(host) {
+        if headers.contains_key(&name) && !keyed.contains(&name) {
+            headers.insert(name, value);
+        }
+    }
+    if headers.contains_key(FORWARDED) && !keyed.contains(&FORWARDED) {
+        match told.member() {
+            Some(member) => headers.insert(FORWARDED, member),
+            None => headers.remove(FORWARDED),
+        };
+    }
 }
 
 /// Tells the app what the request is called here and in traces: no word of a client's own, since even a trace is

@@ -9,8 +9,8 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{
         AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, FORWARDED,
-        HOST, MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-        VIA,
+        HOST, MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER,
+        TRANSFER_ENCODING, UPGRADE, VARY, VIA,
     },
 };
 use ipnet::IpNet;
@@ -27,7 +27,8 @@ pub const PSEUDONYM: &str = "sidecache";
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Through whom a request came, as each of them tells.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// How the client named the host, as a proxy in front tells.
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// By which scheme the client asked, as a proxy in front tells.
@@ -41,13 +42,15 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Fields that a sender cannot have dropped by naming them in `Connection`: losing one of these
-/// would change what the request means, or hide who sent it.
-static NEVER_HOP_BY_HOP: [HeaderName; 10] = [
+/// would change what the message means, to whom it may go, or hide who sent it.
+static NEVER_HOP_BY_HOP: [HeaderName; 12] = [
     HOST,
     CONTENT_LENGTH,
     AUTHORIZATION,
     COOKIE,
     CACHE_CONTROL,
+    SET_COOKIE,
+    VARY,
     VIA,
     FORWARDED,
     X_FORWARDED_FOR,

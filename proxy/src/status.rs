@@ -118,7 +118,7 @@ words! {
         HiddenFields = "hidden-fields",
         /// An event stream, which has no end to wait for.
         EventStream = "event-stream",
-        /// What came for `Range` is not one part of known length.
+        /// What came for `Range` is not one part of known length, or the range is not of bytes.
         Range = "range",
         /// `If-Match` or `If-Unmodified-Since`.
         Precondition = "precondition",

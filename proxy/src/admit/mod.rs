@@ -4,6 +4,7 @@
 //! smuggling), so nothing is repaired here: what is not exactly HTTP/1.x, or HTTP/2 that says the same, is
 //! refused.
 
+mod forwarded;
 mod framing;
 mod h2;
 mod head;
@@ -15,10 +16,11 @@ mod target;
 
 use http::StatusCode;
 
+pub use forwarded::Forwarded;
 pub use framing::Framing;
 pub use head::{ConnectionOptions, Head, HeadLimits, Scan, UNASKED_TLS, begins_tls, read_trailers, scan};
 pub use notable::Notable;
-pub use target::{Forwarded, Scheme, Target, TargetError, normalise_authority};
+pub use target::{Scheme, Target, TargetError, normalise_authority};
 
 /// Why a request is refused; the connection is closed after the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -82,27 +82,33 @@ fn is_ambiguous(path: &[u8]) -> bool {
     false
 }
 
-/// A backslash, or an escape of `/`, `\`, `%`, a delimiter or a control byte.
+/// A backslash, or an escape of `/`, `\`, `%`, a delimiter, a control byte, or one that no UTF-8 has (an overlong
+/// `.` is made of such).
 fn has_doubtful_byte(segment: &[u8]) -> bool {
     segment.contains(&b'\\')
         || segment.windows(3).filter(|w| w.starts_with(b"%")).any(|w| match decode_hex(w) {
-            Some(byte) => byte.is_ascii_control() || b"/\\%?#;&".contains(&byte),
+            Some(byte) => {
+                byte.is_ascii_control() || b"/\\%?#;&".contains(&byte) || matches!(byte, 0xc0 | 0xc1 | 0xf5..)
+            }
             None => true,
         })
         || segment.iter().rev().take(2).any(|&b| b == b'%')
 }
 
-/// `.` or `..`, each dot plain or encoded, with or without `;parameters`.
+/// `.` or `..`, each dot plain or encoded, with or without `;parameters`, and blanks, which some drop.
 fn is_dot_segment(segment: &[u8]) -> bool {
     let name = segment.split(|&b| b == b';').next().unwrap_or_default();
     let mut rest = name;
     let mut dots = 0;
     while !rest.is_empty() && dots < 3 {
         rest = match rest {
-            [b'.', tail @ ..] | [b'%', b'2', b'e' | b'E', tail @ ..] => tail,
+            [b'%', b'2', b'0', tail @ ..] => tail,
+            [b'.', tail @ ..] | [b'%', b'2', b'e' | b'E', tail @ ..] => {
+                dots += 1;
+                tail
+            }
             _ => return false,
         };
-        dots += 1;
     }
     dots == 1 || dots == 2
 }
@@ -153,6 +159,10 @@ mod tests {
             "/a%zz",
             "/%252e",
             "/a/..;/b",
+            "/a/..%20/b",
+            "/a/.%20./b",
+            "/a/%c0%ae%c0%ae/b",
+            "/a%ff",
         ] {
             assert!(is_ambiguous(doubtful), "{doubtful}");
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::HOST, uri::PathAndQuery};
 use thiserror::Error;
 
-use super::{Refusal, path::RawPath};
+use super::{Forwarded, Refusal, path::RawPath};
 
 /// The scheme under which the client reached the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,27 +45,6 @@ pub struct Target {
     /// Absent where nobody trusted says anything.
     forwarded: Option<Box<Forwarded>>,
     pub(super) path: RawPath,
-}
-
-/// What a trusted proxy says of the request that it passes on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Forwarded {
-    /// Its `X-Forwarded-Proto`.
-    pub scheme: Option<HeaderValue>,
-    /// Its `X-Forwarded-Host`, where that is another than `Host`.
-    pub host: Option<HeaderValue>,
-}
-
-impl Forwarded {
-    const NOTHING: Self = Self { scheme: None, host: None };
-
-    /// Name and value of each of these fields that is there, for people and for questions.
-    #[must_use]
-    pub fn fields(&self) -> Vec<(String, String)> {
-        let named = [("x-forwarded-proto", &self.scheme), ("x-forwarded-host", &self.host)];
-        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), text(value.as_ref()?)))).collect()
-    }
 }
 
 /// Why a target cannot be forwarded.
@@ -117,13 +96,10 @@ impl Target {
         Ok(Self { scheme, authority, forwarded: None, path: RawPath::read(rest)? })
     }
 
-    /// Believes a trusted proxy about how it was asked: its `X-Forwarded-Proto` and `-Host` reach the
-    /// origin, so what they select must not be shared with others.
+    /// Believes a trusted proxy about how it was asked: that reaches the origin, so what it selects must not be
+    /// shared with others.
     pub fn trust(&mut self, headers: &HeaderMap) {
-        let forwarded = Forwarded {
-            scheme: all_lines(headers, "x-forwarded-proto"),
-            host: all_lines(headers, "x-forwarded-host").filter(|host| *host != self.authority),
-        };
+        let forwarded = Forwarded::of(headers, &self.authority, self.scheme);
         self.forwarded = (forwarded != Forwarded::NOTHING).then(|| Box::new(forwarded));
     }
 
@@ -205,12 +181,6 @@ impl From<TargetError> for Refusal {
             TargetError::HostMismatch => "the request target and the Host field name different authorities",
         })
     }
-}
-
-/// The lines of a field as one list; the origin may read any of them.
-fn all_lines(headers: &HeaderMap, name: &'static str) -> Option<HeaderValue> {
-    let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-    HeaderValue::from_bytes(&lines.join(&b", "[..])).ok().filter(|_| !lines.is_empty())
 }
 
 /// `http://authority/path`: the authority and the rest. The scheme stated does not matter: which

@@ -38,9 +38,9 @@ pub(super) const EVENT_STREAM: Advice = Advice {
     action: "nothing; it is passed on as it comes, and never stored",
 };
 pub(super) const RANGE: Advice = Advice {
-    meaning: "what came for `Range` is not one part of known length: a 416, or several parts",
+    meaning: "what came for `Range` is not one part of known length: a 416, several parts, or the answer to a range that is not of bytes",
     because: "RFC 9111 §3.3: a part is stored only where it is known which bytes of how many it is",
-    action: "of a 416, nothing; else ask for one range at a time",
+    action: "of a 416, nothing; else ask for one range of bytes at a time",
 };
 pub(super) const PRECONDITION: Advice = Advice {
     meaning: "`If-Match` or `If-Unmodified-Since`",
@@ -123,8 +123,8 @@ pub(super) const SET_COOKIE: Advice = Advice {
     action: "`set_cookie: strip`",
 };
 pub(super) const VARY_STAR: Advice = Advice {
-    meaning: "the app says `Vary: *`, one that is malformed, or one that names `X-Request-Id`, `traceparent` or `tracestate`",
-    because: "RFC 9111 §4.1: a `Vary` with `*` never matches; nor does an id, which is new for each request",
+    meaning: "the app says `Vary: *`, one that is malformed, or one that names what the proxy writes (`X-Request-Id`, `traceparent`, `tracestate`, `X-Forwarded-For`, `Forwarded`, `Via`)",
+    because: "RFC 9111 §4.1: a `Vary` with `*` never matches; nor does an id, or who asked by what way",
     action: "change it there",
 };
 pub(super) const VARY_TOO_LONG: Advice = Advice {

@@ -150,10 +150,11 @@ const KEYS: Keys = Keys {
             "trusted_proxies",
             Absent::Means("none"),
             Kind::List { of: &Kind::Text(&network::NETWORK), least: 0, most: ANY },
-            "addresses or networks of proxies in front, whose `X-Forwarded-*`, `Forwarded` and \
-             `X-Request-Id` are kept, and the first two added to. Of one that sends only `X-Forwarded-*`, \
-             or only `Forwarded`, the app gets only that: the other would name the proxy in the place of \
-             its client",
+            "addresses or networks of proxies in front, whose `X-Forwarded-For`, `-Proto` and `-Host`, \
+             `Forwarded` and `X-Request-Id` are kept, and all but the last added to. Of one that sends only \
+             `X-Forwarded-*`, or only `Forwarded`, the app gets only that: the other would name the proxy in \
+             the place of its client. A request for the cache tells by which scheme and host such a proxy was \
+             asked in the words of the key, `https` for `https, http`, and no more of what `Forwarded` says",
         ),
         Key::new(
             "proxy_protocol",

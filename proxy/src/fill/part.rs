@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, StatusCode,
-    header::{CONTENT_TYPE, IF_RANGE, RANGE},
+    header::{CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, RANGE},
 };
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
@@ -73,13 +73,16 @@ impl Fill {
     /// Which part of the whole an answer is, where a part was asked for. A 206 is stored as a part of
     /// the 200 that it is a part of.
     pub(super) fn part_of(&self, answer: &Answer) -> Result<Option<ContentRange>, Detail> {
+        let Some(range) = &self.admission.range else { return Ok(None) };
         match answer.head.status {
-            _ if self.admission.range.is_none() => Ok(None),
+            _ if !range.is_of_bytes() => Err(Detail::Range),
             StatusCode::PARTIAL_CONTENT => {
                 let range = single_part(&answer.head.headers);
                 range.filter(|range| !exceeds(answer.ends, *range)).map(Some).ok_or(Detail::Range)
             }
             StatusCode::RANGE_NOT_SATISFIABLE => Err(Detail::Range),
+            // It has no meaning there (RFC 9110 §14.4), but the app meant something by it.
+            _ if answer.head.headers.contains_key(CONTENT_RANGE) => Err(Detail::Range),
             _ => Ok(None),
         }
     }

@@ -2,13 +2,13 @@
 //!
 //! Two kinds. Some apps let a field say by which method, for which URL, host or address a request was made:
 //! it *rewrites* the request. And whatever hands fields to an app as variables (CGI, WSGI, Rack, PHP) makes
-//! `-` and `_` one: `Content_Length` is a *lookalike* of `Content-Length`, which nothing in front of the app
-//! has looked at.
+//! `-` and `_` one, and some every other sign too: `Content_Length` is a *lookalike* of `Content-Length`, which
+//! nothing in front of the app has looked at.
 //!
 //! | request | what does not reach the app |
 //! |---|---|
 //! | one that is passed on for its own sake | lookalikes of fields that matter to a proxy, or that rewrite |
-//! | one whose answer may be stored | all that rewrite, and every name with `_`, unless they are keyed |
+//! | one whose answer may be stored | all that rewrite, and every name with `_` or the like, unless they are keyed |
 //!
 //! The second is the stricter, because its answer goes to others: any field may select there, by `Vary`, and
 //! its lookalike would do so unseen (`Accept_Language`). The first is for one client alone, whose app may
@@ -16,7 +16,7 @@
 
 use http::{
     HeaderMap, HeaderName,
-    header::{HOST, MAX_FORWARDS},
+    header::{FORWARDED, HOST, MAX_FORWARDS},
 };
 
 use super::{
@@ -24,41 +24,57 @@ use super::{
 };
 use crate::admit::Notable;
 
-/// Words which say that a field is about what the request was, or should be, before or behind somebody.
-const ANYWHERE: [&str; 9] =
-    ["forwarded", "ip", "original", "originating", "override", "real", "rewrite", "rewritten", "script"];
+/// Words, or what is within one, which say that a field is about what the request was, or should be, before or
+/// behind somebody.
+const WITHIN: [&str; 6] = ["forwarded", "middleware", "original", "override", "rewrite", "sendfile"];
+/// Words of that kind that are part of others.
+const ANYWHERE: [&str; 8] =
+    ["accel", "forward", "ip", "originating", "real", "rewritten", "script", "subrequest"];
 /// Words that name a part of a request, or a place, at the end of a name.
-const AT_THE_END: [&str; 18] = [
-    "addr", "address", "clientip", "host", "hostname", "https", "method", "path", "port", "prefix", "proto",
-    "protocol", "root", "scheme", "ssl", "uri", "url", "verb",
+const AT_THE_END: [&str; 17] = [
+    "addr", "address", "clientip", "host", "hostname", "https", "matches", "method", "path", "port",
+    "prefix", "proto", "protocol", "root", "scheme", "ssl", "verb",
 ];
+/// The same of what a name may end with, whatever stands before it.
+const LAST: [&str; 2] = ["uri", "url"];
+/// Handed on as a variable, it names the proxy for the app's own requests (CVE-2016-5385).
+const PROXY: &str = "proxy";
 
 /// Whether some apps let this field say how or where a request was made, judged by the words of its name.
 ///
-/// Not `Host` itself, nor what the proxy writes anew in any case: `X-Forwarded-For`, `-Host` and `-Proto`.
+/// Not `Host` itself, nor what the proxy writes anew in any case: `Forwarded`, and `X-Forwarded-For`, `-Host` and
+/// `-Proto`.
 fn rewrites(name: &HeaderName) -> bool {
-    let rebuilt = [&HOST, &X_FORWARDED_FOR, &X_FORWARDED_HOST, &X_FORWARDED_PROTO].contains(&name);
-    !rebuilt && says_how(name.as_str())
+    let rebuilt = [&HOST, &FORWARDED, &X_FORWARDED_FOR, &X_FORWARDED_HOST, &X_FORWARDED_PROTO];
+    !rebuilt.contains(&name) && says_how(name.as_str())
 }
 
 fn says_how(name: &str) -> bool {
-    let mut words = name.split(['-', '_']);
-    words.clone().any(|word| ANYWHERE.contains(&word))
+    let mut words = name.split(|sign: char| !sign.is_ascii_alphanumeric());
+    name == PROXY
+        || LAST.iter().any(|end| name.ends_with(end))
+        || words.clone().any(|word| ANYWHERE.contains(&word) || WITHIN.iter().any(|part| word.contains(part)))
         || words.next_back().is_some_and(|word| AT_THE_END.contains(&word))
 }
 
 /// Whether an app may take a field for another one of its name.
 fn is_ambiguous(name: &HeaderName) -> bool {
-    memchr::memchr(b'_', name.as_str().as_bytes()).is_some()
+    name.as_str().bytes().any(is_odd)
+}
+
+/// What stands in a name where `-` is meant, for all that an app can tell.
+fn is_odd(sign: u8) -> bool {
+    !sign.is_ascii_alphanumeric() && sign != b'-'
 }
 
 /// Whether what it may be taken for matters to whoever stands before an app: it frames or routes a request,
 /// carries credentials or conditions, names it, or rewrites it.
 fn is_lookalike(name: &HeaderName) -> bool {
     if !is_ambiguous(name) {
-        return false;
+        return name == PROXY;
     }
-    let Ok(plain) = HeaderName::try_from(name.as_str().replace('_', "-")) else { return true };
+    let plain = name.as_str().replace(|sign: char| u8::try_from(sign).is_ok_and(is_odd), "-");
+    let Ok(plain) = HeaderName::try_from(plain) else { return true };
     let mut noted = Notable::default();
     noted.note(&plain);
     let others = [MAX_FORWARDS, X_REQUEST_ID];
@@ -144,15 +160,23 @@ mod tests {
             "Max_Forwards",
             "X_Request_Id",
             "_method",
+            "Content.Length",
+            "X~Forwarded~Host",
+            "X.Original.URL",
         ] {
             assert!(is_lookalike(&name(lookalike)), "{lookalike}");
             assert!(passes_for_another(&name(lookalike), &[]), "{lookalike}");
         }
-        for other in ["api_key", "x_tenant", "user_id", "Accept_Language"] {
+        for other in ["api_key", "x_tenant", "user_id", "Accept_Language", "api.key"] {
             assert!(!is_lookalike(&name(other)), "{other}");
             assert!(passes_for_another(&name(other), &[]), "{other}");
             assert!(!passes_for_another(&name(other), &[name(other)]), "{other} keyed");
         }
+    }
+
+    #[test]
+    fn what_names_a_proxy_for_the_apps_own_requests_never_reaches_it() {
+        assert!(is_lookalike(&name("Proxy")) && passes_for_another(&name("Proxy"), &[]));
     }
 
     #[test]

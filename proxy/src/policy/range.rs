@@ -107,6 +107,13 @@ impl RangeRequest {
         Some(Self { specs, condition: Condition::of(headers) })
     }
 
+    /// Whether it asks for ranges of bytes, and not too many. Of anything else only the app knows what it means: what
+    /// comes for that may be for nobody else.
+    #[must_use]
+    pub fn is_of_bytes(&self) -> bool {
+        !self.specs.is_empty()
+    }
+
     /// §14.2, §13.1.5: what of a 200 with these facts and a body of `complete` bytes is to be sent.
     #[must_use]
     pub fn select(&self, facts: &ResponseFacts, complete: u64) -> Selection {

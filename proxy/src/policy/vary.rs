@@ -1,17 +1,21 @@
 //! Which request fields select among stored responses (RFC 9111 §4.1, RFC 9110 §12.5.5).
 
-use http::{HeaderMap, HeaderName, header::VARY};
+use http::{
+    HeaderMap, HeaderName,
+    header::{FORWARDED, VARY, VIA},
+};
 
 use crate::{
-    headers::{TRACEPARENT, TRACESTATE, X_REQUEST_ID},
+    headers::{TRACEPARENT, TRACESTATE, X_FORWARDED_FOR, X_REQUEST_ID},
     status::Detail,
 };
 
 /// Most fields that `Vary` may nominate; a response with more is not stored.
 pub const MAX_NOMINATED: usize = 16;
 
-/// What a fill tells of itself, and not of who asked: an answer that they select is for no other request.
-static ONCE: [HeaderName; 3] = [X_REQUEST_ID, TRACEPARENT, TRACESTATE];
+/// What a fill tells of itself, and of who asked as the proxy knows it, not as the request says: an answer that they
+/// select is for no other request.
+static ONCE: [HeaderName; 6] = [FORWARDED, TRACEPARENT, TRACESTATE, VIA, X_FORWARDED_FOR, X_REQUEST_ID];
 
 /// The nominated fields: lower case, in order, each once, however many lines and in whatever case.
 ///
@@ -60,8 +64,10 @@ mod tests {
 
     #[test]
     fn section_4_1_a_star_never_matches_wherever_it_stands() {
-        for star in [&["*"][..], &["foo, *"], &["foo", " * "], &["foo, X-Request-ID"], &["traceparent"]] {
-            assert_eq!(of(star), Err(Detail::VaryStar));
+        let client = [&["X-Forwarded-For"][..], &["a", "forwarded"], &["VIA"]];
+        let id = [&["foo, X-Request-ID"][..], &["traceparent"]];
+        for star in [&["*"][..], &["foo, *"], &["foo", " * "]].into_iter().chain(id).chain(client) {
+            assert_eq!(of(star), Err(Detail::VaryStar), "{star:?}");
         }
         let many: Vec<_> = (0..=MAX_NOMINATED).map(|n| format!("x{n}")).collect();
         assert_eq!(of(&[&many.join(",")]), Err(Detail::VaryTooLong));

@@ -458,7 +458,7 @@ mod tests {
             (asked.url.to_string(), fields(&asked.headers))
         };
         assert_eq!(told(0), ("http://shop/a".to_owned(), vec!["x-forwarded-proto: http".to_owned()]));
-        let said = ["x-forwarded-proto: HTTPS", "x-forwarded-host: front"].map(str::to_owned);
+        let said = ["x-forwarded-proto: https", "x-forwarded-host: front"].map(str::to_owned);
         assert_eq!(told(1), ("https://shop/a".to_owned(), said.to_vec()));
         assert_eq!(told(2), ("http://shop/a".to_owned(), vec![]));
     }

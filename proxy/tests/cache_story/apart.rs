@@ -8,6 +8,7 @@ use crate::support::{
 on_both_stores![
     what_a_connection_hides_selects_nothing,
     what_a_trusted_proxy_was_asked_for_is_another_resource,
+    how_a_trusted_proxy_was_asked_is_told_in_the_words_of_the_key,
     a_strangers_word_selects_nothing,
     fields_that_say_where_a_request_came_do_not_reach_the_origin,
     a_rule_that_is_narrowed_keys_what_narrows_it,
@@ -66,6 +67,28 @@ async fn what_a_trusted_proxy_was_asked_for_is_another_resource(on: On) {
     }
     // Its own host is no other one.
     assert_eq!(story.get_with("/a", &[("x-forwarded-host", "shop")]).await.body, "answer 1");
+}
+
+async fn how_a_trusted_proxy_was_asked_is_told_in_the_words_of_the_key(on: On) {
+    let story = Story::start(on, Origin::saying("").await, TRUSTING).await;
+    let told = async |fields: &[(&str, &str)]| {
+        let answer = story.get_with("/a", fields).await;
+        let asked = story.origin.last();
+        let said = ["x-forwarded-proto", "x-forwarded-host", "forwarded"].map(|name| asked.field(name));
+        (answer.is_hit(), said.map(|said| said.unwrap_or_default().to_owned()))
+    };
+    let words = |proto: &str, host: &str, rfc: &str| [proto, host, rfc].map(str::to_owned);
+    // Two proxies in a row, and one that shouts.
+    assert_eq!(told(&[("x-forwarded-proto", "https, http")]).await, (false, words("https", "shop", "")));
+    assert!(told(&[("x-forwarded-proto", "HTTPS")]).await.0);
+    // Only the scheme and the host of the first are for all: who asked by which way is not.
+    let rfc = "for=1.2.3.4;proto=https;host=other, for=10.0.0.1;proto=http;host=x";
+    let wanted = "host=\"other\";proto=https, for=127.0.0.1;host=\"shop\";proto=http";
+    assert_eq!(told(&[("forwarded", rfc)]).await, (false, words("", "", wanted)));
+    assert!(told(&[("forwarded", "for=2.3.4.5;proto=https;host=\"other\"")]).await.0);
+    // Nor is it another resource than the one that was asked for so in the other words.
+    assert!(told(&[("x-forwarded-proto", "https"), ("x-forwarded-host", "other")]).await.0);
+    assert!(!told(&[("forwarded", "proto=http;host=other")]).await.0);
 }
 
 async fn a_strangers_word_selects_nothing(on: On) {

@@ -145,6 +145,8 @@ async fn what_an_app_may_take_for_a_field_that_matters_is_dropped() {
         "X_HTTP_Method_Override: DELETE",
         "Proxy_Authorization: x",
         "If_None_Match: *",
+        "X.Forwarded.For: 1.2.3.4",
+        "Proxy: http://evil",
     ];
     let got = arriving("", &[&lookalikes[..], &["api_key: 1", "X-Original-URL: /a"]].concat()).await;
     for line in lookalikes {
