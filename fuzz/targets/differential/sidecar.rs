@@ -1,7 +1,7 @@
 //! The sidecar, as new for each run, and a client on one connection to it.
 
 use std::{
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, OnceLock},
     time::{Duration, SystemTime},
 };
 
@@ -82,6 +82,7 @@ pub async fn send(bytes: &[u8], meant: &[Message], rest: &Read) -> Vec<Answer> {
         scheme: Scheme::Http,
         draining,
         place: places.take().expect("it was just opened"),
+        ended: OnceLock::new(),
     };
     let (read, write) = ours.into_split();
     let serving = http1::serve(read, write, connection);
