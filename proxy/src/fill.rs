@@ -283,8 +283,10 @@ impl Fill {
         }
         let forgotten = match mem::take(&mut self.right) {
             Right::Lease(lease) => self.app.store.forget(&self.key, lease).await,
-            // Redis is told when it can be.
-            Right::Without(Detail::StoreDown) => self.app.store.remove(slice::from_ref(&self.key)).await,
+            // Nobody has a lease. Redis is told when it can be; though it is full it takes that.
+            Right::Without(Detail::StoreDown | Detail::StoreRefused) => {
+                self.app.store.remove(slice::from_ref(&self.key)).await
+            }
             // Who fetches it now decides.
             Right::Without(_) => Ok(()),
         };

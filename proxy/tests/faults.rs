@@ -180,6 +180,8 @@ const REDIS: &[Row] = &[
             ("redis_faults.rs", "full_means_hits_and_no_commits"),
             ("redis_faults.rs", "a_full_redis_takes_removals"),
             ("redis_faults.rs", "a_redis_that_evicts_nothing_is_not_filled_to_the_brim"),
+            ("one_fetch.rs", "nobody_waits_for_what_a_nearly_full_redis_would_not_take"),
+            ("one_fetch.rs", "section_4_3_3_what_is_superseded_goes_from_a_redis_that_is_full"),
         ],
     ),
     (

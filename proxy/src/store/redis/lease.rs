@@ -109,7 +109,10 @@ impl Leases {
             return Err(StoreError::Budget);
         }
         let spot = Spot::Of(key.wide_hash());
-        let offset = self.links.owner(spot).ok_or(StoreError::Unavailable)?.leases.offset();
+        let node = self.links.owner(spot).ok_or(StoreError::Unavailable)?;
+        // Others would wait for what is not stored.
+        node.manners.let_in()?;
+        let offset = node.leases.offset();
         let mut lease = Lease::new(self, Place::of(&self.prefix, key), variant);
         let latest = offset.there(self.clock.now()) + within + LATE;
         let mut claim = lease.terms.invocation(&self.claim_script);
