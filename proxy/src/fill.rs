@@ -135,7 +135,9 @@ impl Fill {
         self.before.siblings = self.before.siblings.map(|_| self.seek.left);
         let begun = self.begin();
         let request = mem::take(&mut self.request);
+        // The right that nobody here has a use for any more goes to one of those who wait elsewhere.
         let Some(fetched) = self.fetched(request, begun).await else { return };
+        self.has_asked();
         let failed = fetched.as_ref().map_or(true, |got| is_server_error(got.answer.head.status));
         if self.is_common() {
             self.app.flights.note_failure(&self.key, self.fingerprint, failed);

@@ -266,6 +266,7 @@ const REDIS: &[Row] = &[
         &[
             ("fleet/single_fetch.rs", "a_holder_that_dies_is_replaced_by_one_other"),
             ("one_fetch.rs", "what_a_frozen_holder_brings_late_is_not_stored"),
+            ("one_fetch/handover.rs", "where_its_client_leaves_one_of_those_who_wait_takes_over"),
         ],
     ),
     (

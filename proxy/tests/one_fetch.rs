@@ -5,6 +5,9 @@
 
 mod support;
 
+#[path = "one_fetch/handover.rs"]
+mod handover;
+
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;

@@ -18,7 +18,7 @@ use sidecache::{
     clock::{Clock, Offset},
     key::{KeyPolicy, ResourceKey, VariantKey},
     store::{
-        Claim, Claimant, Lookup, Selector, Store, StoreError,
+        Claim, Claimant, Lookup, Marker, Selector, Store, StoreError,
         redis::{BreakerState, Health, LARGEST_BODY, Lease, RedisStore, Settings, Waits},
         tiers::{TierSettings, Tiers},
     },
@@ -377,7 +377,7 @@ async fn the_least_that_is_documented_is_enough() {
     assert!(server.keys().is_empty());
     commit(&store, &key).await.unwrap();
     let name = server.keys().remove(0);
-    drop(lease(&store, &key).await);
+    lease(&store, &key).await.ends_with(Some(Marker::Failed));
     eventually("it is said how it ended", async || server.command(&["HEXISTS", &name, "u"]) == Value::Int(1))
         .await;
     server.command(&["HSET", &name, &format!("v{:032x}", 0), "damaged"]);

@@ -181,6 +181,12 @@ impl Fill {
         Some(Sought::Fetch(Right::Lease(lease)))
     }
 
+    /// The origin has answered, or will not. Those who wait for a flight that ends without a word from now on are
+    /// told that it failed.
+    pub(super) fn has_asked(&mut self) {
+        self.right.ends_with(self.flight.can_be_joined().then_some(Marker::Failed));
+    }
+
     fn without(&self, detail: Detail) -> Sought {
         match self.seek.purpose {
             Purpose::Refresh => Sought::Elsewhere,

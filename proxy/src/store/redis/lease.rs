@@ -124,7 +124,7 @@ impl Leases {
         let words = answer.as_deref().map(|words| words.split_once(' ').unwrap_or((words, "")));
         let claimed = match words {
             Ok(("granted", marker)) => {
-                lease.hold(claimant, read_marker(marker));
+                lease.hold(read_marker(marker));
                 return Ok(Claim::Granted(lease));
             }
             Ok(("held", marker)) => Ok(read_marker(marker).map_or(Claim::Held, Claim::Unshared)),

@@ -15,7 +15,7 @@ use super::{FAILED, LENGTH, Leases, RELEASE, RENEWAL, UNSHARED, counts::one, mil
 use crate::{
     key::VariantKey,
     store::{
-        Claimant, Marker, StoreError,
+        Marker, StoreError,
         redis::{
             cluster::Spot,
             layout::{self, Place},
@@ -61,10 +61,9 @@ impl Lease {
         Self { terms: Arc::new(terms), marker: None, met: None, renewal: None }
     }
 
-    /// It is granted. Those who wait for a flight that ends without a word are told that it failed.
-    pub(super) fn hold(&mut self, claimant: Claimant, met: Option<Marker>) {
+    /// It is granted.
+    pub(super) fn hold(&mut self, met: Option<Marker>) {
         self.met = met;
-        self.marker = (claimant == Claimant::Flight).then_some(Marker::Failed);
         self.renewal = Some(tokio::spawn(Arc::clone(&self.terms).renew()).abort_handle());
     }
 
