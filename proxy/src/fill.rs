@@ -319,6 +319,7 @@ impl Fill {
                 frame = body.frame() => frame,
             };
             let Some(frame) = frame else { break };
+            self.right.goes_on();
             let bytes = match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(data)) => spool.push(data),
                 Ok(Err(other)) => {

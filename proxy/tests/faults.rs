@@ -267,6 +267,11 @@ const REDIS: &[Row] = &[
             ("fleet/single_fetch.rs", "a_holder_that_dies_is_replaced_by_one_other"),
             ("one_fetch.rs", "what_a_frozen_holder_brings_late_is_not_stored"),
             ("one_fetch/handover.rs", "where_its_client_leaves_one_of_those_who_wait_takes_over"),
+            (
+                "one_fetch/handover.rs",
+                "beside_one_that_hangs_another_one_fetches_but_not_beside_one_that_goes_on",
+            ),
+            ("one_fetch/handover.rs", "what_takes_long_is_stored_though_another_one_has_begun_beside_it"),
         ],
     ),
     (

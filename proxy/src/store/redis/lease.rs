@@ -1,8 +1,9 @@
 //! Leases: the right to store a variant of a resource, which one in the fleet has at a time.
 //!
 //! One is claimed before the origin is asked, and renewed until what came is stored, so that all
-//! others know that somebody is at it. If the holder dies, it lapses. A removal breaks it, and with it
-//! the right to store what was fetched before.
+//! others know that somebody is at it. If the holder dies, it lapses. If nothing comes of his fetch, another
+//! one gets a lease beside his, once, and what comes first is stored. A removal breaks it, and with it the
+//! right to store what was fetched before.
 
 mod counts;
 mod held;
@@ -34,6 +35,9 @@ use crate::{
 const LENGTH: Duration = Duration::from_secs(2);
 /// How often it is renewed, and how long each renewal may take.
 const RENEWAL: Duration = Duration::from_millis(500);
+/// When nothing has come of a fetch for so long, neither a head nor more of a body, one more may begin beside it:
+/// sooner than the others lose patience, who have what that one brings.
+const SILENCE: Duration = Duration::from_secs(4);
 /// For the answer to a release, which nobody waits for.
 const RELEASE: Duration = Duration::from_secs(1);
 /// By how much the time of a claim may be off: no more than what Redis did not do for so long, because
