@@ -135,7 +135,9 @@ impl Fill {
         self.before.siblings = self.before.siblings.map(|_| self.seek.left);
         let begun = self.begin();
         let request = mem::take(&mut self.request);
+        // The right that nobody here has a use for any more goes to one of those who wait elsewhere.
         let Some(fetched) = self.fetched(request, begun).await else { return };
+        self.has_asked();
         let failed = fetched.as_ref().map_or(true, |got| is_server_error(got.answer.head.status));
         if self.is_common() {
             self.app.flights.note_failure(&self.key, self.fingerprint, failed);
@@ -283,8 +285,10 @@ impl Fill {
         }
         let forgotten = match mem::take(&mut self.right) {
             Right::Lease(lease) => self.app.store.forget(&self.key, lease).await,
-            // Redis is told when it can be.
-            Right::Without(Detail::StoreDown) => self.app.store.remove(slice::from_ref(&self.key)).await,
+            // Nobody has a lease. Redis is told when it can be; though it is full it takes that.
+            Right::Without(Detail::StoreDown | Detail::StoreRefused) => {
+                self.app.store.remove(slice::from_ref(&self.key)).await
+            }
             // Who fetches it now decides.
             Right::Without(_) => Ok(()),
         };
@@ -315,6 +319,7 @@ impl Fill {
                 frame = body.frame() => frame,
             };
             let Some(frame) = frame else { break };
+            self.right.goes_on();
             let bytes = match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(data)) => spool.push(data),
                 Ok(Err(other)) => {

@@ -180,6 +180,8 @@ const REDIS: &[Row] = &[
             ("redis_faults.rs", "full_means_hits_and_no_commits"),
             ("redis_faults.rs", "a_full_redis_takes_removals"),
             ("redis_faults.rs", "a_redis_that_evicts_nothing_is_not_filled_to_the_brim"),
+            ("one_fetch.rs", "nobody_waits_for_what_a_nearly_full_redis_would_not_take"),
+            ("one_fetch.rs", "section_4_3_3_what_is_superseded_goes_from_a_redis_that_is_full"),
         ],
     ),
     (
@@ -264,6 +266,12 @@ const REDIS: &[Row] = &[
         &[
             ("fleet/single_fetch.rs", "a_holder_that_dies_is_replaced_by_one_other"),
             ("one_fetch.rs", "what_a_frozen_holder_brings_late_is_not_stored"),
+            ("one_fetch/handover.rs", "where_its_client_leaves_one_of_those_who_wait_takes_over"),
+            (
+                "one_fetch/handover.rs",
+                "beside_one_that_hangs_another_one_fetches_but_not_beside_one_that_goes_on",
+            ),
+            ("one_fetch/handover.rs", "what_takes_long_is_stored_though_another_one_has_begun_beside_it"),
         ],
     ),
     (

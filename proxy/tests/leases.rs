@@ -84,6 +84,102 @@ async fn it_lasts_as_long_as_it_is_held() {
     commit(&one, &key, lease).await.unwrap();
 }
 
+/// When nothing has come for so long, another one may fetch it beside.
+const SILENCE: Duration = Duration::from_secs(4);
+
+/// The lease of another one beside one of which nothing comes, while something comes of one that is `moving`.
+async fn beside(other: &RedisStore, key: &ResourceKey, moving: &Lease) -> Lease {
+    let mut beside = None;
+    eventually("another one is let beside it", async || {
+        moving.goes_on();
+        if let Claim::Granted(lease) = claim(other, key, Claimant::Flight).await {
+            beside = Some(lease);
+        }
+        beside.is_some()
+    })
+    .await;
+    beside.unwrap()
+}
+
+/// Where the leases of a resource are, and the field of the one of its only variant.
+fn place(key: &ResourceKey) -> [String; 2] {
+    [format!("test:v1:l:{{{:032x}}}", key.wide_hash()), format!("v{:032x}", 0)]
+}
+
+/// What is there: a token, when it lapses, whose it is, and the token of one that it was granted beside.
+fn words(server: &RedisServer, key: &ResourceKey) -> Vec<String> {
+    let [name, field] = place(key);
+    let lease: String = redis::from_redis_value(server.command(&["HGET", &name, &field])).unwrap();
+    lease.split(' ').map(str::to_owned).collect()
+}
+
+/// As if nothing came of this one either.
+fn falls_silent(server: &RedisServer, key: &ResourceKey) {
+    let ([name, field], token) = (place(key), words(server, key).remove(0));
+    let renew = include_str!("../src/store/redis/renew.lua");
+    assert_eq!(server.command(&["EVAL", renew, "1", &name, &field, &token, "2000", "s"]), Value::Int(1));
+}
+
+#[tokio::test]
+async fn one_of_which_nothing_comes_lets_one_other_beside_it_and_what_is_first_is_stored() {
+    let server = RedisServer::start();
+    let (one, other, third) = (store(&server).await, store(&server).await, store(&server).await);
+    let [late, never, purged, moves] = ["/late", "/never", "/purged", "/moves"].map(resource);
+    let begun = tokio::time::Instant::now();
+    let moving = granted(&one, &moves, Claimant::Flight).await;
+    let late_one = granted(&one, &late, Claimant::Flight).await;
+    let never_one = granted(&one, &never, Claimant::Flight).await;
+    let purged_one = granted(&one, &purged, Claimant::Flight).await;
+    let late_other = beside(&other, &late, &moving).await;
+    assert!(begun.elapsed() >= SILENCE, "{:?}", begun.elapsed());
+    let never_other = beside(&other, &never, &moving).await;
+    let purged_other = beside(&other, &purged, &moving).await;
+    falls_silent(&server, &late);
+    for key in [&late, &never, &moves] {
+        assert!(matches!(claim(&third, key, Claimant::Flight).await, Claim::Held), "{:?}", key.readable());
+    }
+    every_key_goes_by_itself(&server);
+
+    commit(&one, &moves, moving).await.unwrap();
+    commit(&one, &late, late_one).await.unwrap();
+    commit(&other, &never, never_other).await.unwrap();
+    other.remove(std::slice::from_ref(&purged)).await.unwrap();
+    let refused = [
+        commit(&other, &late, late_other).await,
+        commit(&one, &never, never_one).await,
+        commit(&one, &purged, purged_one).await,
+        commit(&other, &purged, purged_other).await,
+    ];
+    assert!(refused.iter().all(|outcome| matches!(outcome, Err(StoreError::LeaseLost))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn of_two_beside_each_other_the_one_that_gives_up_leaves_the_other_its_right() {
+    let server = RedisServer::start();
+    let (one, other) = (store(&server).await, store(&server).await);
+    let [first, second, moves] = ["/first", "/second", "/moves"].map(resource);
+    let moving = granted(&one, &moves, Claimant::Flight).await;
+    let (first_one, second_one) =
+        (granted(&one, &first, Claimant::Flight).await, granted(&one, &second, Claimant::Flight).await);
+    let first_other = beside(&other, &first, &moving).await;
+    let second_other = beside(&other, &second, &moving).await;
+    // Longer than a lease that is not renewed, in which those that are silent hear nothing against it.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    drop((first_one, second_other));
+    eventually("each is by itself", async || {
+        (words(&server, &first).len(), words(&server, &second).len()) == (3, 3)
+    })
+    .await;
+    assert_eq!((&*words(&server, &first)[2], &*words(&server, &second)[2]), ("f", "s"));
+    every_key_goes_by_itself(&server);
+    assert!(matches!(claim(&other, &first, Claimant::Flight).await, Claim::Held));
+    let again = granted(&other, &second, Claimant::Flight).await;
+    commit(&other, &first, first_other).await.unwrap();
+    commit(&one, &second, second_one).await.unwrap();
+    let lost = commit(&other, &second, again).await;
+    assert!(matches!(lost, Err(StoreError::LeaseLost)), "{lost:?}");
+}
+
 #[tokio::test]
 async fn a_removal_breaks_it() {
     let server = RedisServer::start();

@@ -5,6 +5,9 @@
 
 mod support;
 
+#[path = "one_fetch/handover.rs"]
+mod handover;
+
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -279,6 +282,56 @@ async fn who_has_waited_long_enough_goes_alone() {
     let hit = fleet.get(1, "/a").await;
     assert_eq!((hit.is_hit(), hit.body.as_str()), (true, "slow"));
     assert_eq!(fleet.leases(1).waited_out, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_what_a_nearly_full_redis_would_not_take() {
+    let gate = Gate::shut();
+    let door = gate.clone();
+    let script = move |_: &Asked| vec![Step::Wait(door.clone()), ok("", "it").remove(0)];
+    let fleet = Fleet::cached(3, Origin::start(script).await, "10s").await;
+    fleet.redis.fill_nearly();
+    eventually("all know it", async || (0..3).all(|member| !fleet.takes_writes(member))).await;
+    let mut all = Vec::new();
+    for member in [0, 1, 2, 0, 1, 2] {
+        all.push(fleet.send(member, "GET /a", &[]).await);
+    }
+    for member in 0..3 {
+        fleet.wait_here(member, 2).await;
+    }
+    // Before any of them has its answer.
+    fleet.asked(3).await;
+    gate.open();
+    let mut refused = 0;
+    for browser in &mut all {
+        let answer = browser.answer("GET").await;
+        assert_eq!(answer.body, "it", "{answer:?}");
+        refused += usize::from(answer.fine() == "fwd=uri-miss; detail=store-refused");
+    }
+    assert_eq!(refused, 3, "the one of each sidecar that fetched");
+    fleet.settled().await;
+    assert_eq!(fleet.origin.count(), 3, "each sidecar has one fetch for all its clients");
+    for member in 0..3 {
+        let leases = fleet.leases(member);
+        assert_eq!((leases.granted, leases.waited, fleet.dropped_writes(member)), (0, 0, 1));
+    }
+    assert!(fleet.redis.keys().is_empty(), "{:?}", fleet.redis.keys());
+}
+
+/// RFC 9111 §4.3.3.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn section_4_3_3_what_is_superseded_goes_from_a_redis_that_is_full() {
+    let script = |asked: &Asked| match asked.number {
+        1 => ok("Cache-Control: max-age=10\r\n", "old"),
+        _ => ok("Cache-Control: no-store\r\n", "new"),
+    };
+    let fleet = Fleet::cached(1, Origin::start(script).await, "origin").await;
+    fleet.get(0, "/a").await.fine();
+    fleet.settled().await;
+    fleet.pass_millis(10_500);
+    fleet.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(fleet.get(0, "/a").await.fine(), "fwd=stale; detail=no-store");
+    eventually("it is removed", async || fleet.redis.resources().is_empty()).await;
 }
 
 /// RFC 9111 §4.4, where the write goes through another sidecar than the fetch.

@@ -18,7 +18,7 @@ use sidecache::{
     clock::{Clock, Offset},
     key::{KeyPolicy, ResourceKey, VariantKey},
     store::{
-        Claim, Claimant, Lookup, Selector, Store, StoreError,
+        Claim, Claimant, Lookup, Marker, Selector, Store, StoreError,
         redis::{BreakerState, Health, LARGEST_BODY, Lease, RedisStore, Settings, Waits},
         tiers::{TierSettings, Tiers},
     },
@@ -377,7 +377,7 @@ async fn the_least_that_is_documented_is_enough() {
     assert!(server.keys().is_empty());
     commit(&store, &key).await.unwrap();
     let name = server.keys().remove(0);
-    drop(lease(&store, &key).await);
+    lease(&store, &key).await.ends_with(Some(Marker::Failed));
     eventually("it is said how it ended", async || server.command(&["HEXISTS", &name, "u"]) == Value::Int(1))
         .await;
     server.command(&["HSET", &name, &format!("v{:032x}", 0), "damaged"]);
@@ -663,20 +663,18 @@ async fn what_is_larger_than_we_write_is_not_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_evicts_nothing_is_not_filled_to_the_brim() {
     let (server, store, key) = with_one_entry().await;
-    let used = |server: &RedisServer| {
-        let info: String = redis::from_redis_value(server.command(&["INFO", "memory"])).unwrap();
-        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().to_owned();
-        used.parse::<u64>().unwrap()
-    };
-    // Room for half a megabyte beyond what there is, which is less than a tenth of it all.
-    server.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
-    server.command(&["SET", "somebody-else", &"x".repeat(16 << 20)]);
-    server.command(&["CONFIG", "SET", "maxmemory", &(used(&server) + (1 << 19)).to_string()]);
+    let begun = lease(&store, &resource("/begun")).await;
+    server.fill_nearly();
     eventually("it is nearly full", async || !store.takes_writes()).await;
     let refused = commit(&store, &resource("/more")).await;
     assert!(matches!(&refused, Err(StoreError::Refused(why)) if why.contains("nearly full")), "{refused:?}");
+    let (granted, dropped) = (store.stats().leases.granted, store.stats().dropped_writes);
+    let entry = entry(&resource("/begun"), &HeaderMap::new(), &[], "one");
+    let refused = store.commit(&resource("/begun"), entry, KEEP, begun).await;
+    assert!(matches!(&refused, Err(StoreError::Refused(why)) if why.contains("nearly full")), "{refused:?}");
+    assert_eq!((granted, store.stats().dropped_writes), (2, dropped + 1), "only what had begun got as far");
     assert!(is_hit(&store, &key).await);
-    server.command(&["SET", "somebody-else", "goes on"]);
+    server.make_room();
     eventually("there is room again", async || store.takes_writes()).await;
     commit(&store, &resource("/more")).await.unwrap();
     // For whoever watches it.

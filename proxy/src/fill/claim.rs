@@ -99,6 +99,13 @@ impl Right {
         }
     }
 
+    /// Something has come of the fetch: as long as that is so, nobody else begins one.
+    pub(super) fn goes_on(&self) {
+        if let Self::Lease(lease) = self {
+            lease.goes_on();
+        }
+    }
+
     /// What others are told when it ends, if anything.
     pub(super) fn ends_with(&mut self, marker: Option<Marker>) {
         if let Self::Lease(lease) = self {
@@ -121,7 +128,8 @@ impl Fill {
             true => Claimant::Flight,
             false => Claimant::Alone,
         };
-        // One whose origin hangs keeps its lease: those who come while it does go alone at once.
+        // What was waited for in vain takes its time, or hangs for the one that was let beside it too: those
+        // who come meanwhile go alone at once.
         let impatient = self.app.flights.lately_waited(&self.key, self.fingerprint);
         let patience = if impatient { Duration::ZERO } else { longest_wait(self.live.timeouts.first_byte) };
         let latest = Instant::now() + patience;
@@ -179,6 +187,13 @@ impl Fill {
             self.app.flights.close(&self.flight);
         }
         Some(Sought::Fetch(Right::Lease(lease)))
+    }
+
+    /// The origin has answered, or will not. Those who wait for a flight that ends without a word from now on are
+    /// told that it failed.
+    pub(super) fn has_asked(&mut self) {
+        self.right.goes_on();
+        self.right.ends_with(self.flight.can_be_joined().then_some(Marker::Failed));
     }
 
     fn without(&self, detail: Detail) -> Sought {

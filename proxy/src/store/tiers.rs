@@ -206,6 +206,13 @@ impl Lease {
         }
     }
 
+    /// Something has come of the fetch.
+    pub fn goes_on(&self) {
+        if let Self::Shared(lease) = self {
+            lease.goes_on();
+        }
+    }
+
     /// What others are told when it ends, if anything.
     pub fn ends_with(&mut self, marker: Option<Marker>) {
         if let Self::Shared(lease) = self {

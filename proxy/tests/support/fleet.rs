@@ -104,6 +104,16 @@ impl Fleet {
         (0..self.count()).all(is_connected)
     }
 
+    /// Whether one would store.
+    pub fn takes_writes(&self, member: usize) -> bool {
+        self.store(member).redis().takes_writes()
+    }
+
+    /// Responses that one has not stored, though it could have.
+    pub fn dropped_writes(&self, member: usize) -> u64 {
+        self.store(member).redis().stats().dropped_writes
+    }
+
     /// Whether one can ask Redis.
     pub fn can_ask(&self, member: usize) -> bool {
         self.store(member).redis().takes_reads()

@@ -193,6 +193,22 @@ impl RedisServer {
         Ok(connection)
     }
 
+    /// Has it evict nothing, and be nearly full of what is somebody else's: there is room for half a megabyte,
+    /// which is less than a tenth of it all.
+    pub fn fill_nearly(&self) {
+        self.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+        self.command(&["SET", "somebody-else", &"x".repeat(16 << 20)]);
+        let info: String = redis::from_redis_value(self.command(&["INFO", "memory"])).expect("a text");
+        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("what it uses");
+        let most = used.parse::<u64>().expect("a number") + (1 << 19);
+        self.command(&["CONFIG", "SET", "maxmemory", &most.to_string()]);
+    }
+
+    /// Takes away what fills it.
+    pub fn make_room(&self) {
+        self.command(&["DEL", "somebody-else"]);
+    }
+
     /// The names of all keys.
     pub fn all_keys(&self) -> Vec<String> {
         redis::from_redis_value(self.command(&["KEYS", "*"])).expect("names")

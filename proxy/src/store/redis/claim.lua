@@ -12,17 +12,19 @@ if now > latest then
   return 'late'
 end
 
--- Who has it: nobody, if it has lapsed.
+-- Who has it (f and a as above, s: an f of whose fetch nothing comes), and his token: nobody, if it has lapsed.
 local function holder(lease)
-  local expiry, who = string.match(lease or '', '^%x+ (%d+) (%a)$')
-  return expiry and tonumber(expiry) > now and who
+  local token, expiry, who = string.match(lease or '', '^(%x+) (%d+) (%a) ?%x*$')
+  if expiry and tonumber(expiry) > now then
+    return who, token
+  end
 end
 
 local kind = redis.call('TYPE', leases).ok
 if kind ~= 'hash' and kind ~= 'none' then
   redis.call('UNLINK', leases)
 end
-local held = holder(redis.call('HGET', leases, field))
+local held, his = holder(redis.call('HGET', leases, field))
 if not held and redis.call('HLEN', leases) >= most then
   for _, other in ipairs(redis.call('HKEYS', leases)) do
     if other ~= 'p' and not holder(redis.call('HGET', leases, other)) then
@@ -42,6 +44,8 @@ why = until_then and tonumber(until_then) > now and ' ' .. why or ''
 if held == 'f' or held and claimant == 'a' then
   return 'held' .. why
 end
-redis.call('HSET', leases, field, string.format('%s %.0f %s', token, now + length, claimant))
+-- Beside the new one, the one of whose fetch nothing comes may store too: what is there first ends both.
+local beside = held == 's' and ' ' .. his or ''
+redis.call('HSET', leases, field, string.format('%s %.0f %s%s', token, now + length, claimant, beside))
 redis.call('PEXPIRE', leases, length)
 return 'granted' .. why

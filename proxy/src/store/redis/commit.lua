@@ -12,16 +12,19 @@ local keep, most, tagged = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- It may have been broken, because what was fetched is obsolete, or have lapsed.
+-- It may have been broken, because what was fetched is obsolete, or have lapsed; or another one was granted beside
+-- it, which ends with it.
 local leases, unshared = KEYS[2], tonumber(ARGV[9])
 local lease = redis.call('TYPE', leases).ok == 'hash' and redis.call('HGET', leases, ARGV[7])
-local holder, expiry = string.match(lease or '', '^(%x+) (%d+) %a$')
-if holder ~= ARGV[8] or tonumber(expiry) <= now then
+local holder, expiry, beside = string.match(lease or '', '^(%x+) (%d+) %a ?(%x*)$')
+if holder ~= ARGV[8] and beside ~= ARGV[8] or tonumber(expiry) <= now then
   return 0
 end
 -- So it has by a purge that was sent again, if it is of before that.
 if (redis.call('HGET', leases, 'p') or '') > ARGV[10] then
-  redis.call('HDEL', leases, ARGV[7])
+  if holder == ARGV[8] then
+    redis.call('HDEL', leases, ARGV[7])
+  end
   return 0
 end
 

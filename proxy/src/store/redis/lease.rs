@@ -1,8 +1,9 @@
 //! Leases: the right to store a variant of a resource, which one in the fleet has at a time.
 //!
 //! One is claimed before the origin is asked, and renewed until what came is stored, so that all
-//! others know that somebody is at it. If the holder dies, it lapses. A removal breaks it, and with it
-//! the right to store what was fetched before.
+//! others know that somebody is at it. If the holder dies, it lapses. If nothing comes of his fetch, another
+//! one gets a lease beside his, once, and what comes first is stored. A removal breaks it, and with it the
+//! right to store what was fetched before.
 
 mod counts;
 mod held;
@@ -34,6 +35,9 @@ use crate::{
 const LENGTH: Duration = Duration::from_secs(2);
 /// How often it is renewed, and how long each renewal may take.
 const RENEWAL: Duration = Duration::from_millis(500);
+/// When nothing has come of a fetch for so long, neither a head nor more of a body, one more may begin beside it:
+/// sooner than the others lose patience, who have what that one brings.
+const SILENCE: Duration = Duration::from_secs(4);
 /// For the answer to a release, which nobody waits for.
 const RELEASE: Duration = Duration::from_secs(1);
 /// By how much the time of a claim may be off: no more than what Redis did not do for so long, because
@@ -109,7 +113,10 @@ impl Leases {
             return Err(StoreError::Budget);
         }
         let spot = Spot::Of(key.wide_hash());
-        let offset = self.links.owner(spot).ok_or(StoreError::Unavailable)?.leases.offset();
+        let node = self.links.owner(spot).ok_or(StoreError::Unavailable)?;
+        // Others would wait for what is not stored.
+        node.manners.let_in()?;
+        let offset = node.leases.offset();
         let mut lease = Lease::new(self, Place::of(&self.prefix, key), variant);
         let latest = offset.there(self.clock.now()) + within + LATE;
         let mut claim = lease.terms.invocation(&self.claim_script);
@@ -121,7 +128,7 @@ impl Leases {
         let words = answer.as_deref().map(|words| words.split_once(' ').unwrap_or((words, "")));
         let claimed = match words {
             Ok(("granted", marker)) => {
-                lease.hold(claimant, read_marker(marker));
+                lease.hold(read_marker(marker));
                 return Ok(Claim::Granted(lease));
             }
             Ok(("held", marker)) => Ok(read_marker(marker).map_or(Claim::Held, Claim::Unshared)),

@@ -16,6 +16,7 @@ use redis::{Cmd, FromRedisValue, RedisResult, aio::MultiplexedConnection, cmd};
 use tokio::time::sleep;
 
 use super::{Inner, cluster::Node, link::jittered};
+use crate::store::StoreError;
 
 /// Of its memory, in per cent, beyond which nothing more is stored where nothing is evicted.
 const SHARE: u64 = 90;
@@ -55,6 +56,14 @@ impl Manners {
     /// Whether nothing more is stored, for want of room that is ours.
     pub(super) fn hold_back(&self) -> bool {
         self.full.load(Ordering::Relaxed)
+    }
+
+    /// An error, where nothing is: for what would be stored, and for the lease that it would need.
+    pub(super) fn let_in(&self) -> Result<(), StoreError> {
+        match self.hold_back() {
+            true => Err(StoreError::Refused("Redis is nearly full, and evicts nothing".to_owned())),
+            false => Ok(()),
+        }
     }
 
     fn told(&self, room: Option<Room>) {

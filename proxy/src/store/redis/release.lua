@@ -8,13 +8,23 @@ local marker, length, goes = ARGV[3], tonumber(ARGV[4]), ARGV[5] == '1'
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease = redis.call('TYPE', leases).ok == 'hash' and redis.call('HGET', leases, field)
-local holder, expiry = string.match(lease or '', '^(%x+) (%d+) %a$')
+local holder, expiry, who, beside = string.match(lease or '', '^(%x+) (%d+) (%a) ?(%x*)$')
+-- One that another was granted beside: that is by itself now.
+if beside == token then
+  redis.call('HSET', leases, field, string.format('%s %s %s', holder, expiry, who))
+  return 0
+end
 if holder ~= token then
   return 0
 end
 redis.call('HDEL', leases, field)
 if tonumber(expiry) <= now then
   return 0
+end
+-- One of whose fetch nothing comes, and which this one was granted beside, may store yet.
+if beside ~= '' and not goes then
+  redis.call('HSET', leases, field, string.format('%s %s s', beside, expiry))
+  redis.call('PEXPIRE', leases, string.format('%.0f', expiry - now))
 end
 local kind = redis.call('TYPE', resource).ok
 if goes or kind ~= 'hash' and kind ~= 'none' then

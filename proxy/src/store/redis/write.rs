@@ -49,9 +49,7 @@ impl Inner {
         let terms = lease.terms();
         let spot = Spot::Of(terms.place().hash);
         let node = self.nodes.owner(spot).ok_or(StoreError::Unavailable)?;
-        if node.manners.hold_back() {
-            return Err(StoreError::Refused("Redis is nearly full, and evicts nothing".to_owned()));
-        }
+        node.manners.let_in()?;
         if !node.writes.is_ready() {
             return Err(StoreError::Unavailable);
         }

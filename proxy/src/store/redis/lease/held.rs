@@ -9,13 +9,17 @@ use std::{
 };
 
 use redis::{Script, ScriptInvocation};
-use tokio::{runtime::Handle, task::AbortHandle, time::sleep};
+use tokio::{
+    runtime::Handle,
+    task::AbortHandle,
+    time::{Instant, sleep},
+};
 
-use super::{FAILED, LENGTH, Leases, RELEASE, RENEWAL, UNSHARED, counts::one, millis};
+use super::{FAILED, LENGTH, Leases, RELEASE, RENEWAL, SILENCE, UNSHARED, counts::one, millis};
 use crate::{
     key::VariantKey,
     store::{
-        Claimant, Marker, StoreError,
+        Marker, StoreError,
         redis::{
             cluster::Spot,
             layout::{self, Place},
@@ -44,6 +48,8 @@ pub(in crate::store::redis) struct Terms {
     token: String,
     /// Whether it is still held, as far as we know: if so, Redis is to be told of its end.
     stands: AtomicBool,
+    /// Whether anything has come of the fetch since it was last renewed.
+    moved: AtomicBool,
 }
 
 impl Lease {
@@ -57,15 +63,20 @@ impl Lease {
             field: layout::field(variant),
             token: format!("{:016x}{number:016x}", leases.process),
             stands: AtomicBool::new(true),
+            moved: AtomicBool::new(false),
         };
         Self { terms: Arc::new(terms), marker: None, met: None, renewal: None }
     }
 
-    /// It is granted. Those who wait for a flight that ends without a word are told that it failed.
-    pub(super) fn hold(&mut self, claimant: Claimant, met: Option<Marker>) {
+    /// It is granted.
+    pub(super) fn hold(&mut self, met: Option<Marker>) {
         self.met = met;
-        self.marker = (claimant == Claimant::Flight).then_some(Marker::Failed);
         self.renewal = Some(tokio::spawn(Arc::clone(&self.terms).renew()).abort_handle());
+    }
+
+    /// Something has come of the fetch.
+    pub fn goes_on(&self) {
+        self.terms.moved.store(true, Ordering::Relaxed);
     }
 
     /// Why nobody else waits for this one, if there is a reason.
@@ -155,12 +166,18 @@ impl Terms {
         invocation
     }
 
-    /// Renews it until it is lost.
+    /// Renews it until it is lost. It lasts on though nothing comes of the fetch, so that what takes its time can be
+    /// stored; but then it lets another one beside it.
     async fn renew(self: Arc<Self>) {
+        let mut last = Instant::now();
         loop {
             sleep(RENEWAL).await;
+            if self.moved.swap(false, Ordering::Relaxed) {
+                last = Instant::now();
+            }
+            let comes = if last.elapsed() < SILENCE { "f" } else { "s" };
             let mut renewal = self.leases.renew_script.key(&self.name);
-            renewal.arg(&self.proof()).arg(millis(LENGTH));
+            renewal.arg(&self.proof()).arg(millis(LENGTH)).arg(comes);
             let ask = async |mut connection| renewal.invoke_async::<bool>(&mut connection).await;
             if matches!(self.leases.links.run(self.spot(), RENEWAL, ask).await, Ok(false)) {
                 return self.end();
