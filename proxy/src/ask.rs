@@ -47,7 +47,7 @@ impl Ask<'_> {
             return;
         }
         let Leave::Granted(leave) = self.app.store.leave_to_fetch(self.key) else { return };
-        let Role::Leader(flight, ticket) = self.join(stored, seen) else { return };
+        let Role::Leader(flight, ticket) = self.join(stored, seen, known) else { return };
         let fields = stored.fields();
         let (conditions, renews) = asking_about(stored, &fields);
         let selecting = forward::selecting(self.request, self.cache, &stored.nominated);
@@ -69,10 +69,11 @@ impl Ask<'_> {
         });
     }
 
-    /// The flight that brings another response in the place of `stored`.
-    pub(crate) fn join(self, stored: &Stored, seen: Option<u64>) -> Role {
+    /// The flight that brings another response in the place of `stored`, or that one renewed, which was found when that
+    /// much was `known` of purges.
+    pub(crate) fn join(self, stored: &Stored, seen: Option<u64>, known: Known) -> Role {
         let variant = self.selector.variant(&stored.nominated);
-        self.app.flights.join(self.key, &variant, self.rule.fingerprint, seen)
+        self.app.flights.join(self.key, &variant, self.rule.fingerprint, seen, Some(known))
     }
 
     /// A fetch for it, with that request.

@@ -58,7 +58,7 @@ struct FlightKey {
 pub struct Flight {
     phase: watch::Sender<Phase>,
     key: Option<FlightKey>,
-    /// What was known of purges when it was opened.
+    /// What was known of purges when it was opened, or before what it may bring was found.
     known: Known,
 }
 
@@ -149,19 +149,21 @@ impl Flights {
     }
 
     /// Joins the flight for this resource and variant under a rule's fingerprint, or opens one,
-    /// unless there have been more landings than were `seen`.
+    /// unless there have been more landings than were `seen`. What is asked about may have been found when that much was
+    /// `known` of purges, and turn out to hold still: nobody shares it who knows of a later one that may concern it.
     pub fn join(
         &self,
         resource: &ResourceKey,
         variant: &VariantKey,
         fingerprint: u64,
         seen: Option<u64>,
+        known: Option<Known>,
     ) -> Role {
         let key = FlightKey { resource: resource.as_bytes().into(), fingerprint, variant: variant.id() };
-        let (hash, known) = (resource.wide_hash(), self.purges.known());
+        let (hash, known) = (resource.wide_hash(), known.unwrap_or_else(|| self.purges.known()));
         let mut flights = self.lock();
-        let current = flights.get(&key).filter(|flight| !self.purges.concern(hash, flight.known));
-        if let Some(flight) = current {
+        let is_fit = |flight: &Flight| flight.known.covers(known) || !self.purges.concern(hash, flight.known);
+        if let Some(flight) = flights.get(&key).filter(|flight| is_fit(flight)) {
             return Role::Follower(Ticket(flight.phase.subscribe()));
         }
         if self.has_landed(resource, seen) {
@@ -327,14 +329,17 @@ mod tests {
     use crate::{epoch::Mode, tags::Tag};
 
     fn lead(flights: &Flights, path: &'static str) -> (Arc<Flight>, Ticket) {
-        match flights.join(&ResourceKey::of_path(path), &VariantKey::only(), 0, None) {
+        match flights.join(&ResourceKey::of_path(path), &VariantKey::only(), 0, None, None) {
             Role::Leader(flight, ticket) => (flight, ticket),
             Role::Follower(_) | Role::Late => panic!("does not lead on {path}"),
         }
     }
 
     fn follows(flights: &Flights, path: &'static str) -> bool {
-        matches!(flights.join(&ResourceKey::of_path(path), &VariantKey::only(), 0, None), Role::Follower(_))
+        matches!(
+            flights.join(&ResourceKey::of_path(path), &VariantKey::only(), 0, None, None),
+            Role::Follower(_)
+        )
     }
 
     #[tokio::test]
@@ -367,12 +372,33 @@ mod tests {
     }
 
     #[test]
+    fn what_was_found_before_a_purge_is_for_those_who_had_looked_by_then() {
+        let purges = Arc::new(Purges::default());
+        let flights = Flights::new(Arc::clone(&purges));
+        let before = purges.known();
+        purges.purge_resource(
+            ResourceKey::of_path("/a").wide_hash(),
+            Mode::Hard,
+            purges.next(SystemTime::UNIX_EPOCH),
+        );
+        let join = |known| flights.join(&ResourceKey::of_path("/a"), &VariantKey::only(), 0, None, known);
+        let first = join(Some(before));
+        assert!(matches!(first, Role::Leader(..)));
+        assert!(matches!(join(Some(before)), Role::Follower(_)));
+        let second = join(Some(purges.known()));
+        assert!(matches!(second, Role::Leader(..)));
+        for known in [Some(before), Some(purges.known()), None] {
+            assert!(matches!(join(known), Role::Follower(_)));
+        }
+    }
+
+    #[test]
     fn who_looked_before_a_landing_looks_again() {
         let flights = Flights::new(Arc::default());
         let seen = flights.landings(&ResourceKey::of_path("/a"));
         let (flight, _ticket) = lead(&flights, "/a");
         flights.land(&flight, &ResourceKey::of_path("/a"));
-        let join = |seen| flights.join(&ResourceKey::of_path("/a"), &VariantKey::only(), 0, Some(seen));
+        let join = |seen| flights.join(&ResourceKey::of_path("/a"), &VariantKey::only(), 0, Some(seen), None);
         assert!(matches!(join(seen), Role::Late));
         assert!(matches!(join(flights.landings(&ResourceKey::of_path("/a"))), Role::Leader(..)));
     }
@@ -381,7 +407,7 @@ mod tests {
     fn rules_that_store_otherwise_do_not_share_a_flight() {
         let flights = Flights::new(Arc::default());
         let _one = lead(&flights, "/a");
-        let other = flights.join(&ResourceKey::of_path("/a"), &VariantKey::only(), 1, None);
+        let other = flights.join(&ResourceKey::of_path("/a"), &VariantKey::only(), 1, None, None);
         assert!(matches!(other, Role::Leader(..)));
     }
 
@@ -390,7 +416,7 @@ mod tests {
         let flights = Flights::new(Arc::default());
         let (flight, leader) = lead(&flights, "/a");
         let Role::Follower(follower) =
-            flights.join(&ResourceKey::of_path("/a"), &VariantKey::only(), 0, None)
+            flights.join(&ResourceKey::of_path("/a"), &VariantKey::only(), 0, None, None)
         else {
             panic!()
         };

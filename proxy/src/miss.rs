@@ -119,9 +119,10 @@ impl<'r> Miss<'r> {
             return self.lead(Flight::alone()).await;
         }
         let (mut rejoins, mut reselections) = (0, 0);
+        let known = self.found.as_ref().filter(|_| self.validate).map(|_| self.look.known);
         loop {
             let variant = selector.variant(&self.nominated);
-            let mut ticket = match app.flights.join(key, &variant, rule.fingerprint, seen) {
+            let mut ticket = match app.flights.join(key, &variant, rule.fingerprint, seen, known) {
                 Role::Leader(flight, ticket) => return self.lead((flight, ticket)).await,
                 Role::Follower(ticket) => ticket,
                 Role::Late => return None,

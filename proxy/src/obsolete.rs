@@ -15,7 +15,7 @@ use crate::{
         invalidation::{invalidates, obsolete},
         tags::groups_to_invalidate,
     },
-    purge::{Elsewhere, PurgeReport, PurgeRequest, PurgeUrl, Reached},
+    purge::{AskedAs, Elsewhere, PurgeReport, PurgeRequest, PurgeUrl, Reached},
     store::{Purge, Purged, Store, StoreError, Wait, redis::Health, tiers::Tiers},
     tags::Tag,
 };
@@ -70,7 +70,9 @@ pub async fn purge(app: Arc<App>, request: PurgeRequest) -> PurgeReport {
     app.invalidations.count(Cause::Purge, Named { urls, tags: tags.len(), rules: rules.len(), all });
     let named = request.tags.iter().map(|name| Tag::named(name.as_bytes()));
     let rules = request.rules.iter().map(|name| Tag::rule(name));
-    let elsewhere = elsewhere(&app, &request.urls).await;
+    // Of all that there is nothing stays.
+    let named_urls = if all { &[][..] } else { &request.urls };
+    let elsewhere = elsewhere(&app, named_urls).await;
     let purge = Purge {
         resources: request.urls.iter().flat_map(|url| keys(&app, url)).collect(),
         tags: named.chain(rules).chain(request.everything.then(Tag::everything)).collect(),
@@ -120,17 +122,21 @@ fn keys(app: &App, url: &PurgeUrl) -> Vec<ResourceKey> {
 }
 
 /// Of these URLs those with a host of which nothing is known, though clients ask for the same path with others: most
-/// likely with the host of the app, or of this process, in the place of theirs.
+/// likely with the host of the app, or of this process, in the place of theirs. And those whose host a trusted proxy
+/// forwards under another one, or another one under it: that is not purged.
 async fn elsewhere(app: &App, urls: &[PurgeUrl]) -> Vec<Elsewhere> {
-    let hosts = |(place, url): (usize, &PurgeUrl)| {
-        let hosts = url.targets().next().map(|target| app.outcomes.elsewhere(target))?;
-        (!hosts.is_empty()).then_some(Elsewhere { place, hosts })
-    };
+    let asked = urls.iter().enumerate().filter_map(|(place, url)| {
+        let target = url.targets().next()?;
+        let hosts = app.outcomes.elsewhere(target);
+        (!hosts.is_empty()).then(|| (Elsewhere { place, hosts }, target.authority(), url))
+    });
     let mut found = Vec::new();
-    for elsewhere in urls.iter().enumerate().filter_map(hosts).take(LOOKED_UP) {
-        if let Some(url) = urls.get(elsewhere.place)
-            && is_unknown(app, url).await
-        {
+    for (mut elsewhere, host, url) in asked.take(LOOKED_UP) {
+        let concerns = |asked: &AskedAs| asked.is_forwarded_for(host);
+        if !elsewhere.hosts.iter().all(concerns) && !is_unknown(app, url).await {
+            elsewhere.hosts.retain(concerns);
+        }
+        if !elsewhere.hosts.is_empty() {
             found.push(elsewhere);
         }
     }

@@ -9,13 +9,14 @@ use std::{
     time::SystemTime,
 };
 
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use quick_cache::sync::Cache;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::{
     admit::{Head, Target},
     key::{QueryPolicy, ResourceKey},
+    purge::AskedAs,
     routes::{Rule, Rules},
     status::Outcome,
 };
@@ -38,7 +39,7 @@ const HOST_BYTES: usize = 128;
 /// outcome, and nothing worse.
 pub struct Outcomes {
     last: Cache<(u128, u64), Told>,
-    hosts: Cache<u128, Arc<[Arc<str>]>>,
+    hosts: Cache<u128, Arc<[AskedAs]>>,
 }
 
 /// What one request was told.
@@ -70,22 +71,26 @@ impl Outcomes {
     }
 
     fn note_host(&self, target: &Target) {
-        let (path, host) = (by_path(target), target.authority());
+        let path = by_path(target);
         let known = self.hosts.get(&path).unwrap_or_default();
-        if host.is_empty() || host.len() > HOST_BYTES || known.first().is_some_and(|last| **last == *host) {
+        let (host, forwarded) = (target.authority(), &target.forwarded().host);
+        let length = host.len().max(forwarded.as_ref().map_or(0, HeaderValue::len));
+        if host.is_empty() || length > HOST_BYTES || known.first().is_some_and(|last| last.is_of(target)) {
             return;
         }
-        let others = known.iter().filter(|known| ***known != *host).cloned();
-        self.hosts.insert(path, iter::once(host.into()).chain(others).take(HOSTS).collect());
+        let asked = AskedAs::of(target);
+        let others = known.iter().filter(|known| **known != asked).cloned();
+        self.hosts.insert(path, iter::once(asked.clone()).chain(others).take(HOSTS).collect());
     }
 
-    /// The hosts with which this path was asked for and not answered by a hit, the last one first; none, if that of
-    /// the target is among them.
+    /// With which hosts this path was asked for otherwise and not answered by a hit, the last one first. If it was
+    /// asked for with those of the target too, only with which a trusted proxy did for the same host.
     #[must_use]
-    pub fn elsewhere(&self, target: &Target) -> Vec<Arc<str>> {
-        let hosts = self.hosts.get(&by_path(target)).unwrap_or_default();
-        let is_known = hosts.iter().any(|host| **host == *target.authority());
-        if is_known { Vec::new() } else { hosts.to_vec() }
+    pub fn elsewhere(&self, target: &Target) -> Vec<AskedAs> {
+        let (asked, own) = (self.hosts.get(&by_path(target)).unwrap_or_default(), AskedAs::of(target));
+        let is_known = asked.contains(&own);
+        let others = asked.iter().filter(|other| **other != own);
+        others.filter(|other| !is_known || other.is_forwarded_for(&own.host)).cloned().collect()
     }
 
     /// What the rules of before an edit had it told says little of those of now.

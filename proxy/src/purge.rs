@@ -1,6 +1,6 @@
 //! A purge, as whoever asks for one and whoever carries it out speak of it. Pure.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::HOST};
@@ -39,7 +39,8 @@ pub struct PurgeReport {
     pub members: usize,
     /// For how long the others were waited for.
     pub waited: Duration,
-    /// URLs under which nothing was stored, and which were probably meant to have another host.
+    /// URLs under which nothing was stored, and which were probably meant to have another host; and those of which
+    /// something stays that a trusted proxy asked for under another host.
     pub elsewhere: Vec<Elsewhere>,
 }
 
@@ -49,7 +50,53 @@ pub struct Elsewhere {
     /// Which URL of the request: its place there.
     pub place: usize,
     /// With which hosts they do, the last one first.
-    pub hosts: Vec<Arc<str>>,
+    pub hosts: Vec<AskedAs>,
+}
+
+/// With which host a request came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedAs {
+    /// Its `Host`.
+    pub host: Arc<str>,
+    /// The `X-Forwarded-Host` of a trusted proxy, where that is another: what is stored for such a request has a
+    /// key that no URL names.
+    pub forwarded: Option<Arc<str>>,
+}
+
+impl AskedAs {
+    /// That of a request for this target.
+    #[must_use]
+    pub fn of(target: &Target) -> Self {
+        let text = |host: &HeaderValue| String::from_utf8_lossy(host.as_bytes()).into();
+        Self { host: target.authority().into(), forwarded: target.forwarded().host.as_ref().map(text) }
+    }
+
+    /// Whether a request for this target is of them.
+    #[must_use]
+    pub fn is_of(&self, target: &Target) -> bool {
+        let forwarded = self.forwarded.as_ref().map(|host| host.as_bytes());
+        *self.host == *target.authority()
+            && forwarded == target.forwarded().host.as_ref().map(HeaderValue::as_bytes)
+    }
+
+    /// Whether a trusted proxy sent it that names this host, as its own or as that of its client: in whatever spelling,
+    /// and among others that it names.
+    #[must_use]
+    pub fn is_forwarded_for(&self, host: &str) -> bool {
+        let Some(forwarded) = &self.forwarded else { return false };
+        let is_host = |named: &str, scheme| {
+            normalise_authority(named.trim().as_bytes(), scheme).is_some_and(|named| named == host)
+        };
+        let names = |named| is_host(named, Scheme::Http) || is_host(named, Scheme::Https);
+        *self.host == *host || forwarded.split(',').any(names)
+    }
+}
+
+impl fmt::Display for AskedAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host)?;
+        self.forwarded.iter().try_for_each(|host| write!(f, " and X-Forwarded-Host {host}"))
+    }
 }
 
 /// How far a purge came. Reasons are for people.
@@ -247,6 +294,22 @@ mod tests {
             }
         }
         assert!(keys("http://a/ä").contains(&requested("/ä", &[("host", "a")])));
+    }
+
+    #[test]
+    fn a_trusted_proxy_names_a_host_in_whatever_spelling() {
+        let asked = |forwarded: Option<&str>| AskedAs {
+            host: "shop.internal".into(),
+            forwarded: forwarded.map(Into::into),
+        };
+        for forwarded in ["shop.example", "Shop.Example", "shop.example:443", "edge, shop.example.:80"] {
+            for host in ["shop.example", "shop.internal"] {
+                assert!(asked(Some(forwarded)).is_forwarded_for(host), "{forwarded}");
+            }
+            assert!(!asked(Some(forwarded)).is_forwarded_for("other.example"), "{forwarded}");
+        }
+        assert!(!asked(Some("\u{fffd}, ,")).is_forwarded_for(""));
+        assert!(!asked(None).is_forwarded_for("shop.internal"));
     }
 
     #[test]

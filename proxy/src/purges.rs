@@ -1,5 +1,7 @@
 //! What this process knows of purges: what is judged by it is stored, or being fetched.
 
+mod known;
+
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
@@ -14,6 +16,7 @@ use std::{
 
 use tokio::sync::Notify;
 
+pub use self::known::{Begun, Known};
 use crate::{
     epoch::{Epoch, Mode},
     store::Purge,
@@ -41,23 +44,6 @@ pub struct Purges {
     /// Times in which purges may not have been heard of.
     gaps: AtomicU64,
     turn: Mutex<()>,
-}
-
-/// What was known of purges at a moment.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Known {
-    /// The latest of them.
-    epoch: Epoch,
-    gaps: u64,
-}
-
-/// When a fetch began.
-#[derive(Clone, Copy, Debug)]
-pub struct Begun {
-    /// What was known then.
-    pub known: Known,
-    /// By our clock.
-    pub at: SystemTime,
 }
 
 /// What a purge leaves of a stored response.
@@ -121,20 +107,6 @@ pub struct Mark {
 impl Default for Places {
     fn default() -> Self {
         Self((0..PLACES).map(|_| Moment::default()).collect())
-    }
-}
-
-impl Known {
-    /// The latest purge that was known.
-    #[must_use]
-    pub const fn epoch(self) -> Epoch {
-        self.epoch
-    }
-
-    /// The same, and a purge that came right after it.
-    #[must_use]
-    pub const fn and(self, epoch: Epoch) -> Self {
-        Self { epoch, ..self }
     }
 }
 

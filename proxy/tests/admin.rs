@@ -119,8 +119,16 @@ struct Answer {
 
 impl Rig {
     async fn send(&self, request: &str) -> Answer {
+        self.finish(self.begin(request).await).await
+    }
+
+    async fn begin(&self, request: &str) -> TcpStream {
         let mut stream = TcpStream::connect(("127.0.0.1", self.address.port())).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn finish(&self, mut stream: TcpStream) -> Answer {
         let mut text = String::new();
         timeout(LONG, stream.read_to_string(&mut text)).await.expect("the connection ends").unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -268,7 +276,7 @@ async fn a_slow_head_is_cut_and_does_not_hold_up_others() {
     let rig = rig("127.0.0.1:0", None).await;
     let begun = Instant::now();
     let mut slow = Vec::new();
-    for _ in 0..63 {
+    for _ in 0..79 {
         let mut stream = TcpStream::connect(rig.address).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
         slow.push(stream);

@@ -330,6 +330,23 @@ async fn each_of_many_things_in_one_purge_is_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_redis_takes_what_acknowledges_a_purge() {
+    let fleet = fleet(tagged().await, "60s").await;
+    let several = PurgeRequest { tags: tags(&["t", "u"]).tags, ..urls(&["http://shop/a", "http://shop/b"]) };
+    for (round, request) in ways().into_iter().chain([several]).enumerate() {
+        let named = format!("{request:?}");
+        fleet.warm("/a").await;
+        fleet.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+        assert_done(&fleet.purge(round % MEMBERS, request).await, &named);
+        for member in [1, 2, 0] {
+            let before = fleet.origin.count();
+            assert_eq!(number(&fleet.get(member, "/a").await), before + 1, "{named}, {member}");
+        }
+        fleet.redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_things_in_one_purge_are_acknowledged() {
     let fleet = fleet(tagged().await, "60s").await;
     let many: Vec<_> = (0..1000).map(|n| format!("http://shop/{n}")).collect();

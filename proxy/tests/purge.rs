@@ -97,6 +97,52 @@ async fn who_names_the_host_of_the_app_is_told_with_which_clients_ask() {
 }
 
 #[tokio::test]
+async fn who_purges_what_was_forwarded_under_another_host_is_told_that_it_stays() {
+    let origin = Origin::saying("").await;
+    let rest = "trusted_proxies: [127.0.0.1]\nroutes: [{ match: /**, name: all, cache: 300s }]\n";
+    let sidecar = Spawned::start(&format!("upstream: http://{}\n{rest}", origin.address)).await;
+    let ask = async |fields: &[(&str, &str)]| {
+        Browser::connect(sidecar.address).await.ask("GET /a", fields).await.is_hit()
+    };
+    let forwarded = [("host", "shop.internal"), ("x-forwarded-host", "shop.example")];
+    ask(&forwarded).await;
+    let by_url = async |host: &str| {
+        let output = purge(&sidecar, &["--url", &format!("http://{host}/a")]).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let told = |host: &str| {
+        format!(
+            "\nhttp://{host}/a does not name what a trusted proxy asks for with the host shop.internal and \
+             X-Forwarded-Host shop.example: purge that by tag or rule\n"
+        )
+    };
+    eventually("the request is noted", async || {
+        by_url("shop.example").await.ends_with(&told("shop.example"))
+    })
+    .await;
+    for host in ["shop.internal", "localhost:8000"] {
+        let said = by_url(host).await;
+        assert!(said.ends_with(&told(host)) && said.lines().count() == 2, "{said}");
+    }
+    assert!(ask(&forwarded).await, "it stays");
+
+    // What is asked for without a proxy goes, and what is not so is said all the same, of these hosts alone.
+    let plain = [("host", "shop.example")];
+    ask(&plain).await;
+    assert!(ask(&plain).await);
+    assert!(by_url("shop.example").await.ends_with(&told("shop.example")));
+    assert!(!ask(&plain).await);
+    let other = [("host", "other.example")];
+    ask(&other).await;
+    eventually("the request is noted", async || by_url("other.example").await.lines().count() == 1).await;
+    assert!(!ask(&other).await);
+
+    purge(&sidecar, &["--rule", "all"]).await;
+    assert!(!ask(&forwarded).await, "it is gone");
+}
+
+#[tokio::test]
 async fn who_purges_without_redis_is_told_what_is_wrong_with_it() {
     let origin = Origin::saying("").await;
     let rest = "store: { redis: redis://127.0.0.1:1, prefix: a }\nroutes: [{ match: /a, cache: 300s }]\n";

@@ -304,7 +304,7 @@ async fn the_least_that_is_documented_is_enough_with_sentinels() {
     eventually("the sentinel is there", async || sentinel.says("flags").as_deref() == Some("master")).await;
     let mut create = "ACL SETUSER app on >pw ~test:* +hello +time +hmget +get +pttl".to_owned();
     create.push_str(" +eval +evalsha +script|load +type +hkeys +hlen +hget +hset +hdel +pexpire +unlink");
-    create.push_str(" +set +hgetall +hincrby +client|tracking");
+    create.push_str(" +set +hgetall +client|tracking");
     master.command(&create.split(' ').collect::<Vec<_>>());
     let folder = tempfile::tempdir().unwrap();
     let password = folder.path().join("password");

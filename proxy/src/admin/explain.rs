@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{AdminState, body::whole, problem::Problem};
+use super::{AdminState, body::whole, problem::Problem, waiting::Place};
 use crate::explain::{Question, QuestionError, Report};
 
 /// Bytes of a question: a URL and the fields of a request.
@@ -60,6 +60,7 @@ impl Body {
 
 pub(super) async fn explain(
     State(state): State<AdminState>,
+    _place: Place,
     request: Request,
 ) -> Result<Json<Report>, Problem> {
     let bytes = whole(request, QUESTION_BYTES, "a question is at most 65536 bytes").await?;

@@ -18,6 +18,7 @@ pub mod routes;
 pub mod stats;
 pub(crate) mod token;
 pub mod top;
+mod waiting;
 
 use std::{fmt, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -41,7 +42,11 @@ use crate::{
 pub const TOKEN_VARIABLE: &str = "SIDECACHE_ADMIN_TOKEN";
 
 /// Connections held at once; further ones wait in the backlog of the listener.
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 80;
+
+/// Requests at once that may wait for others, as a purge does for the fleet. Fewer than there are connections, so that
+/// whoever asks whether the process lives is answered at once.
+const WAITING: usize = 64;
 
 /// For the head of the request, from the first moment of the connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -7,11 +7,14 @@ use axum::{
 };
 use http::{
     StatusCode,
-    header::{CONTENT_TYPE, HeaderValue},
+    header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use serde::Serialize;
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// In seconds: Redis, once it is back, is taken up again within one or so, and purges take no longer.
+const RETRY: HeaderValue = HeaderValue::from_static("1");
 
 /// RFC 9457 §3; without `type`, which is then `about:blank`.
 #[derive(Debug, Serialize)]
@@ -48,6 +51,9 @@ impl<More: Serialize> IntoResponse for Problem<More> {
         let mut response = (self.status, Json(&self)).into_response();
         if response.status() == self.status {
             response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, RETRY);
         }
         response
     }

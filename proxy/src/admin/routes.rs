@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::State,
     middleware,
     response::{IntoResponse, Response},
@@ -22,6 +22,7 @@ use super::{
     problem::Problem,
     purge::purge,
     stats::{resources, stats},
+    waiting::Room,
 };
 use crate::{reload::status::Report, telemetry::exposition::Exposition};
 
@@ -55,6 +56,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not by this method; Allow says by which")
         })
+        .layer(Extension(Room::default()))
         .layer(middleware::from_fn(guard::check))
         .with_state(state)
 }

@@ -70,7 +70,7 @@ impl Miss<'_> {
         let described = describes(&told.headers, &stored.fields(), stored.body.len());
         let renews = Some(Arc::clone(stored)).filter(|_| described);
         // Who is fetching it learns no less.
-        let Role::Leader(flight, ticket) = self.ask.join(stored, None) else { return };
+        let Role::Leader(flight, ticket) = self.ask.join(stored, None, begun.known) else { return };
         let before = Before { renews, known: begun.known, supersedes: true, spares: false, siblings: None };
         let admission = Admission { head_only: false, ..self.ask.admission.clone() };
         let seek = self.ask.seek(Some(stored), self.look.left, Purpose::Answer);

@@ -8,7 +8,7 @@ use sidecache::{
     epoch::{Epoch, Mode},
     purge::{PurgeRequest, PurgeUrl},
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::*;
 
@@ -45,12 +45,14 @@ impl Rig {
     }
 
     pub(super) async fn post_to(&self, path: &str, fields: &str, body: &str) -> Answer {
-        let port = self.address.port();
-        let length = body.len();
-        self.send(&format!(
+        self.send(&self.posting(path, fields, body)).await
+    }
+
+    fn posting(&self, path: &str, fields: &str, body: &str) -> String {
+        let (port, length) = (self.address.port(), body.len());
+        format!(
             "POST {path} HTTP/1.1\r\nHost: localhost:{port}\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
-        ))
-        .await
+        )
     }
 }
 
@@ -216,6 +218,48 @@ async fn a_client_that_leaves_does_not_end_a_purge() {
     timeout(LONG, &mut rig.served).await.expect("stops").unwrap();
     go.notify_one();
     timeout(LONG, done.notified()).await.expect("the purge goes on");
+}
+
+/// More purges than may wait, and then more than there are connections.
+const CROWD: usize = 100;
+/// So many may wait.
+const WAITING: usize = 64;
+
+#[tokio::test]
+async fn purges_that_wait_leave_room_for_whoever_asks_whether_the_process_lives() {
+    let (open, gate) = watch::channel(false);
+    let purge: Purge = Arc::new(move |_| {
+        let mut gate = gate.clone();
+        Box::pin(async move {
+            gate.wait_for(|open| *open).await.unwrap();
+            report(Reached::Fleet)
+        })
+    });
+    let rig = rig_that(purge, "127.0.0.1:0", None).await;
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        crowd.push(rig.begin(&rig.posting("/purge", JSON, r#"{"all":true}"#)).await);
+    }
+    assert_eq!(rig.get("/livez").await.status, 200);
+    // An explanation may wait for the app.
+    let answer = rig.post_to("/explain", JSON, r#"{"url":"http://a/"}"#).await;
+    assert_eq!(answer.status, 503, "{}", answer.body);
+
+    open.send(true).unwrap();
+    let (mut done, mut refused) = (0, 0);
+    for stream in crowd {
+        let answer = rig.finish(stream).await;
+        if answer.status == 200 {
+            done += 1;
+        } else {
+            assert_eq!(answer.status, 503, "{}", answer.body);
+            assert!(answer.head.contains("retry-after: 1"), "{}", answer.head);
+            assert!(problem(&answer).contains("nothing was done"), "{}", answer.body);
+            refused += 1;
+        }
+    }
+    assert_eq!((done, refused), (WAITING, CROWD - WAITING));
+    assert_eq!(rig.post(JSON, r#"{"all":true}"#).await.status, 200, "there is room again");
 }
 
 #[tokio::test]

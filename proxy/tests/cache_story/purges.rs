@@ -11,6 +11,7 @@ use crate::support::{
     browser::{Answer, Browser},
     origin::{Asked, Gate, Origin, Step, answer, ok, send},
     purges::{all, rules, softly, tags, urls},
+    redis::eventually,
     story::{On, Story, everything},
 };
 
@@ -437,6 +438,54 @@ async fn a_renewal_under_way_is_covered(on: On) {
         );
         assert!(soft || !anew.says().contains("304"), "{named}: {}", anew.says());
         assert!(story.get("/a").await.is_hit(), "{named}");
+    }
+}
+
+/// One who waited for a fetch that failed asks about what it found before a purge: nobody who came since gets that.
+#[tokio::test]
+async fn what_was_found_before_a_purge_is_not_for_those_who_came_after_it() {
+    for request in ways("/a") {
+        let (named, gates) = (format!("{request:?}"), [Gate::shut(), Gate::shut()]);
+        let [failure, validation] = gates.clone();
+        let script = move |asked: &Asked| match asked.number {
+            // A connection that was used before may be tried again.
+            1 => ok("Connection: close\r\nETag: \"x\"\r\nCache-Tag: t\r\n", "answer 1"),
+            2 => vec![Step::Wait(failure.clone()), Step::Reset],
+            3 => [vec![Step::Wait(validation.clone())], validated(asked)].concat(),
+            4 => ok("ETag: \"x\"\r\nCache-Tag: t\r\n", "answer 4"),
+            _ => validated(asked),
+        };
+        let story = Story::start(On::Memory, Origin::start(script).await, &pages("10s")).await;
+        story.get("/a").await;
+        story.pass_millis(10_500);
+        let begin = async || {
+            let mut browser = story.browser().await;
+            browser.send("GET /a HTTP/1.1\r\nhost: shop\r\n\r\n").await;
+            browser
+        };
+        let mut leader = begin().await;
+        story.asked(2).await;
+        let mut before = [begin().await, begin().await];
+        eventually("they wait", async || story.app.flights.waiting() == 3).await;
+        story.purge(request).await;
+        gates[0].open();
+        assert_eq!(leader.answer("GET").await.status, 502);
+        story.asked(3).await;
+        assert!(story.origin.last().field("if-none-match").is_some(), "{named}");
+        eventually("they wait for one fetch", async || story.app.flights.waiting() == 2).await;
+
+        let mut after = begin().await;
+        let has_begun = async || story.origin.count() == 4 || story.app.flights.waiting() == 3;
+        eventually("the next one has begun", has_begun).await;
+        gates[1].open();
+        let told = after.answer("GET").await;
+        assert_eq!((told.says(), told.body.as_str()), ("fwd=uri-miss; stored", "answer 4"), "{named}");
+        for browser in &mut before {
+            assert_eq!(browser.answer("GET").await.body, "answer 1", "{named}");
+        }
+        story.settled().await;
+        let hit = story.get("/a").await;
+        assert_eq!((hit.is_hit(), hit.body.as_str()), (true, "answer 4"), "{named}");
     }
 }
 

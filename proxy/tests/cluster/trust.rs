@@ -222,7 +222,7 @@ async fn the_least_that_is_documented_is_enough_in_a_cluster() {
     let cluster = Cluster::start().await;
     let mut create = "ACL SETUSER app on >pw ~test:* +hello +time +hmget +get +pttl".to_owned();
     create.push_str(" +eval +evalsha +script|load +type +hkeys +hlen +hget +hset +hdel +pexpire +unlink");
-    create.push_str(" +set +hgetall +hincrby +client|tracking +cluster|slots");
+    create.push_str(" +set +hgetall +client|tracking +cluster|slots");
     for master in &cluster.masters {
         master.command(&create.split(' ').collect::<Vec<_>>());
     }

@@ -42,6 +42,22 @@ async fn what_is_stored_is_explained_however_the_proxy_says_how_it_was_asked() {
     assert_eq!((key.resource.as_str(), key.headers.len()), ("http://shop/a", 0));
 }
 
+#[tokio::test]
+async fn who_leaves_out_the_host_that_a_proxy_was_asked_for_is_told_of_it() {
+    let story = Story::start(On::Memory, Origin::saying("").await, TRUSTING).await;
+    let forwarded = [("host", "shop.internal"), ("x-forwarded-host", "shop.example")];
+    story.get_with("/a", &forwarded).await.fine();
+    for host in ["shop.internal", "shop.example", "localhost:8000"] {
+        let told = async || explained(&story, "GET /a", &[("host", host)]).await.elsewhere;
+        eventually("it is said", async || {
+            told().await == ["shop.internal and X-Forwarded-Host shop.example"]
+        })
+        .await;
+    }
+    let report = explained(&story, "GET /a", &forwarded).await;
+    assert_eq!((report.decision.outcome.as_str(), report.elsewhere.len()), ("hit", 0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_resources_names_is_what_is_explained() {
     let origin = Origin::saying("").await;

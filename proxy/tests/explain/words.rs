@@ -85,7 +85,7 @@ fn key(story: &Story) -> (ResourceKey, u64) {
 /// A flight for `/a` that the test leads, for these values of these fields.
 fn lead(story: &Story, names: &[&'static str], value: &str) -> (Arc<Flight>, Ticket) {
     let (key, fingerprint) = key(story);
-    match story.app.flights.join(&key, &variant(names, value), fingerprint, None) {
+    match story.app.flights.join(&key, &variant(names, value), fingerprint, None, None) {
         Role::Leader(flight, ticket) => (flight, ticket),
         Role::Follower(_) | Role::Late => panic!("it is led already"),
     }

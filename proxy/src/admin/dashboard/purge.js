@@ -114,13 +114,22 @@ function failed(error, body) {
 
 function done({ reached, soft, members, waited_ms: waited, purged, elsewhere }) {
   const what = purged.all ? "Everything" : [...purged.urls, ...purged.tags, ...purged.rules].join(", ");
-  if (elsewhere.length > 0) {
-    const hosts = elsewhere[0].hosts.join(" or ");
-    return say("warn", `Nothing was stored for ${elsewhere[0].url}: clients ask for that path with the host ${hosts}.`);
-  }
+  if (elsewhere.length > 0) return say("warn", otherwise(elsewhere[0]));
   if (reached !== "fleet") return say("warn", `${what}: on its way to every sidecar.`);
   const where = `on every live sidecar (${count(members)}), after ${milliseconds(waited)}`;
   say("good", `${what} ${soft ? "is marked as stale" : "is gone"} ${where}.`);
+}
+
+function otherwise({ url, hosts, forwarded }) {
+  const told = [];
+  if (hosts.length > 0) {
+    told.push(`Nothing was stored for ${url}: clients ask for that path with the host ${hosts.join(" or ")}.`);
+  }
+  if (forwarded.length > 0) {
+    const proxied = forwarded.map(({ host, forwarded_host: client }) => `${host} and X-Forwarded-Host ${client}`);
+    told.push(`${url} does not name what a trusted proxy asks for with the host ${proxied.join(" or ")}: purge that by tag or rule.`);
+  }
+  return told.join(" ");
 }
 
 /** @param body what to send once more, where that may help */

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     BODY_BYTES,
-    wire::{Answer, Body, Elsewhere, Extent, Purged},
+    wire::{Answer, Body, Elsewhere, Extent, Forwarded, Purged},
 };
 use crate::{
     admin::client::{AskFailed, post},
@@ -50,18 +50,34 @@ impl fmt::Display for Done {
                 write!(f, "on its way to every sidecar, to be {done}: {purged}")?;
             }
         }
-        elsewhere.iter().try_for_each(|elsewhere| write!(f, "\n{elsewhere}"))
+        elsewhere.iter().try_for_each(|elsewhere| write!(f, "{elsewhere}"))
     }
 }
 
 impl fmt::Display for Elsewhere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, hosts } = self;
-        let hosts = hosts.join(" or ");
-        write!(
-            f,
-            "nothing was stored for {url}: clients ask for that path with the host {hosts}; purge it with that"
-        )
+        let Self { url, hosts, forwarded } = self;
+        if !hosts.is_empty() {
+            let hosts = hosts.join(" or ");
+            write!(
+                f,
+                "\nnothing was stored for {url}: clients ask for that path with the host {hosts}; purge it with that"
+            )?;
+        }
+        if !forwarded.is_empty() {
+            let hosts = forwarded.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+            write!(
+                f,
+                "\n{url} does not name what a trusted proxy asks for with the host {hosts}: purge that by tag or rule"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Forwarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} and X-Forwarded-Host {}", self.host, self.forwarded_host)
     }
 }
 

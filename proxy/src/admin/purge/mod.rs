@@ -9,13 +9,10 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use http::{
-    StatusCode,
-    header::{HeaderValue, RETRY_AFTER},
-};
+use http::StatusCode;
 
 use self::wire::{Answer, Body, BodyError};
-use super::{AdminState, body::whole, problem::Problem};
+use super::{AdminState, body::whole, problem::Problem, waiting::Place};
 use crate::purge::{PurgeReport, Reached};
 
 /// Bytes of a body.
@@ -25,15 +22,20 @@ const TOO_LONG: &str = "a purge is at most 65536 bytes: send several";
 /// URLs, tags and rules of one purge together.
 const ITEMS: usize = 1000;
 
-/// Redis, once it is back, is taken up again within a second or so.
-const RETRY: HeaderValue = HeaderValue::from_static("1");
-
-pub(super) async fn purge(State(state): State<AdminState>, request: Request) -> Result<Response, Problem> {
+pub(super) async fn purge(
+    State(state): State<AdminState>,
+    place: Place,
+    request: Request,
+) -> Result<Response, Problem> {
     let body = Body::read(&whole(request, BODY_BYTES, TOO_LONG).await?)?;
     let request = body.request(&(state.rules)())?;
-    // A task of its own: a client that leaves must not end it half way.
-    let purge = tokio::spawn((state.purge)(request));
-    let report = purge.await.map_err(|error| {
+    // A task of its own: a client that leaves must not end it half way, nor make room for one more.
+    let purge = (state.purge)(request);
+    let task = tokio::spawn(async move {
+        let _place = place;
+        purge.await
+    });
+    let report = task.await.map_err(|error| {
         tracing::error!(%error, "a purge ended without a word");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the purge ended without a word: a defect; repeat it")
     })?;
@@ -63,8 +65,7 @@ fn answer(body: Body, report: &PurgeReport) -> Response {
         Reached::Asked => (StatusCode::ACCEPTED, Json(answer)).into_response(),
         Reached::LocalOnly(why) => {
             let detail = format!("purged on this sidecar alone: {why}; ask again until the answer is 200");
-            let problem = Problem::with(StatusCode::SERVICE_UNAVAILABLE, detail, answer);
-            ([(RETRY_AFTER, RETRY)], problem).into_response()
+            Problem::with(StatusCode::SERVICE_UNAVAILABLE, detail, answer).into_response()
         }
     }
 }

@@ -9,7 +9,7 @@ use super::ITEMS;
 use crate::{
     config::nearest,
     epoch::{Epoch, Mode},
-    purge::{PurgeReport, PurgeRequest, PurgeUrl, PurgeUrlError, Reached},
+    purge::{AskedAs, PurgeReport, PurgeRequest, PurgeUrl, PurgeUrlError, Reached},
 };
 
 /// A body that does something.
@@ -120,11 +120,22 @@ pub(super) struct Answer {
     pub(super) elsewhere: Vec<Elsewhere>,
 }
 
-/// A URL under which nothing was stored, and the hosts with which clients ask for its path.
+/// A URL whose path clients ask for with other hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Elsewhere {
     pub(super) url: String,
+    /// Nothing was stored for it, but may be with one of these.
     pub(super) hosts: Vec<String>,
+    /// What is stored with one of these, no URL names.
+    #[serde(default)]
+    pub(super) forwarded: Vec<Forwarded>,
+}
+
+/// With which hosts a trusted proxy asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Forwarded {
+    pub(super) host: String,
+    pub(super) forwarded_host: String,
 }
 
 /// [`Reached`], in a word.
@@ -152,16 +163,27 @@ impl Answer {
             Reached::Asked => Extent::Asked,
             Reached::LocalOnly(_) => Extent::Local,
         };
-        let elsewhere = report.elsewhere.iter().filter_map(|elsewhere| {
-            let url = body.urls.get(elsewhere.place)?.clone();
-            Some(Elsewhere { url, hosts: elsewhere.hosts.iter().map(ToString::to_string).collect() })
-        });
+        let elsewhere = report
+            .elsewhere
+            .iter()
+            .filter_map(|elsewhere| Some(Elsewhere::new(body.urls.get(elsewhere.place)?, &elsewhere.hosts)));
         let elsewhere = elsewhere.collect();
         let Body { urls, tags, rules, all, soft, wait: _ } = body;
         let (epoch, members) = (report.epoch.map(Epoch::number), report.members);
         let waited_ms = (report.waited.as_secs_f64() * 1e6).round() / 1e3;
         let purged = Purged { urls, tags, rules, all };
         Self { reached, purged, soft, epoch, members, waited_ms, elsewhere }
+    }
+}
+
+impl Elsewhere {
+    fn new(url: &str, asked: &[AskedAs]) -> Self {
+        let plain = asked.iter().filter(|asked| asked.forwarded.is_none());
+        let forwarded = asked.iter().filter_map(|AskedAs { host, forwarded }| {
+            Some(Forwarded { host: host.to_string(), forwarded_host: forwarded.as_ref()?.to_string() })
+        });
+        let hosts = plain.map(|asked| asked.host.to_string()).collect();
+        Self { url: url.to_owned(), hosts, forwarded: forwarded.collect() }
     }
 }
 

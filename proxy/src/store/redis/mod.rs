@@ -24,8 +24,8 @@
 //! | `membership`, `roll`, `seen`, `announcement` | what the fleet tells itself |
 //!
 //! The least that a Redis user must be allowed, for a prefix `app`: `~app:* +hello +time +hmget +get +pttl`
-//! to read, `+eval +evalsha +script|load +type +hkeys +hlen +hget +hset +hdel +pexpire +unlink +set +hgetall
-//! +hincrby` to write, and `+client|tracking` to hear of changes. One who may only read serves hits.
+//! to read, `+eval +evalsha +script|load +type +hkeys +hlen +hget +hset +hdel +pexpire +unlink +set +hgetall`
+//! to write, and `+client|tracking` to hear of changes. One who may only read serves hits.
 //!
 //! With sentinels it needs `+role` too, in a cluster `+cluster|slots`.
 
