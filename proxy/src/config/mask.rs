@@ -120,8 +120,7 @@ fn next_word(letters: &[char], from: usize) -> Option<Range<usize>> {
 
 fn is_secret(name: &[char]) -> bool {
     // Misspelled, too: then it is the line of the name that is shown.
-    const WITHIN: [&str; 7] =
-        ["passw", "pasw", "passphrase", "secret", "token", "apikey", "authorization"];
+    const WITHIN: [&str; 7] = ["passw", "pasw", "passphrase", "secret", "token", "apikey", "authorization"];
     const AT_THE_END: [&str; 6] = ["pass", "pwd", "_key", "-key", "_auth", "-auth"];
     const WHOLE: [&str; 3] = ["pw", "auth", "cookie"];
     let name: String = name.iter().map(char::to_ascii_lowercase).collect();
