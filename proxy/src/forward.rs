@@ -29,10 +29,18 @@ use crate::{
     upstream::{OnContinue, OnInterim},
 };
 
-/// Whether a request carries a field by which some apps let it be another one, and that is not keyed.
+/// Whether a request carries a field by which some apps let it be another one, and that is not keyed; or says how it
+/// was forwarded in other words than the key of its resource.
 #[must_use]
 pub fn rewrites(request: &Request, rule: &CacheRule) -> bool {
-    has_rewriting(&request.head.headers, &rule.key.headers)
+    let headers = &request.head.headers;
+    let mut stated = HeaderMap::new();
+    for name in [X_FORWARDED_PROTO, X_FORWARDED_HOST, FORWARDED] {
+        stated.extend(headers.get_all(&name).iter().map(|value| (name.clone(), value.clone())));
+    }
+    let said = stated.clone();
+    state_forwarded(&mut stated, &request.head.target, &rule.key.headers);
+    stated != said || has_rewriting(headers, &rule.key.headers)
 }
 
 /// A request passed on for its own sake.

@@ -42,11 +42,11 @@ use crate::{
 pub const TOKEN_VARIABLE: &str = "SIDECACHE_ADMIN_TOKEN";
 
 /// Connections held at once; further ones wait in the backlog of the listener.
-const CONNECTIONS: usize = 80;
+const CONNECTIONS: usize = 272;
 
 /// Requests at once that may wait for others, as a purge does for the fleet. Fewer than there are connections, so that
 /// whoever asks whether the process lives is answered at once.
-const WAITING: usize = 64;
+const WAITING: usize = 256;
 
 /// For the head of the request, from the first moment of the connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -82,17 +82,26 @@ fn is_ambiguous(path: &[u8]) -> bool {
     false
 }
 
-/// A backslash, or an escape of `/`, `\`, `%`, a delimiter, a control byte, or one that no UTF-8 has (an overlong
-/// `.` is made of such).
+/// A backslash, a `%` that escapes nothing, or an escape of `/`, `\`, `%`, a delimiter or a control byte, or of what
+/// only a careless reader takes for such.
 fn has_doubtful_byte(segment: &[u8]) -> bool {
+    let from = |at| segment.get(at..).unwrap_or_default();
     segment.contains(&b'\\')
-        || segment.windows(3).filter(|w| w.starts_with(b"%")).any(|w| match decode_hex(w) {
+        || memchr::memchr_iter(b'%', segment).map(from).any(|escape| match first_escaped(escape) {
             Some(byte) => {
-                byte.is_ascii_control() || b"/\\%?#;&".contains(&byte) || matches!(byte, 0xc0 | 0xc1 | 0xf5..)
+                byte.is_ascii_control() || b"/\\%?#;&".contains(&byte) || begins_overlong(byte, escape)
             }
             None => true,
         })
-        || segment.iter().rev().take(2).any(|&b| b == b'%')
+}
+
+/// Whether these escapes spell a character in more bytes than it needs, as UTF-8 must not (RFC 3629 §3).
+fn begins_overlong(first: u8, escapes: &[u8]) -> bool {
+    let second = escapes.get(3..).filter(|rest| rest.starts_with(b"%")).and_then(first_escaped);
+    matches!(
+        (first, second),
+        (0xc0 | 0xc1, Some(0x80..=0xbf)) | (0xe0, Some(0x80..=0x9f)) | (0xf0, Some(0x80..=0x8f))
+    )
 }
 
 /// `.` or `..`, each dot plain or encoded, with or without `;parameters`, and blanks, which some drop.
@@ -113,10 +122,11 @@ fn is_dot_segment(segment: &[u8]) -> bool {
     dots == 1 || dots == 2
 }
 
-fn decode_hex(escape: &[u8]) -> Option<u8> {
+/// Of what begins with a `%`.
+fn first_escaped(text: &[u8]) -> Option<u8> {
     let digit = |b: &u8| char::from(*b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    match escape {
-        [_, high, low] => Some(digit(high)? << 4 | digit(low)?),
+    match text {
+        [_, high, low, ..] => Some(digit(high)? << 4 | digit(low)?),
         _ => None,
     }
 }
@@ -133,8 +143,24 @@ mod tests {
 
     #[test]
     fn paths_that_servers_read_differently_are_ambiguous() {
-        let plain =
-            ["/", "/a", "/a/", "/a.css", "/a/.well-known/b", "/%C3%A4", "/a%20b", "/a;v=1", "/...", "/a..b"];
+        let plain = [
+            "/",
+            "/a",
+            "/a/",
+            "/a.css",
+            "/a/.well-known/b",
+            "/%C3%A4",
+            "/a%20b",
+            "/a;v=1",
+            "/...",
+            "/a..b",
+            "/M%FCller",
+            "/%D6%D0%B9%FA",
+            "/%C0",
+            "/%E0%A0%80",
+            "/%F0%90%80%80",
+            "/%C0a%80",
+        ];
         for path in plain {
             assert!(!is_ambiguous(path), "{path}");
         }
@@ -162,7 +188,9 @@ mod tests {
             "/a/..%20/b",
             "/a/.%20./b",
             "/a/%c0%ae%c0%ae/b",
-            "/a%ff",
+            "/a/%C1%80",
+            "/a/%E0%80%AE%e0%80%ae/b",
+            "/a/%F0%80%80%AE",
         ] {
             assert!(is_ambiguous(doubtful), "{doubtful}");
         }

@@ -221,9 +221,9 @@ async fn a_client_that_leaves_does_not_end_a_purge() {
 }
 
 /// More purges than may wait, and then more than there are connections.
-const CROWD: usize = 100;
+const CROWD: usize = 300;
 /// So many may wait.
-const WAITING: usize = 64;
+const WAITING: usize = 256;
 
 #[tokio::test]
 async fn purges_that_wait_leave_room_for_whoever_asks_whether_the_process_lives() {

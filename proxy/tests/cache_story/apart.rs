@@ -9,6 +9,7 @@ on_both_stores![
     what_a_connection_hides_selects_nothing,
     what_a_trusted_proxy_was_asked_for_is_another_resource,
     how_a_trusted_proxy_was_asked_is_told_in_the_words_of_the_key,
+    what_a_post_brings_that_was_forwarded_in_other_words_than_the_key_s_is_for_nobody_else,
     a_strangers_word_selects_nothing,
     fields_that_say_where_a_request_came_do_not_reach_the_origin,
     a_rule_that_is_narrowed_keys_what_narrows_it,
@@ -89,6 +90,22 @@ async fn how_a_trusted_proxy_was_asked_is_told_in_the_words_of_the_key(on: On) {
     // Nor is it another resource than the one that was asked for so in the other words.
     assert!(told(&[("x-forwarded-proto", "https"), ("x-forwarded-host", "other")]).await.0);
     assert!(!told(&[("forwarded", "proto=http;host=other")]).await.0);
+}
+
+async fn what_a_post_brings_that_was_forwarded_in_other_words_than_the_key_s_is_for_nobody_else(on: On) {
+    let says = "Content-Location: /a\r\nCache-Control: max-age=10\r\n";
+    let rules = "trusted_proxies: [127.0.0.0/8]\nroutes: [{ match: /**, cache: origin }]\n";
+    let story = Story::start(on, Origin::saying(says).await, rules).await;
+    let https = ("x-forwarded-proto", "https");
+    for (fields, is_stored) in [
+        (&[https, ("forwarded", "for=1.2.3.4;host=evil;proto=http")][..], false),
+        (&[("x-forwarded-proto", "https, http")], false),
+        (&[("forwarded", "for=1.2.3.4;host=evil")], false),
+        (&[https, ("x-forwarded-host", "other")], true),
+    ] {
+        let told = story.ask("POST /a", fields).await;
+        assert_eq!(told.says().contains("stored"), is_stored, "{fields:?}: {}", told.says());
+    }
 }
 
 async fn a_strangers_word_selects_nothing(on: On) {
