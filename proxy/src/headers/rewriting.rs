@@ -27,7 +27,7 @@ use crate::admit::Notable;
 /// Words, or what is within one, which say that a field is about what the request was, or should be, before or
 /// behind somebody.
 const WITHIN: [&str; 6] = ["forwarded", "middleware", "original", "override", "rewrite", "sendfile"];
-/// Words of that kind that are part of others.
+/// Words of that kind that count as whole words alone: they are within harmless ones, too.
 const ANYWHERE: [&str; 8] =
     ["accel", "forward", "ip", "originating", "real", "rewritten", "script", "subrequest"];
 /// Words that name a part of a request, or a place, at the end of a name.

@@ -53,6 +53,10 @@ pub(super) struct Lines<W>(W);
 
 impl<W: io::Write> io::Write for Lines<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // Nearly every line; this is looked at for each request that is logged.
+        if line.is_ascii() && !line.contains(&0x7f) {
+            return self.0.write(line);
+        }
         let is_left = |c: char| steers(c) && c != '\n';
         match std::str::from_utf8(line) {
             Ok(text) if text.contains(is_left) => {
