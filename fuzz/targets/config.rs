@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sidecache::config::Config;
+use sidecache_fuzz::settings;
 
 /// What is taken is within the limits that the README names.
 fn is_bounded(config: &Config) {
@@ -17,61 +18,10 @@ fn is_bounded(config: &Config) {
 /// What a file needs.
 const NEEDED: &str = "listen: 127.0.0.1:1\nupstream: http://a:1\nroutes: []\n";
 
-/// Parts of sections. A byte is one of them, where the first byte is 0.
-const PARTS: [&str; 48] = [
-    "limits: { ",
-    "timeouts: { ",
-    "store: { ",
-    "hosts: [",
-    "trusted_proxies: [",
-    "purge_on:\n- { ",
-    " }\n",
-    "]\n",
-    ", ",
-    "header_bytes: ",
-    "uri_bytes: ",
-    "headers: ",
-    "connections: ",
-    "request_body: ",
-    "upstream_connections: ",
-    "upstream_queue: ",
-    "header: ",
-    "idle: ",
-    "body: ",
-    "drain: ",
-    "memory: ",
-    "redis: ",
-    "prefix: ",
-    "match: ",
-    "methods: ",
-    "tags: ",
-    "rules: ",
-    "soft: true",
-    "0",
-    "1",
-    "64",
-    "1KiB",
-    "32KiB",
-    "1MiB",
-    "2MiB",
-    "1GiB",
-    "none",
-    "5s",
-    "2m",
-    "off",
-    "/**",
-    "/a",
-    "POST",
-    "x",
-    "a:1",
-    "10.0.0.0/8",
-    "redis://a",
-    "${X:-1}",
-];
-
+/// Made along the schema, where the first byte is 0.
 fn text(data: &[u8]) -> Option<String> {
     match data.split_first() {
-        Some((0, parts)) => Some(parts.iter().map(|part| PARTS[usize::from(*part) % PARTS.len()]).collect()),
+        Some((0, made)) => Some(settings::file(made)),
         _ => std::str::from_utf8(data).ok().map(str::to_owned),
     }
 }
