@@ -1,6 +1,9 @@
-//! A line to Redis that is slow, or leads nowhere.
+//! A line to Redis that is slow, or leads nowhere, or to another server than before.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep};
 
@@ -9,8 +12,10 @@ use crate::{
     support::{
         browser::Browser,
         load::Load,
+        origin::{Origin, ok},
         redis::{RedisServer, eventually},
         relay::{Flow, Relay, Seen, Target, Way, Which},
+        spawned::Spawned,
         usage::descriptors,
     },
 };
@@ -77,6 +82,45 @@ async fn behind_a_partition_from_the_start_too() {
     relay.heal();
     hits_return(&trial, &load).await;
     assert_harmless(&trial, load).await;
+}
+
+/// As when the master has been switched behind a name or an address: the server before is a replica, and still there.
+/// Look-ups write nothing, so they would never be told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_leads_to_another_master_is_left_for_good() {
+    let (before, after) = (RedisServer::start(), RedisServer::start());
+    let relay = Relay::to(Target::Unix(before.socket())).await;
+    let versions = AtomicUsize::new(0);
+    let origin = Origin::start(move |_| ok("", &versions.fetch_add(1, Ordering::SeqCst).to_string())).await;
+    let yaml = |redis: &str| {
+        format!(
+            "upstream: http://{}\nstore: {{ prefix: story, redis: '{redis}' }}\nroutes: [{{ match: /**, cache: 1h }}]\n",
+            origin.address
+        )
+    };
+    let sidecar = Spawned::start(&yaml(&relay.url())).await;
+    let mut browser = Browser::connect(sidecar.address).await;
+    eventually("it is stored", async || browser.ask("GET /1", &[]).await.is_hit()).await;
+    let old = browser.ask("GET /1", &[]).await.body;
+
+    relay.lead(Target::Unix(after.socket()));
+    before.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    eventually("it is stored anew", async || {
+        browser.ask("GET /1", &[]).await;
+        after.resources().len() == 1
+    })
+    .await;
+    eventually("it is a hit", async || browser.ask("GET /1", &[]).await.is_hit()).await;
+    assert_ne!(browser.ask("GET /1", &[]).await.body, old);
+
+    // What another one purges there is gone here.
+    let other = Spawned::start(&yaml(&after.url())).await;
+    let both = async || after.members("story").len() == 2;
+    eventually("both are on the roll", both).await;
+    let new = browser.ask("GET /1", &[]).await.body;
+    let said = other.admin_post("/purge", r#"{"all": true}"#);
+    assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+    assert_ne!(browser.ask("GET /1", &[]).await.body, new);
 }
 
 /// As when a gateway between has forgotten them: those that there are lead nowhere, new ones do.

@@ -117,6 +117,8 @@ pub struct Relay {
     address: SocketAddr,
     listener: Arc<TcpListener>,
     board: Arc<Mutex<Board>>,
+    /// Where new connections lead.
+    target: watch::Sender<Target>,
     /// Whether new connections are taken.
     taking: watch::Sender<bool>,
     /// Connections that nobody takes: the queue in which further ones would wait is full of them.
@@ -182,10 +184,10 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let (listener, board) = (Arc::new(listener), Arc::<Mutex<Board>>::default());
-        let (taking, taken) = watch::channel(true);
+        let ((target, targets), (taking, taken)) = (watch::channel(target), watch::channel(true));
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(Arc::clone(&listener), taken, target, Arc::clone(&board)));
-        Self { address, listener, board, taking, crowd: Mutex::default(), _accepting: accepting }
+        accepting.spawn(accept(Arc::clone(&listener), taken, targets, Arc::clone(&board)));
+        Self { address, listener, board, target, taking, crowd: Mutex::default(), _accepting: accepting }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -200,6 +202,12 @@ impl Relay {
     /// The open connections, in the order in which they came.
     pub fn connections(&self) -> Vec<Seen> {
         lock(&self.board).open().iter().map(|line| line.seen()).collect()
+    }
+
+    /// From now on connections lead there; those that there are stay where they are. As a name that has come to mean
+    /// another server.
+    pub fn lead(&self, target: Target) {
+        self.target.send_replace(target);
     }
 
     /// From now on, this is what happens to what these connections send that way.
@@ -386,7 +394,7 @@ impl Line {
 async fn accept(
     listener: Arc<TcpListener>,
     mut taking: watch::Receiver<bool>,
-    target: Target,
+    targets: watch::Receiver<Target>,
     board: Arc<Mutex<Board>>,
 ) {
     let mut connections = JoinSet::new();
@@ -398,9 +406,9 @@ async fn accept(
         };
         let Ok((client, _)) = accepted else { return };
         while connections.try_join_next().is_some() {}
-        let line = lock(&board).admit();
+        let (line, target) = (lock(&board).admit(), targets.borrow().clone());
         match line {
-            Some(line) => drop(connections.spawn(serve(client, target.clone(), line, Arc::clone(&board)))),
+            Some(line) => drop(connections.spawn(serve(client, target, line, Arc::clone(&board)))),
             None => close_by_reset(&client),
         }
     }

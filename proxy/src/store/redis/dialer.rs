@@ -1,13 +1,15 @@
 //! The one way to Redis: finds out where it is, and connects.
 //!
 //! Where sentinels say which server is the master, they are asked each time. As soon as they have named
-//! another one, all connections to the one before are of no use: what is on it, nobody else may see.
+//! another one, all connections to the one before are of no use: what is on it, nobody else may see. Where an
+//! address is all there is, it may come to lead to another server: that shows when one that took no writes is
+//! found again as one that does.
 
 use std::{
     fmt, io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -35,6 +37,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 const SHORTEST: Duration = Duration::from_millis(20);
 /// Servers that are tried, where sentinels disagree.
 const CANDIDATES: usize = 2;
+/// The number of who is none any more, and whose place nobody takes.
+const NONE: u64 = u64::MAX;
 
 /// Where Redis is, and how to be let in. Clones share what they have learnt.
 #[derive(Clone)]
@@ -46,6 +50,8 @@ struct Shared {
     /// How many masters there have been, and which one is the last.
     masters: Arc<AtomicU64>,
     last: Mutex<Option<RedisNode>>,
+    /// Whether the master said that it is one no more.
+    demoted: AtomicBool,
     through: Notify,
 }
 
@@ -64,7 +70,7 @@ pub(super) struct Server {
 impl Server {
     /// Whether another one has taken its place.
     pub(super) fn is_deposed(&self) -> bool {
-        self.masters.load(Ordering::SeqCst) != self.number
+        self.number == NONE || self.masters.load(Ordering::SeqCst) != self.number
     }
 }
 
@@ -85,6 +91,7 @@ impl Dialer {
             credentials,
             masters: Arc::default(),
             last: Mutex::default(),
+            demoted: AtomicBool::new(false),
             through: Notify::new(),
         }))
     }
@@ -106,8 +113,9 @@ impl Dialer {
         let secrets = self.0.credentials.fetch().await?;
         match &self.0.place {
             Place::Server(address) => {
-                let connection = open(&secrets, address.clone(), protocol, config).await?;
-                Ok((connection, self.server(0)))
+                // As of before: it may lead elsewhere meanwhile.
+                let server = self.present();
+                Ok((open(&secrets, address.clone(), protocol, config).await?, server))
             }
             Place::Sentinels(sentinels) => {
                 self.connect_to_master(sentinels, &secrets, config, protocol).await
@@ -146,16 +154,33 @@ impl Dialer {
             }
             self.0.masters.fetch_add(1, Ordering::SeqCst);
         }
-        self.server(self.0.masters.load(Ordering::SeqCst))
+        self.present()
     }
 
-    fn server(&self, number: u64) -> Server {
-        Server { number, masters: Arc::clone(&self.0.masters) }
+    fn present(&self) -> Server {
+        Server { number: self.0.masters.load(Ordering::SeqCst), masters: Arc::clone(&self.0.masters) }
     }
 
-    /// Whoever is there is of no use any more.
+    /// Whoever is there is of no use any more, and will not be.
     pub(super) fn depose(&self) {
-        self.0.masters.fetch_add(1, Ordering::SeqCst);
+        self.0.masters.store(NONE, Ordering::SeqCst);
+    }
+
+    /// The server took no write because it is not the master.
+    pub(super) fn was_demoted(&self) {
+        self.0.demoted.store(true, Ordering::SeqCst);
+    }
+
+    /// The server takes writes. Whether that shows that the address leads to another one than it did: then all
+    /// connections so far are of no use, because some of them may still lead to the one before, which takes none.
+    pub(super) fn takes_writes(&self) -> bool {
+        let Place::Server(_) = &self.0.place else { return false };
+        if !self.0.demoted.swap(false, Ordering::SeqCst) {
+            return false;
+        }
+        let next = |number: u64| (number != NONE).then(|| number + 1);
+        let _ = self.0.masters.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        true
     }
 
     /// A connection serves: who pauses before another attempt need not go on.

@@ -247,10 +247,13 @@ impl State {
         if let Some(elsewhere) = self.elsewhere(error) {
             return Refusal::Elsewhere(elsewhere);
         }
-        let moved_away = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
+        let moved_away = is_demoted(error);
         if error.is_unrecoverable_error() || error.is_io_error() || moved_away {
             // A demoted master stays read-only; its name may lead to the new one by now.
             self.give_up(session);
+        }
+        if moved_away && !session.server.is_deposed() {
+            self.dialer.was_demoted();
         }
         let failure = Failure::from(error);
         let refused = StoreError::Refused(failure.text().to_owned());
@@ -369,6 +372,11 @@ impl State {
         }
         "the connection was lost".into()
     }
+}
+
+/// Whether Redis takes no writes because it is not the master.
+pub(super) fn is_demoted(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
 /// Whether that is why it did not connect. Servers before version 6 know no `HELLO`, and each says so in

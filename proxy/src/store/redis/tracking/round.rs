@@ -26,7 +26,7 @@ use crate::{
         cluster::{Node, Spot, Table, View, read_slots},
         epochs::{self, Which},
         layout::{self, NOMINATED},
-        link::{Elsewhere, Refusal},
+        link::{Elsewhere, Refusal, is_demoted},
         membership::Renewal,
     },
 };
@@ -115,6 +115,10 @@ impl State {
                 purges.miss();
             }
         }
+        if renewed.is_ok() && home.node.dialer.takes_writes() {
+            home.end(Why::Lost("its address leads to another master".into()));
+            return false;
+        }
         renewed.map_err(|flaw| self.blame(home, flaw)).is_ok()
     }
 
@@ -177,7 +181,11 @@ async fn ask(keeper: &Keeper, command: &Cmd) -> Result<Value, Flaw> {
     if let Some(connection) = keeper.connection() {
         let mut commands = connection.commands.clone();
         let answer = timeout(ANSWER, command.query_async::<Value>(&mut commands)).await;
-        return answer.map_err(|_| Flaw::Late)?.map_err(|error| Flaw::of(&error));
+        let answer = answer.map_err(|_| Flaw::Late)?;
+        if answer.as_ref().is_err_and(is_demoted) {
+            keeper.node.dialer.was_demoted();
+        }
+        return answer.map_err(|error| Flaw::of(&error));
     }
     if !keeper.is_denied() {
         return Err(Flaw::Late);
