@@ -40,7 +40,7 @@ soak: redis-server
 
 # Three sidecars: one fetch for an expiry, how soon a purge is seen, and what it costs. Minutes.
 fleet: redis-server
-	SIDECACHE_SCALE=full cargo test --locked -p sidecache --test fleet -- --nocapture --test-threads=1 \
+	SIDECACHE_SCALE=full cargo test --locked --profile measure -p sidecache --test fleet -- --nocapture --test-threads=1 \
 		single_fetch:: purge_times::
 
 # Side by side with the app alone, nginx and HAProxy; writes bench/RESULTS.md.
