@@ -4,8 +4,12 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
+use sidecache::store::tiers::Tiers;
 use support::{
     browser::{Answer, Browser, request},
     origin::{Asked, Gate, Origin, Step, chunk, chunked_head, last_chunk, ok, send},
@@ -47,6 +51,21 @@ fn counted(answers: &[Answer], says: &str) -> usize {
     answers.iter().filter(|answer| answer.says() == says).count()
 }
 
+/// How many answers say the same.
+fn tally(answers: &[Answer]) -> BTreeMap<&str, usize> {
+    let mut tally = BTreeMap::new();
+    answers.iter().for_each(|answer| *tally.entry(answer.says()).or_default() += 1);
+    tally
+}
+
+/// What Redis was not told in time.
+fn dropped(story: &Story) -> usize {
+    match &story.app.store {
+        Tiers::Memory(_) => 0,
+        Tiers::Redis(fleet) => usize::try_from(fleet.redis().stats().dropped_writes).unwrap(),
+    }
+}
+
 /// A body that shows where it was cut or mixed up.
 fn long_body() -> String {
     (0..4096).map(|n| format!("{n:07} ")).collect()
@@ -67,8 +86,14 @@ async fn a_thousand_clients_ask_the_origin_once() {
                 answer.fine();
                 assert!(answer.body == body, "{} bytes", answer.body.len());
             }
-            assert_eq!(story.origin.count(), 1, "{on:?}");
-            assert_eq!(counted(&answers, "fwd=uri-miss; stored"), 1);
+            // On a busy machine Redis may miss its time: for a look-up, which then fetches for itself, or for what
+            // is stored, which is then fetched anew.
+            let (said, fetched) = (tally(&answers), story.origin.count());
+            let alone = answers.iter().filter(|answer| answer.says().contains("detail=store-down")).count();
+            let excused = alone + dropped(&story);
+            assert!(excused <= 10 && fetched <= 1 + excused, "{on:?}: {fetched} fetched, {said:?}");
+            let stored = counted(&answers, "fwd=uri-miss; stored");
+            assert!((1..=1 + dropped(&story)).contains(&stored), "{on:?}: {said:?}");
         }
     }
 }
