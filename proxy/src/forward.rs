@@ -26,7 +26,7 @@ use crate::{
         partial::ask_for_rest,
         rule::{CacheRule, Credentials, SetCookie},
     },
-    upstream::{OnContinue, OnInterim},
+    upstream::{OnContinue, OnInterim, may_follow_request},
 };
 
 /// Whether a request carries a field by which some apps let it be another one, and that is not keyed; or says how it
@@ -89,8 +89,9 @@ fn pass_interims<B>(request: &Request, outgoing: &mut http::Request<B>, withheld
     }
 }
 
-/// The names in `Trailer`, as one line, but for those that `Connection` lists (RFC 9110 §7.6.1). The fields that
-/// they announce pass with a chunked body, and those that are not announced do not (§6.6.2).
+/// The names in `Trailer`, as one line, but for those that `Connection` lists (RFC 9110 §7.6.1), and those that
+/// belong in front of a request. The fields that they announce pass with a chunked body, and those that are not
+/// announced do not (§6.6.2).
 fn announced_trailers(request: &Request) -> Option<HeaderValue> {
     if request.head.framing != Framing::Chunked {
         return None;
@@ -98,10 +99,9 @@ fn announced_trailers(request: &Request) -> Option<HeaderValue> {
     let headers = &request.head.headers;
     let hop_by_hop = connection_options(headers);
     let names = headers.get_all(TRAILER).iter().flat_map(|line| line.as_bytes().split(|&b| b == b','));
-    let names: Vec<_> = names
-        .map(<[u8]>::trim_ascii)
-        .filter(|name| HeaderName::from_bytes(name).is_ok_and(|name| !hop_by_hop.contains(&name)))
-        .collect();
+    let passes = |name: HeaderName| !hop_by_hop.contains(&name) && may_follow_request(&name);
+    let names: Vec<_> =
+        names.map(<[u8]>::trim_ascii).filter(|name| HeaderName::from_bytes(name).is_ok_and(passes)).collect();
     HeaderValue::from_bytes(&names.join(&b", "[..])).ok().filter(|names| !names.is_empty())
 }
 

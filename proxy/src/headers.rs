@@ -15,7 +15,7 @@ use http::{
 };
 use ipnet::IpNet;
 
-pub use self::rewriting::{has_rewriting, remove_lookalikes, remove_rewriting};
+pub use self::rewriting::{has_rewriting, matters, remove_lookalikes, remove_rewriting, taken_for};
 use crate::{
     admit::Target,
     policy::{facts::date, media::essence},

@@ -67,6 +67,7 @@ pub use self::{
     resolve::{Lookup, LookupFuture},
     settings::{MAX_AGE, MAX_IDLE, Settings},
     tls::Roots,
+    trailers::may_follow_request,
 };
 
 /// Bytes of the head of an answer, and of each connection's read and write buffers.
