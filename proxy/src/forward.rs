@@ -15,7 +15,7 @@ use crate::{
     app::Live,
     headers::{
         TRACEPARENT, TRACESTATE, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, append_via,
-        connection_options, has_rewriting, max_forwards, rebuild_forwarded, remove_hop_by_hop,
+        connection_options, has_rewriting, max_forwards, rebuild_forwarded, remove_hop_by_hop_of_request,
         remove_lookalikes, remove_rewriting,
     },
     identity::Trace,
@@ -49,7 +49,7 @@ pub fn passed<B>(request: &Request, live: &Live, body: B) -> http::Request<B> {
     let mut headers = request.head.headers.clone();
     let upgrade = headers.get(UPGRADE).filter(|_| request.head.connection.wants_upgrade).cloned();
     let trailers = announced_trailers(request);
-    remove_hop_by_hop(&mut headers);
+    remove_hop_by_hop_of_request(&mut headers);
     remove_lookalikes(&mut headers);
     count_forward(&request.head.method, &mut headers);
     if request.trace().is_none_or(|trace| trace.parent.is_none()) {
@@ -180,7 +180,7 @@ fn fill_with<B: Default>(
     rule: &CacheRule,
     conditions: Conditions<'_>,
 ) -> http::Request<B> {
-    remove_hop_by_hop(&mut headers);
+    remove_hop_by_hop_of_request(&mut headers);
     match conditions {
         Conditions::Clients => {}
         Conditions::None => {
