@@ -15,7 +15,7 @@ use crate::{
     app::Live,
     headers::{
         TRACEPARENT, TRACESTATE, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, append_via,
-        connection_options, has_rewriting, max_forwards, rebuild_forwarded, remove_hop_by_hop,
+        connection_options, has_rewriting, max_forwards, rebuild_forwarded, remove_hop_by_hop_of_request,
         remove_lookalikes, remove_rewriting,
     },
     identity::Trace,
@@ -26,7 +26,7 @@ use crate::{
         partial::ask_for_rest,
         rule::{CacheRule, Credentials, SetCookie},
     },
-    upstream::{OnContinue, OnInterim},
+    upstream::{OnContinue, OnInterim, may_follow_request},
 };
 
 /// Whether a request carries a field by which some apps let it be another one, and that is not keyed; or says how it
@@ -49,7 +49,7 @@ pub fn passed<B>(request: &Request, live: &Live, body: B) -> http::Request<B> {
     let mut headers = request.head.headers.clone();
     let upgrade = headers.get(UPGRADE).filter(|_| request.head.connection.wants_upgrade).cloned();
     let trailers = announced_trailers(request);
-    remove_hop_by_hop(&mut headers);
+    remove_hop_by_hop_of_request(&mut headers);
     remove_lookalikes(&mut headers);
     count_forward(&request.head.method, &mut headers);
     if request.trace().is_none_or(|trace| trace.parent.is_none()) {
@@ -89,8 +89,9 @@ fn pass_interims<B>(request: &Request, outgoing: &mut http::Request<B>, withheld
     }
 }
 
-/// The names in `Trailer`, as one line, but for those that `Connection` lists (RFC 9110 §7.6.1). The fields that
-/// they announce pass with a chunked body, and those that are not announced do not (§6.6.2).
+/// The names in `Trailer`, as one line, but for those that `Connection` lists (RFC 9110 §7.6.1), and those that
+/// belong in front of a request. The fields that they announce pass with a chunked body, and those that are not
+/// announced do not (§6.6.2).
 fn announced_trailers(request: &Request) -> Option<HeaderValue> {
     if request.head.framing != Framing::Chunked {
         return None;
@@ -98,10 +99,9 @@ fn announced_trailers(request: &Request) -> Option<HeaderValue> {
     let headers = &request.head.headers;
     let hop_by_hop = connection_options(headers);
     let names = headers.get_all(TRAILER).iter().flat_map(|line| line.as_bytes().split(|&b| b == b','));
-    let names: Vec<_> = names
-        .map(<[u8]>::trim_ascii)
-        .filter(|name| HeaderName::from_bytes(name).is_ok_and(|name| !hop_by_hop.contains(&name)))
-        .collect();
+    let passes = |name: HeaderName| !hop_by_hop.contains(&name) && may_follow_request(&name);
+    let names: Vec<_> =
+        names.map(<[u8]>::trim_ascii).filter(|name| HeaderName::from_bytes(name).is_ok_and(passes)).collect();
     HeaderValue::from_bytes(&names.join(&b", "[..])).ok().filter(|names| !names.is_empty())
 }
 
@@ -180,7 +180,7 @@ fn fill_with<B: Default>(
     rule: &CacheRule,
     conditions: Conditions<'_>,
 ) -> http::Request<B> {
-    remove_hop_by_hop(&mut headers);
+    remove_hop_by_hop_of_request(&mut headers);
     match conditions {
         Conditions::Clients => {}
         Conditions::None => {

@@ -15,7 +15,7 @@ use http::{
 };
 use ipnet::IpNet;
 
-pub use self::rewriting::{has_rewriting, remove_lookalikes, remove_rewriting};
+pub use self::rewriting::{has_rewriting, matters, remove_lookalikes, remove_rewriting, taken_for};
 use crate::{
     admit::Target,
     policy::{facts::date, media::essence},
@@ -58,32 +58,38 @@ static NEVER_HOP_BY_HOP: [HeaderName; 12] = [
     X_FORWARDED_PROTO,
 ];
 
-/// Fields that are for one connection only, `TE` apart.
-static HOP_BY_HOP: [HeaderName; 8] = [
+/// Fields that are for one connection only.
+static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     KEEP_ALIVE,
     PROXY_CONNECTION,
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
+    TE,
     TRANSFER_ENCODING,
     TRAILER,
     UPGRADE,
 ];
 
 /// RFC 9110 §7.6.1: removes the fields that are for this connection only: the known ones and those
-/// that `Connection` lists. `TE: trailers` stays, because we pass trailers on.
+/// that `Connection` lists.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let listed = if Omission::ListedFields.is_made() { Vec::new() } else { connection_options(headers) };
     for name in listed {
-        if name != TE && name != "age" && !NEVER_HOP_BY_HOP.contains(&name) {
+        if name != "age" && !NEVER_HOP_BY_HOP.contains(&name) {
             headers.remove(name);
         }
     }
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
+}
+
+/// The same for a request, which asks for trailers as its client does: we pass them on (RFC 9110 §10.1.4). In an
+/// answer `TE` means nothing.
+pub fn remove_hop_by_hop_of_request(headers: &mut HeaderMap) {
     let takes_trailers = has_token(headers, &TE, "trailers");
-    headers.remove(TE);
+    remove_hop_by_hop(headers);
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -309,8 +315,7 @@ impl Lines {
     /// any of those.
     #[must_use]
     pub fn frame(&self) -> bool {
-        let framing = [&CONTENT_LENGTH, &TE];
-        let mut names = HOP_BY_HOP.iter().chain(framing);
+        let mut names = HOP_BY_HOP.iter().chain([&CONTENT_LENGTH]);
         !Omission::EntryFields.is_made()
             && names
                 .any(|n| LineIter(&self.0).any(|(name, _)| name.eq_ignore_ascii_case(n.as_str().as_bytes())))
@@ -410,8 +415,11 @@ mod tests {
             ("upgrade", "h2c"),
             ("accept", "*/*"),
         ]);
+        let mut requested = headers.clone();
+        remove_hop_by_hop_of_request(&mut requested);
+        assert_eq!(requested, map(&[("te", "trailers"), ("accept", "*/*")]));
         remove_hop_by_hop(&mut headers);
-        assert_eq!(headers, map(&[("te", "trailers"), ("accept", "*/*")]));
+        assert_eq!(headers, map(&[("accept", "*/*")]));
     }
 
     #[test]

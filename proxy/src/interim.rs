@@ -149,6 +149,7 @@ mod tests {
             ("x-hop", "1"),
             ("keep-alive", "timeout=5"),
             ("upgrade", "echo"),
+            ("te", "trailers"),
             ("content-length", "5"),
             ("transfer-encoding", "chunked"),
             ("sidecache-cache-control", "max-age=60"),

@@ -244,8 +244,8 @@ where
     } else {
         ensure_date(&mut headers, now);
     }
-    // Written with the body; and a 204 must not state one (RFC 9110 §8.6).
-    if framed || head.status == StatusCode::NO_CONTENT {
+    // Written with the body; and a 101 and a 204 must not state one (RFC 9110 §8.6).
+    if framed || head.status.is_informational() || head.status == StatusCode::NO_CONTENT {
         headers.remove(CONTENT_LENGTH);
     }
     let body = match ends {

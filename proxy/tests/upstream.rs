@@ -191,6 +191,20 @@ mod pooling {
         }
     }
 
+    /// RFC 9110 §8.6, RFC 9112 §6.1: it must not state one, and may send it all the same.
+    #[tokio::test]
+    async fn where_no_content_states_a_body_the_connection_is_not_used_again() {
+        for stated in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
+            let script = Script::start().await;
+            let upstream = script.upstream();
+            let answer = format!("HTTP/1.1 204 No Content\r\n{stated}\r\n\r\n");
+            let (first, mut peer) = join!(fetch(&upstream, get("/")), script.answer(&answer));
+            assert_eq!(first.unwrap(), "204 ", "{stated}");
+            until(&upstream, |stats| stats.open == 0 && stats.idle == 0).await;
+            peer.is_closed().await;
+        }
+    }
+
     #[tokio::test]
     async fn old_connections_are_closed_instead_of_used() {
         let script = Script::start().await;

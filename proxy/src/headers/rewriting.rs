@@ -12,7 +12,8 @@
 //!
 //! The second is the stricter, because its answer goes to others: any field may select there, by `Vary`, and
 //! its lookalike would do so unseen (`Accept_Language`). The first is for one client alone, whose app may
-//! know `api_key`.
+//! know `api_key`. What matters in front of a request has no place behind it either: no trailer of such a name, nor
+//! of a lookalike, reaches the app.
 
 use http::{
     HeaderMap, HeaderName,
@@ -20,7 +21,8 @@ use http::{
 };
 
 use super::{
-    HOP_BY_HOP, NEVER_HOP_BY_HOP, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
+    HOP_BY_HOP, NEVER_HOP_BY_HOP, TRACEPARENT, TRACESTATE, X_FORWARDED_FOR, X_FORWARDED_HOST,
+    X_FORWARDED_PROTO, X_REQUEST_ID,
 };
 use crate::admit::Notable;
 
@@ -67,19 +69,30 @@ fn is_odd(sign: u8) -> bool {
     !sign.is_ascii_alphanumeric() && sign != b'-'
 }
 
-/// Whether what it may be taken for matters to whoever stands before an app: it frames or routes a request,
-/// carries credentials or conditions, names it, or rewrites it.
-fn is_lookalike(name: &HeaderName) -> bool {
+/// The name that an app may take this one for.
+#[must_use]
+pub fn taken_for(name: &HeaderName) -> HeaderName {
     if !is_ambiguous(name) {
-        return name == PROXY;
+        return name.clone();
     }
     let plain = name.as_str().replace(|sign: char| u8::try_from(sign).is_ok_and(is_odd), "-");
-    let Ok(plain) = HeaderName::try_from(plain) else { return true };
+    HeaderName::try_from(plain).unwrap_or_else(|_| name.clone())
+}
+
+/// Whether a field matters to whoever stands before an app: it frames or routes a request, carries credentials or
+/// conditions, names it, or rewrites it.
+#[must_use]
+pub fn matters(name: &HeaderName) -> bool {
     let mut noted = Notable::default();
-    noted.note(&plain);
-    let others = [MAX_FORWARDS, X_REQUEST_ID];
+    noted.note(name);
+    let others = [MAX_FORWARDS, X_REQUEST_ID, TRACEPARENT, TRACESTATE];
     let mut known = HOP_BY_HOP.iter().chain(&NEVER_HOP_BY_HOP).chain(&others);
-    noted != Notable::default() || known.any(|known| *known == plain) || says_how(plain.as_str())
+    noted != Notable::default() || known.any(|known| known == name) || says_how(name.as_str())
+}
+
+/// Whether what it may be taken for matters.
+fn is_lookalike(name: &HeaderName) -> bool {
+    name == PROXY || is_ambiguous(name) && matters(&taken_for(name))
 }
 
 /// Removes the lookalikes of fields that matter: for a request that is passed on for its own sake.

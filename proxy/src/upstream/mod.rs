@@ -27,7 +27,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Version,
-    header::{CONTENT_LENGTH, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, UPGRADE},
+    header::{CONTENT_LENGTH, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, TRANSFER_ENCODING, UPGRADE},
     response,
 };
 use http_body::Body;
@@ -67,6 +67,7 @@ pub use self::{
     resolve::{Lookup, LookupFuture},
     settings::{MAX_AGE, MAX_IDLE, Settings},
     tls::Roots,
+    trailers::may_follow_request,
 };
 
 /// Bytes of the head of an answer, and of each connection's read and write buffers.
@@ -261,9 +262,11 @@ impl Upstream {
             return Ok(Fetched { head, body, upgraded: Some(upgrade), ends, timing });
         }
         // To an origin that once answered in HTTP/1.0, hyper would send no chunked body at all.
-        // What states a length for no body may send one all the same, in front of the next answer.
-        let belies = head.status == StatusCode::NO_CONTENT
-            && head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+        // What states a body where there is none (RFC 9110 §8.6, RFC 9112 §6.1) may send one all the same, in front
+        // of the next answer.
+        let states_body = head.headers.contains_key(TRANSFER_ENCODING)
+            || head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+        let belies = head.status == StatusCode::NO_CONTENT && states_body;
         let reusable = ends.proves_end() && head.version >= Version::HTTP_11 && !belies;
         let (pool, times) = (Arc::clone(&self.pool), Arc::clone(&self.times));
         let held = Held { connection, pool, reusable, times, began: asked.began };

@@ -13,7 +13,7 @@ use http::{
 };
 use http_body::Frame;
 
-use crate::headers::{connection_options, take_own};
+use crate::headers::{connection_options, matters, take_own, taken_for};
 
 /// What frames a message, routes or controls it, says who sent it or how it is to be read belongs in front of
 /// it.
@@ -96,10 +96,21 @@ impl Passing {
     }
 
     fn lets(&self, name: &HeaderName) -> bool {
-        let lets = match self {
-            Self::Announced(names) => names.contains(name),
-            Self::AllBut(names) => !names.contains(name),
-        };
-        lets && !NEVER.contains(name) && !name.as_str().starts_with("x-forwarded-")
+        match self {
+            Self::Announced(names) => names.contains(name) && may_follow_request(name),
+            Self::AllBut(names) => !names.contains(name) && !belongs_in_front(name),
+        }
     }
+}
+
+/// Whether a field may come behind the body of a request: what matters in front of one, or an app may take for
+/// something that does, has been looked at there, and removed or written anew.
+#[must_use]
+pub fn may_follow_request(name: &HeaderName) -> bool {
+    let name = taken_for(name);
+    !belongs_in_front(&name) && !matters(&name)
+}
+
+fn belongs_in_front(name: &HeaderName) -> bool {
+    NEVER.contains(name) || name.as_str().starts_with("x-forwarded-")
 }

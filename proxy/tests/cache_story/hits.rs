@@ -1,7 +1,7 @@
 //! Hits: their age, their head, their conditions.
 
 use crate::support::{
-    origin::{Gate, Origin, Step, ok, send},
+    origin::{Gate, Origin, Step, answer, ok, send},
     story::{On, Story},
 };
 
@@ -15,6 +15,7 @@ on_both_stores![
     the_first_bytes_pass_while_the_origin_still_sends,
     members_of_cache_status_from_upstream_stay,
     an_answer_that_was_in_caches_before_is_that_much_older,
+    what_an_answer_says_to_one_connection_is_not_stored,
     one_connection_tells_many_stories,
 ];
 
@@ -162,6 +163,27 @@ async fn an_answer_that_was_in_caches_before_is_that_much_older(on: On) {
     assert_eq!((hit.fine(), hit.field("age")), ("hit; ttl=1", "8"));
     story.pass_millis(2000);
     assert_eq!(story.get("/a").await.fine(), "fwd=stale; stored");
+}
+
+/// `TE: trailers` too, which stays in a request alone: no stored response may have it.
+async fn what_an_answer_says_to_one_connection_is_not_stored(on: On) {
+    const SAID: &str =
+        "TE: trailers\r\nKeep-Alive: timeout=5\r\nCache-Control: max-age=10\r\nETag: \"x\"\r\n";
+    let origin = Origin::start(|asked| match asked.field("if-none-match") {
+        Some(_) => answer("304 Not Modified", SAID, ""),
+        None => ok(SAID, "kept"),
+    });
+    let story = Story::cached(on, origin.await, "origin").await;
+    for is_hit in [false, true, false, true] {
+        let got = story.get("/a").await;
+        assert_eq!((got.is_hit(), got.body.as_str()), (is_hit, "kept"), "{}", got.fine());
+        assert!(got.all("te").is_empty() && got.all("keep-alive").is_empty(), "{}", got.fine());
+        story.settled().await;
+        if is_hit {
+            story.pass_millis(11_000);
+        }
+    }
+    assert_eq!(story.origin.count(), 2);
 }
 
 async fn one_connection_tells_many_stories(on: On) {

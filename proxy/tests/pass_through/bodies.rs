@@ -121,6 +121,20 @@ async fn an_empty_body_stays_one() {
 }
 
 #[tokio::test]
+async fn section_8_6_who_switches_protocols_states_no_body() {
+    for stated in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
+        let asked = request("GET / HTTP/1.1", &["Connection: upgrade", "Upgrade: x"], "");
+        let (mut client, mut origin, _) = Rig::new("").await.send(&asked).await;
+        let fields = ["Connection: upgrade", "Upgrade: x", stated];
+        origin.send(message("HTTP/1.1 101 Switching Protocols", &fields, "hello, and more")).await;
+        let head = client.head().await;
+        assert_eq!((head.status(), head.field("upgrade")), (101, Some("x")));
+        assert_eq!((head.field("content-length"), head.field("transfer-encoding")), (None, None), "{stated}");
+        assert_eq!(client.bytes(15).await, b"hello, and more");
+    }
+}
+
+#[tokio::test]
 async fn answers_without_a_body_say_of_it_what_the_origin_said() {
     for (line, answer, length) in [
         ("HEAD / HTTP/1.1", message("HTTP/1.1 200 OK", &["Content-Length: 5"], ""), Some("5")),

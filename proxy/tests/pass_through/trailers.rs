@@ -57,6 +57,7 @@ async fn those_of_a_request_pass_where_they_are_announced_and_are_never_merged()
     trailers.sort();
     assert_eq!(trailers, [pair("x-other", "2"), pair("x-sum", "1")]);
     assert_eq!((got.field("host"), got.field("authorization"), got.field("x-sum")), (Some("a"), None, None));
+    assert_eq!(got.field("trailer"), Some("X-Sum, X-Other"));
 }
 
 #[tokio::test]

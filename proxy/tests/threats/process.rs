@@ -75,12 +75,34 @@ async fn no_secret_is_told_to_anybody() {
     sidecar.signal(Signal::HUP);
     eventually("the edit is refused", async || told("is not taken")).await;
 
+    assert!(told("/gone"), "the requests are in it");
+    assert_tells_no_secret(&sidecar);
+}
+
+/// Neither in its log, nor to who may see the admin listener or its command line.
+fn assert_tells_no_secret(sidecar: &Spawned) {
     let mut all: Vec<_> = sidecar.log().iter().map(ToString::to_string).collect();
-    assert!(all.iter().any(|line| line.contains("/gone")), "the requests are in it");
     all.extend(["/config", "/metrics", "/readyz", "/livez"].map(|path| sidecar.admin_text(path)));
     all.push(fs::read_to_string(format!("/proc/{}/cmdline", sidecar.pid().as_raw_nonzero())).unwrap());
     let told: Vec<_> = all.iter().filter(|text| text.contains(CANARY)).collect();
     assert!(told.is_empty(), "{told:#?}");
+}
+
+/// A Redis without `HELLO` says with what arguments it was asked for it: the password is one of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_redis_repeats_of_a_command_is_told_to_nobody() {
+    let (origin, redis) = (app().await, RedisServer::start_on_tcp_with(&["--rename-command", "HELLO", ""]));
+    redis.command(&["CONFIG", "SET", "requirepass", CANARY]);
+    let url = redis.url().replace("redis://", &format!("redis://:{CANARY}@"));
+    let yaml = format!(
+        "upstream: http://{}\nstore: {{ redis: \"{url}\", prefix: secret }}\n{}",
+        origin.address,
+        everything("1h")
+    );
+    let sidecar = Spawned::start_with(&yaml, &["--log", "trace"], &[]).await;
+    let told = |what: &str| sidecar.log().iter().any(|line| line.to_string().contains(what));
+    eventually("it is told why", async || told("unknown command 'HELLO'")).await;
+    assert_tells_no_secret(&sidecar);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -49,7 +49,7 @@ struct State {
 pub(super) struct Failure {
     /// By which it names an error (`NOAUTH`, `LOADING`), if it answers at all.
     code: Option<String>,
-    /// For people: one line, and not a long one.
+    /// For people: one line, and not a long one. Never holds a password.
     text: String,
 }
 
@@ -73,6 +73,11 @@ fn without_script(text: &str) -> &str {
     }
 }
 
+/// Without the arguments of a command that Redis does not know, which it repeats: of `HELLO` the password is one.
+fn without_arguments(text: &str) -> &str {
+    text.split_once(", with args beginning with").map_or(text, |(said, _)| said)
+}
+
 impl From<&'static str> for Failure {
     fn from(text: &'static str) -> Self {
         Self { code: None, text: text.to_owned() }
@@ -85,7 +90,7 @@ impl From<&RedisError> for Failure {
             (Some(code), Some(detail)) => format!("{code} {detail}"),
             _ => error.to_string(),
         };
-        let text = without_script(&text)
+        let text = without_arguments(without_script(&text))
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
             .take(MAX_REASON)
@@ -194,6 +199,22 @@ mod tests {
             assert_eq!(said(line).no_writes(), expected, "{line}");
         }
         assert_eq!(without_script("a script: of ours"), "a script: of ours");
+    }
+
+    #[test]
+    fn what_it_repeats_of_a_command_is_not_told() {
+        let hello = "with args beginning with: '3' 'AUTH' 'default' 'canary'";
+        let unknown = |sign| format!("unknown command {sign}HELLO{sign}, {hello} ");
+        for (detail, expected) in [
+            (unknown('\''), "ERR unknown command 'HELLO'"),
+            (unknown('`'), "ERR unknown command `HELLO`"),
+            ("syntax error".to_owned(), "ERR syntax error"),
+        ] {
+            let error = redis::make_extension_error("ERR".to_owned(), Some(detail));
+            assert_eq!(Failure::from(&error).text(), expected);
+        }
+        let wrapped = RedisError::from(std::io::Error::other(format!("sentinel a:1: {}", unknown('\''))));
+        assert!(!Failure::from(&wrapped).text().contains("canary"));
     }
 
     #[test]
