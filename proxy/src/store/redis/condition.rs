@@ -12,6 +12,8 @@ const BURST: u32 = 4;
 const REFILL: Duration = Duration::from_secs(15);
 /// By which Redis says that it takes no writes: of us, as a replica, for want of memory, of a disk or of replicas.
 const NO_WRITES: [&str; 5] = ["NOPERM", "READONLY", "OOM", "MISCONF", "NOREPLICAS"];
+/// Where a password is set.
+const PASSWORD: &str = "store.redis.user and store.redis.password_file, or its URL";
 /// Characters of what Redis said.
 const MAX_REASON: usize = 200;
 
@@ -90,11 +92,17 @@ impl From<&RedisError> for Failure {
             (Some(code), Some(detail)) => format!("{code} {detail}"),
             _ => error.to_string(),
         };
-        let text = without_arguments(without_script(&text))
+        let said: String = without_arguments(without_script(&text))
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
             .take(MAX_REASON)
             .collect();
+        let text = match error.code() {
+            // It says what to send, and not what to write.
+            Some("NOAUTH") => format!("NOAUTH Redis wants a password: {PASSWORD}"),
+            Some("WRONGPASS") => format!("{said} See {PASSWORD}"),
+            _ => said,
+        };
         Self { code: error.code().map(str::to_owned), text }
     }
 }
@@ -215,6 +223,18 @@ mod tests {
         }
         let wrapped = RedisError::from(std::io::Error::other(format!("sentinel a:1: {}", unknown('\''))));
         assert!(!Failure::from(&wrapped).text().contains("canary"));
+    }
+
+    #[test]
+    fn who_is_not_let_in_is_told_what_to_set() {
+        for (code, detail, expected) in [
+            ("NOAUTH", "HELLO must be called with", "NOAUTH Redis wants a password: store.redis.user"),
+            ("WRONGPASS", "invalid pair.", "WRONGPASS invalid pair. See store.redis.user"),
+        ] {
+            let error = redis::make_extension_error(code.to_owned(), Some(detail.to_owned()));
+            let failure = Failure::from(&error);
+            assert!(failure.text().starts_with(expected), "{}", failure.text());
+        }
     }
 
     #[test]
