@@ -578,6 +578,25 @@ fn cut_off(relay: &Relay) {
     relay.set(Which::Each(Class::Tracking), Way::Asks, Flow::Held);
 }
 
+/// Who is not told what changes learns from Redis' records that there was a purge: what it fetches after that is later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hears_of_no_purge_stores_what_it_fetches_after_it() {
+    let (fleet, relay, late) = with_one_behind_a_relay().await;
+    cut_off(&relay);
+    eventually("it hears nothing", async || !fleet.hears(late)).await;
+    for request in &ways()[1..] {
+        let named = format!("{request:?}");
+        fleet.get(0, "/a").await.fine();
+        fleet.settled().await;
+        let newest = number(&fleet.get(0, "/a").await);
+        fleet.purge(1, request.clone()).await;
+        assert!(number(&fleet.get(late, "/a").await) > newest, "{named}");
+        fleet.settled().await;
+        let hit = fleet.get(late, "/a").await;
+        assert!(hit.is_hit(), "{named}: {}", hit.says());
+    }
+}
+
 /// The roll is a key like others: it can be evicted, deleted, or go with all the rest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_are_waited_for_though_the_roll_is_lost() {
