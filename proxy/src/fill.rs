@@ -274,8 +274,10 @@ impl Fill {
         }
         let forgotten = match mem::take(&mut self.right) {
             Right::Lease(lease) => self.app.store.forget(&self.key, lease).await,
-            // Nobody has a lease. Redis is told when it can be; though it is full it takes that.
-            Right::Without(Detail::StoreDown | Detail::StoreRefused) => {
+            // Nobody has a lease. Though Redis is full it takes that.
+            Right::Without(Detail::StoreRefused) => self.app.store.remove(slice::from_ref(&self.key)).await,
+            // Nobody has one here. It is told when it can be; had it been slow only, another may have one.
+            Right::Without(Detail::StoreDown) if self.app.store.is_cut_off(&self.key) => {
                 self.app.store.remove(slice::from_ref(&self.key)).await
             }
             // Who fetches it now decides.
