@@ -6,13 +6,14 @@
 
 mod claim;
 mod judge;
+mod learnt;
 mod overheard;
 mod part;
 
 use std::{mem, pin::pin, slice, sync::Arc, time::Duration};
 
 use http::{HeaderMap, StatusCode};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Full};
 use tokio::{sync::oneshot, time::Instant};
 
 use self::claim::Sought;
@@ -41,7 +42,7 @@ use crate::{
     store::{Marker, Purged, Store},
     stored::Stored,
     tags::Tag,
-    upstream::{FetchError, Fetched, Framing, Timing},
+    upstream::{FetchError, Fetched, Framing},
 };
 
 /// All that a fill needs to run by itself.
@@ -210,18 +211,6 @@ impl Fill {
         self.settle(fetched.streamed(), None, begun, leader).await;
     }
 
-    /// Renews what is stored by what the answer to a HEAD says of it, or forgets it.
-    pub async fn learn(mut self, told: HeaderMap, begun: Begun) {
-        if self.before.renews.is_none() {
-            return self.forget_superseded(StatusCode::OK).await;
-        }
-        let mut head = http::Response::new(()).into_parts().0;
-        (head.status, head.headers) = (StatusCode::NOT_MODIFIED, told);
-        let body: StreamBody = Box::pin(Empty::new().map_err(Into::into));
-        let told = Fetched { head, body, upgraded: None, ends: Framing::Empty, timing: Timing::default() };
-        self.settle(told, None, begun, oneshot::channel().0).await;
-    }
-
     /// Stores an answer and shares it, or hands it to the one who asked.
     async fn settle(
         mut self,
@@ -285,8 +274,10 @@ impl Fill {
         }
         let forgotten = match mem::take(&mut self.right) {
             Right::Lease(lease) => self.app.store.forget(&self.key, lease).await,
-            // Nobody has a lease. Redis is told when it can be; though it is full it takes that.
-            Right::Without(Detail::StoreDown | Detail::StoreRefused) => {
+            // Nobody has a lease. Though Redis is full it takes that.
+            Right::Without(Detail::StoreRefused) => self.app.store.remove(slice::from_ref(&self.key)).await,
+            // Nobody has one here. It is told when it can be; had it been slow only, another may have one.
+            Right::Without(Detail::StoreDown) if self.app.store.is_cut_off(&self.key) => {
                 self.app.store.remove(slice::from_ref(&self.key)).await
             }
             // Who fetches it now decides.

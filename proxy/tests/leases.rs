@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use redis::Value;
@@ -284,7 +284,7 @@ async fn a_resource_has_only_so_many() {
         }
     };
     let other = VariantKey::from_material("other".into());
-    fill("0 9999999999999 f");
+    fill(&format!("0 {} f", millis(Duration::from_secs(1))));
     let refused = store.claim(&key, &other, Claimant::Flight, CLAIM).await;
     assert!(matches!(refused, Err(StoreError::Overload)), "{refused:?}");
     fill("0 9 f");
@@ -292,6 +292,42 @@ async fn a_resource_has_only_so_many() {
     assert!(matches!(claimed, Claim::Granted(_)), "those that have lapsed make room");
     assert_eq!(server.command(&["HLEN", &name]), Value::Int(2));
     drop(lease);
+}
+
+/// So many milliseconds of the clock are over after that.
+fn millis(after: Duration) -> u128 {
+    (SystemTime::now() + after).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis()
+}
+
+/// Redis' clock has been set back, and whoever it was had died before.
+#[tokio::test]
+async fn what_ends_later_than_it_could_last_is_none() {
+    let server = RedisServer::start();
+    let (one, other, key) = (store(&server).await, store(&server).await, resource("/a"));
+    let ([name, field], ahead) = (place(&key), millis(Duration::from_secs(600)));
+    server.command(&["HSET", &name, &field, &format!("0 {ahead} f")]);
+    let mut lease = granted(&one, &key, Claimant::Flight).await;
+    lease.ends_with(Some(Marker::Unshared));
+    drop(lease);
+    settled(&one).await;
+
+    let resource = server.keys().remove(0);
+    for marker in ["u", "f"] {
+        server.command(&["HSET", &resource, "u", &format!("{ahead} {marker}")]);
+        let lease = granted(&one, &key, Claimant::Flight).await;
+        assert_eq!(lease.met(), None, "{marker}");
+        assert!(matches!(claim(&other, &key, Claimant::Flight).await, Claim::Held), "{marker}");
+        drop(lease);
+        settled(&one).await;
+    }
+
+    // One of now takes its place.
+    server.command(&["HSET", &resource, "u", &format!("{ahead} u")]);
+    let mut lease = granted(&one, &key, Claimant::Flight).await;
+    lease.ends_with(Some(Marker::Unshared));
+    drop(lease);
+    settled(&one).await;
+    assert_eq!(granted(&one, &key, Claimant::Flight).await.met(), Some(Marker::Unshared));
 }
 
 #[tokio::test(flavor = "multi_thread")]

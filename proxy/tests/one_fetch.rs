@@ -16,6 +16,7 @@ use support::{
     fleet::Fleet,
     origin::{Asked, Gate, Origin, Step, answer, ok, send},
     redis::{RedisServer, eventually},
+    relay::{Class, Flow, Relay, Target, Way, Which},
     spawned::Spawned,
 };
 
@@ -332,6 +333,33 @@ async fn section_4_3_3_what_is_superseded_goes_from_a_redis_that_is_full() {
     fleet.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(fleet.get(0, "/a").await.fine(), "fwd=stale; detail=no-store");
     eventually("it is removed", async || fleet.redis.resources().is_empty()).await;
+}
+
+/// RFC 9111 §4.3.3: but who has the lease decides.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn section_4_3_3_a_slow_claim_takes_nothing_from_who_has_the_lease() {
+    let script = |asked: &Asked| match asked.field("x-own") {
+        Some(_) => ok("Cache-Control: private\r\n", "own"),
+        None => ok("Cache-Control: max-age=10\r\n", &asked.number.to_string()),
+    };
+    let mut fleet = Fleet::cached(1, Origin::start(script).await, "origin").await;
+    let relay = Relay::to(Target::Unix(fleet.redis.socket())).await;
+    let late = fleet.join_at(relay.url()).await;
+    fleet.get(0, "/a").await.fine();
+    // So that the relay knows which connection leases take.
+    fleet.get(late, "/b").await.fine();
+    fleet.settled().await;
+    fleet.pass_millis(10_500);
+    relay.set(Which::Each(Class::Leases), Way::Asks, Flow::Held);
+    let mut slow = fleet.send(late, "GET /a", &[("x-own", "1")]).await;
+    fleet.wait_here(late, 1).await;
+    let new = fleet.get(0, "/a").await;
+    assert_eq!((new.fine(), new.body.as_str()), ("fwd=stale; stored", "3"));
+    assert_eq!(slow.answer("GET").await.fine(), "fwd=stale; detail=private");
+    relay.heal();
+    fleet.settled().await;
+    let hit = fleet.get(0, "/a").await;
+    assert_eq!((hit.is_hit(), hit.body.as_str()), (true, "3"), "{}", hit.says());
 }
 
 /// RFC 9111 §4.4, where the write goes through another sidecar than the fetch.

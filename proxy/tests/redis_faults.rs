@@ -147,6 +147,28 @@ async fn frozen_costs_three_budgets_then_nothing() {
     assert_eq!(store.health(), Health::Up);
 }
 
+/// Who had nearly nothing left to wait says little of Redis.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_waited_for_too_briefly_holds_nothing_back() {
+    let (server, store, key) = with_one_entry().await;
+    let (briefly, variant) = (Duration::from_millis(1), VariantKey::only());
+    let (headers, keyed) = (HeaderMap::new(), KeyPolicy::default());
+    let selector = Selector { headers: &headers, keyed: &keyed };
+    server.freeze();
+    for _ in 0..5 {
+        let looked = store.lookup_within(briefly, &key, &selector).await;
+        assert!(matches!(looked, Err(StoreError::Budget)), "{looked:?}");
+        let claimed = store.claim(&key, &variant, Claimant::Flight, briefly).await;
+        assert!(matches!(claimed, Err(StoreError::Budget)), "{claimed:?}");
+    }
+    server.thaw();
+    assert_eq!(store.stats().read_breaker, BreakerState::Closed);
+    // Not held back, that is: it takes a claim at once, and tells when it is late.
+    let claimed = store.claim(&resource("/other"), &variant, Claimant::Flight, CLAIM).await;
+    assert!(matches!(claimed, Ok(Claim::Granted(_))), "{claimed:?}");
+    assert!(is_hit(&store, &key).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn frozen_under_a_crowd_leaves_no_queue() {
     let (server, store, key) = with_one_entry().await;

@@ -174,19 +174,46 @@ impl Fill {
 
     /// What is stored is read once more: it may have been stored before this lease was granted. Nothing:
     /// it is the lease of another variant.
-    async fn granted(&mut self, mut lease: Lease, claimant: Claimant) -> Option<Sought> {
-        if matches!(lease, Lease::Shared(_)) && claimant == Claimant::Flight {
-            let stored = self.meanwhile().await.unwrap_or(Meanwhile::AsFound);
-            if stored != Meanwhile::AsFound {
-                lease.ends_with(None);
-                return Some(Sought::Elsewhere).filter(|_| stored == Meanwhile::Elsewhere);
+    async fn granted(&mut self, lease: Lease, claimant: Claimant) -> Option<Sought> {
+        match self.by_now(&lease, claimant).await {
+            Ok(Meanwhile::AsFound) => {}
+            Ok(Meanwhile::Reselects) => return None,
+            Ok(Meanwhile::Elsewhere) if self.seek.purpose == Purpose::AnswerAnyhow => {
+                return Some(self.without(Detail::Purged));
             }
+            Ok(Meanwhile::Elsewhere) => return Some(Sought::Elsewhere),
+            Err(error) => return Some(self.without(cause(&error))),
         }
         self.app.flights.note_wait(&self.key, self.fingerprint, false);
         if lease.met() == Some(Marker::Unshared) {
             self.app.flights.close(&self.flight);
         }
         Some(Sought::Fetch(Right::Lease(lease)))
+    }
+
+    /// What is stored by the time that this lease was granted. What is to be renewed must be known to be there still: a
+    /// purge since it was found had no lease to break, and may not have been heard of here.
+    async fn by_now(&mut self, lease: &Lease, claimant: Claimant) -> Result<Meanwhile, StoreError> {
+        match (lease, claimant) {
+            (Lease::Own, _) => Ok(Meanwhile::AsFound),
+            (Lease::Shared(_), _) if self.before.renews.is_some() => self.stored_now().await,
+            (Lease::Shared(_), Claimant::Flight) => Ok(self.meanwhile().await.unwrap_or(Meanwhile::AsFound)),
+            (Lease::Shared(_), Claimant::Alone) => Ok(Meanwhile::AsFound),
+        }
+    }
+
+    /// Whether what is to be renewed is there still, if that may be stored. No request waits for it.
+    pub(super) async fn is_as_found(&mut self) -> bool {
+        self.seek.left = self.app.store.budget();
+        let right = mem::take(&mut self.right);
+        let is_as_found = match &right {
+            Right::Lease(lease) => {
+                matches!(self.by_now(lease, Claimant::Alone).await, Ok(Meanwhile::AsFound))
+            }
+            Right::Without(_) => true,
+        };
+        self.right = right;
+        is_as_found
     }
 
     /// The origin has answered, or will not. Those who wait for a flight that ends without a word from now on are
@@ -210,18 +237,23 @@ impl Fill {
         claimed
     }
 
-    /// What is stored now for this variant, beside what the request found.
+    /// What others have stored meanwhile, if that can be the answer.
     async fn meanwhile(&mut self) -> Result<Meanwhile, StoreError> {
-        if self.seek.purpose == Purpose::AnswerAnyhow {
-            return Ok(Meanwhile::AsFound);
+        match self.seek.purpose {
+            Purpose::AnswerAnyhow => Ok(Meanwhile::AsFound),
+            Purpose::Answer | Purpose::Refresh => self.stored_now().await,
         }
+    }
+
+    /// What is stored now for this variant, beside what the request found.
+    async fn stored_now(&mut self) -> Result<Meanwhile, StoreError> {
         let begun = Instant::now();
         let selector = Selector { headers: &self.asked, keyed: &self.rule.key };
         let stored = self.app.store.lookup_shared(&self.key, &selector, self.seek.left).await;
         self.seek.left = self.seek.left.saturating_sub(begun.elapsed());
         Ok(match stored? {
             // What the request found was purged since: it is not asked whether that is still good.
-            Lookup::Nothing if self.seek.found.is_some() => Meanwhile::Elsewhere,
+            Lookup::Nothing | Lookup::OtherVariants(_) if self.seek.found.is_some() => Meanwhile::Elsewhere,
             Lookup::Nothing => Meanwhile::AsFound,
             Lookup::Found(stored) | Lookup::Marked(stored, _) => match self.seek.found {
                 Some(found) if !differ(found, stored.request_time) => Meanwhile::AsFound,

@@ -62,6 +62,15 @@ impl Tiers {
         }
     }
 
+    /// Whether a store that others share cannot be reached for a resource.
+    #[must_use]
+    pub fn is_cut_off(&self, key: &ResourceKey) -> bool {
+        match self {
+            Self::Memory(_) => false,
+            Self::Redis(fleet) => fleet.is_cut_off(key),
+        }
+    }
+
     /// A response could have been stored, but Redis granted no lease.
     pub fn not_written(&self) {
         if let Self::Redis(fleet) = self {

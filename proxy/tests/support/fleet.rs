@@ -119,6 +119,11 @@ impl Fleet {
         self.store(member).redis().takes_reads()
     }
 
+    /// Whether one is told what changes.
+    pub fn hears(&self, member: usize) -> bool {
+        self.store(member).tracking().session().is_some()
+    }
+
     /// How many look-ups of one its memory has answered.
     pub fn memory_hits(&self, member: usize) -> u64 {
         self.store(member).stats().hits

@@ -2,7 +2,7 @@
 //! hold that lasts until the test ends it, silence, a cut, no new connections, or no answer to who asks for one.
 //!
 //! The tracking connection and those that carry data can be told apart, so that one may suffer alone,
-//! and of the latter those that carry commits and purges. A connection is known by a word within its
+//! and of the latter those that carry commits and purges, and those that carry leases. A connection is known by a word within its
 //! first bytes. A client pipelines other commands before it, so until then it counts as one for data.
 
 use std::{
@@ -40,14 +40,16 @@ const QUEUE: usize = 64;
 /// How much of what a client sends is searched for a word that tells what the connection is for. The
 /// first commit comes after scripts for the records of its tags.
 pub const SEARCHED: usize = 32 * 1024;
-/// These words. A commit is asked for by the hash of its script, a purge by the script itself.
-static WORDS: LazyLock<[(Class, String); 3]> = LazyLock::new(|| {
+/// These words. A commit or a lease is asked for by the hash of its script, a purge by the script itself.
+static WORDS: LazyLock<[(Class, String); 4]> = LazyLock::new(|| {
     let commit = redis::Script::new(include_str!("../../src/store/redis/commit.lua"));
+    let claim = redis::Script::new(include_str!("../../src/store/redis/claim.lua"));
     let purge = include_str!("../../src/store/redis/purge.lua").lines().next();
     [
         (Class::Tracking, "TRACKING".to_owned()),
         (Class::Writing, commit.get_hash().to_owned()),
         (Class::Writing, purge.expect("what it does").to_owned()),
+        (Class::Leases, claim.get_hash().to_owned()),
     ]
 });
 
@@ -67,6 +69,8 @@ pub enum Class {
     Data,
     /// One for data too, which has asked for a commit or for the purge of a resource.
     Writing,
+    /// One for data too, which has asked for a lease.
+    Leases,
 }
 
 /// Connections that a fault is for. But for [`Self::One`], those to come are meant too.
@@ -143,6 +147,7 @@ struct Board {
     tracking: Orders,
     data: Orders,
     writing: Orders,
+    leases: Orders,
     lines: Vec<Weak<Line>>,
     count: usize,
 }
@@ -278,6 +283,7 @@ impl Board {
             Class::Tracking => self.tracking,
             Class::Data => self.data,
             Class::Writing => self.writing,
+            Class::Leases => self.leases,
         }
     }
 
@@ -287,6 +293,7 @@ impl Board {
             (Class::Tracking, &mut self.tracking),
             (Class::Data, &mut self.data),
             (Class::Writing, &mut self.writing),
+            (Class::Leases, &mut self.leases),
         ] {
             if class.is(which) {
                 change(orders);

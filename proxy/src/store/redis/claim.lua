@@ -2,20 +2,27 @@
 -- KEYS[1]  the resource
 -- KEYS[2]  its leases
 -- ARGV     the variant's field, a token, who claims it (f: one for whom others wait, a: one alone),
---          milliseconds of a lease, when the answer is of no use any more, most leases of a resource
+--          milliseconds of a lease, when the answer is of no use any more, most leases of a resource, milliseconds
+--          of each marker (u: what came is not for others, f: nothing came)
 local resource, leases = KEYS[1], KEYS[2]
 local field, token, claimant = ARGV[1], ARGV[2], ARGV[3]
 local length, latest, most = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local lengths = { u = tonumber(ARGV[7]), f = tonumber(ARGV[8]) }
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if now > latest then
   return 'late'
 end
 
+-- What ends later than it can last is of before the clock was set back: a holder who is there renews it soon.
+local function lasts(expiry, longest)
+  return expiry and longest and tonumber(expiry) > now and tonumber(expiry) <= now + longest
+end
+
 -- Who has it (f and a as above, s: an f of whose fetch nothing comes), and his token: nobody, if it has lapsed.
 local function holder(lease)
   local token, expiry, who = string.match(lease or '', '^(%x+) (%d+) (%a) ?%x*$')
-  if expiry and tonumber(expiry) > now then
+  if lasts(expiry, length) then
     return who, token
   end
 end
@@ -39,7 +46,7 @@ end
 -- Why nobody need wait, if there is a reason.
 local marker = redis.call('TYPE', resource).ok == 'hash' and redis.call('HGET', resource, 'u')
 local until_then, why = string.match(marker or '', '^(%d+) (%a)$')
-why = until_then and tonumber(until_then) > now and ' ' .. why or ''
+why = lasts(until_then, lengths[why]) and ' ' .. why or ''
 -- What one alone fetches, nobody waits for: who fetches it for others goes before.
 if held == 'f' or held and claimant == 'a' then
   return 'held' .. why

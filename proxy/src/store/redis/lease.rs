@@ -121,6 +121,7 @@ impl Leases {
         let latest = offset.there(self.clock.now()) + within + LATE;
         let mut claim = lease.terms.invocation(&self.claim_script);
         claim.arg(initial(claimant)).arg(millis(LENGTH)).arg(unix_millis(latest)).arg(MOST);
+        claim.arg(millis(UNSHARED)).arg(millis(FAILED));
         let answer = self
             .links
             .run(spot, within, async |mut connection| claim.invoke_async::<String>(&mut connection).await)

@@ -191,7 +191,7 @@ impl Link {
                 ticket.answered();
                 Err(refused)
             }
-            Err(_) => Err(Refusal::Failed(self.state.unanswered(&ticket.session))),
+            Err(_) => Err(Refusal::Failed(self.state.unanswered(&ticket.session, limit))),
         }
     }
 
@@ -271,13 +271,15 @@ impl State {
         self.in_cluster.then(|| Elsewhere::of(error)).flatten()
     }
 
-    /// Redis did not answer in time.
-    fn unanswered(&self, session: &Session) -> StoreError {
+    /// Redis did not answer within `limit`. Of what was left of a budget, less than its half is no measure of Redis.
+    fn unanswered(&self, session: &Session, limit: Duration) -> StoreError {
         if self.role == Role::Writes {
             // What cannot be written is dropped, not left to pile up.
             self.give_up(session);
         }
-        self.failed("no answer in time".into());
+        if limit >= BEAT_ANSWER.min(self.budget / 2) {
+            self.failed("no answer in time".into());
+        }
         StoreError::Budget
     }
 

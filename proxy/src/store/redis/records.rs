@@ -158,10 +158,19 @@ impl Inner {
         }
         for (tag, session, record) in self.read(&unread, within).await? {
             let Some((mark, lasts)) = record else { return Ok(Standing::Purged) };
+            self.note(mark);
             self.records.remember(tag, mark, session, lasts);
             all = all.with(mark);
         }
         Ok(known.and(all.leaves(stored.epoch)))
+    }
+
+    /// What is fetched from now on is later than the purges that a record tells of. Only while nobody tells of them
+    /// otherwise: who is told would take for known what has not been heard yet, and renew what memory holds until then.
+    fn note(&self, mark: Mark) {
+        if self.nodes.view().nodes().iter().all(|node| node.trust.session().is_none()) {
+            self.purges.catch_up(mark.hard.max(mark.soft));
+        }
     }
 
     async fn read(
@@ -244,7 +253,10 @@ impl Inner {
         for ((tag, session), answer) in tags.iter().zip(answers) {
             let (bytes, left) = answer?;
             match parse(&bytes) {
-                Some(mark) => self.records.remember(*tag, mark, *session, Duration::from_millis(left)),
+                Some(mark) => {
+                    self.note(mark);
+                    self.records.remember(*tag, mark, *session, Duration::from_millis(left));
+                }
                 None => missing.push((*tag, *session)),
             }
         }

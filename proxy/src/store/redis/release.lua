@@ -34,9 +34,10 @@ if marker == '' then
   return 1
 end
 -- One that is new enough stays: each write is told to all who watch the resource, and nobody who came
--- since waits.
+-- since waits. But one of before the clock was set back is none.
 local until_then, why = string.match(redis.call('HGET', resource, 'u') or '', '^(%d+) (%a)$')
-if why == marker and tonumber(until_then) > now + length / 2 then
+local left = tonumber(until_then or now) - now
+if why == marker and left > length / 2 and left <= length then
   return 1
 end
 redis.call('HSET', resource, 'u', string.format('%.0f %s', now + length, marker))
