@@ -8,6 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use tokio::sync::watch;
 
 use crate::{
     admit::Target,
@@ -41,6 +42,8 @@ pub struct App {
     pub refreshes: Refreshes,
     /// What was made obsolete by way of this process.
     pub invalidations: Invalidations,
+    /// Writes that are under way, their clients there or not: each holds a receiver until what it changed is obsolete.
+    pub writes: watch::Sender<()>,
     /// What became of the last request for a resource.
     pub outcomes: Outcomes,
     /// How many responses were stored that let one origin read them, and others see the same.
@@ -89,6 +92,7 @@ impl App {
             arrivals: Arrivals::default(),
             refreshes: Refreshes::default(),
             invalidations: Invalidations::default(),
+            writes: watch::Sender::default(),
             outcomes: Outcomes::default(),
             cors_unkeyed: AtomicU64::default(),
             clock,

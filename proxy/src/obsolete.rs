@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use http::response::Parts;
+use http::{Method, response::Parts};
 use tokio::time::Instant;
 
 use crate::{
-    admit::Head,
+    admit::Target,
     app::{App, Live},
     invalidations::{Cause, Named},
     key::{QueryPolicy, ResourceKey, origin},
-    message::Request,
     policy::{
         invalidation::{invalidates, obsolete},
         tags::groups_to_invalidate,
@@ -25,8 +24,13 @@ const LOOKED_UP: usize = 3;
 
 /// Purges what a request has changed, once the app has answered it: the resources of RFC 9111 §4.4, the
 /// groups of RFC 9875 §3, and what `purge_on` names: all in one purge. What became of it.
-pub async fn after_write(app: &App, live: &Live, request: &Request, told: &Parts) -> Option<Purged> {
-    let Head { target, method, .. } = &request.head;
+pub async fn after_write(
+    app: &App,
+    live: &Live,
+    method: &Method,
+    target: &Target,
+    told: &Parts,
+) -> Option<Purged> {
     if !invalidates(method, told.status) {
         return None;
     }
@@ -45,17 +49,17 @@ pub async fn after_write(app: &App, live: &Live, request: &Request, told: &Parts
         let tags = if entry.soft { &mut purge.stale } else { &mut purge.tags };
         tags.extend(entry.purges());
     }
-    carry_out(app, purge, request).await
+    carry_out(app, purge, target).await
 }
 
-async fn carry_out(app: &App, purge: Purge, request: &Request) -> Option<Purged> {
+async fn carry_out(app: &App, purge: Purge, target: &Target) -> Option<Purged> {
     if purge.is_empty() {
         return None;
     }
     match app.store.purge(&purge, Wait::Briefly, app.clock.now()).await {
         Ok(purged) => Some(purged),
         Err(error) => {
-            let path = request.head.target.path();
+            let path = target.path();
             tracing::warn!(%error, path, "Redis has not yet removed what a write made obsolete; until it has, only this sidecar knows");
             None
         }

@@ -1,8 +1,9 @@
 //! The way of a request that the store has no part in, and what its success makes obsolete.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use http::{Method, response::Parts};
+use tokio::sync::oneshot;
 
 use crate::{
     app::{App, Live},
@@ -23,7 +24,7 @@ use crate::{
     routes::Rule,
     status::{Forward, Outcome},
     store::{Purged, Selector},
-    upstream::Fetched,
+    upstream::{Fetched, OnItsWay},
 };
 
 /// Passes a request on for its own sake, and makes obsolete what its success changed.
@@ -40,11 +41,16 @@ pub async fn pass(
     if posting.is_some() {
         normalise_codings(outgoing.headers_mut());
     }
-    let reply = match live.upstream.send(outgoing).await {
-        Err(error) => Failure::of_fetch(&error).reply(),
-        Ok(fetched) => {
+    let sent = if request.head.method.is_safe() {
+        let fetched = live.upstream.send(outgoing).await;
+        fetched.map(|fetched| (fetched, None)).map_err(|error| Failure::of_fetch(&error))
+    } else {
+        write(app, live, request, outgoing).await
+    };
+    let reply = match sent {
+        Err(failure) => failure.reply(),
+        Ok((fetched, own)) => {
             let posting = posting.filter(|posting| posting.is_answered_by(request, &fetched.head));
-            let own = after_write(app, live, request, &fetched.head).await;
             match posting.zip(own) {
                 Some((posting, own)) => posting.store(app, live, request, forward, fetched, own).await,
                 None => respond::fetched(fetched, Outcome::Forward(forward), app.clock.now()),
@@ -52,6 +58,42 @@ pub async fn pass(
         }
     };
     respond::under(rule, reply)
+}
+
+/// Sends what may change something, and makes obsolete what it has changed: as a task of its own, since an app that
+/// has the request does what it asks for though the client leaves. What is not on its way yet ends with the client.
+async fn write(
+    app: &Arc<App>,
+    live: &Arc<Live>,
+    request: &Request,
+    mut outgoing: http::Request<RequestBody>,
+) -> Result<(Fetched, Option<Purged>), Failure> {
+    let on_its_way = OnItsWay::default();
+    outgoing.extensions_mut().insert(on_its_way.clone());
+    let (app, live) = (Arc::clone(app), Arc::clone(live));
+    let (method, target) = (request.head.method.clone(), request.head.target.clone());
+    let under_way = app.writes.subscribe();
+    let (mut client, answer) = oneshot::channel();
+    tokio::spawn(async move {
+        let mut written = pin!(async {
+            let fetched = live.upstream.send(outgoing).await.map_err(|error| Failure::of_fetch(&error))?;
+            let own = after_write(&app, &live, &method, &target, &fetched.head).await;
+            Ok((fetched, own))
+        });
+        let written = tokio::select! {
+            // A request that is taken back as soon as it has come does not begin.
+            biased;
+            () = client.closed() => match on_its_way.is_so() {
+                true => written.await,
+                false => return,
+            },
+            written = &mut written => written,
+        };
+        // Of an answer that nobody takes, the connection is closed.
+        let _ = client.send(written);
+        drop(under_way);
+    });
+    answer.await.unwrap_or_else(|_| Err(Failure::internal()))
 }
 
 /// A POST whose answer may serve later GETs.

@@ -136,6 +136,7 @@ impl Server {
             while accepting.join_next().await.is_some() {}
             // Each connection holds a receiver until it ends.
             drain.closed().await;
+            app.writes.closed().await;
         };
         timeout(grace, all).await.is_ok()
     }

@@ -7,7 +7,7 @@ use http::{HeaderMap, Request, Response, StatusCode, header::HeaderName};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    OnContinue, OnInterim,
+    OnContinue, OnInterim, OnItsWay,
     error::FetchError,
     outgoing::Outgoing,
     pool::Permit,
@@ -55,6 +55,9 @@ impl Connection {
         first_byte: Duration,
     ) -> Result<Response<Incoming>, Failure> {
         self.activity.begin();
+        if let Some(way) = request.extensions().get::<OnItsWay>() {
+            way.begin();
+        }
         self.upload = request.body_mut().watch(&self.activity);
         let told = Told::of(&request, &self.activity);
         let mut answer = pin!(self.sender.exchange(request, told));

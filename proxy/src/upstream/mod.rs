@@ -22,7 +22,14 @@ mod tls;
 mod trailers;
 mod upload;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{
@@ -80,6 +87,22 @@ pub const INFORMATIONAL: usize = 16;
 /// wants the body.
 #[derive(Clone, Debug)]
 pub struct OnContinue(pub Arc<Notify>);
+
+/// An extension of a request: so it is once a connection has the request, since the origin may act on it from then on.
+#[derive(Clone, Debug, Default)]
+pub struct OnItsWay(Arc<AtomicBool>);
+
+impl OnItsWay {
+    /// Whether it is.
+    #[must_use]
+    pub fn is_so(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// An extension of a request whose client takes interim responses: what the origin sends of them, but
 /// for 100 and 101, goes there.

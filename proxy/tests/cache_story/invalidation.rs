@@ -1,8 +1,12 @@
 //! What a success makes obsolete (RFC 9111 §4.4).
 
+use sidecache::status::{Outcome, Own};
+
 use crate::support::{
     origin::{Asked, Gate, Origin, Step, answer, ok, send},
-    story::{On, Story},
+    redis::eventually,
+    story::{On, Story, everything},
+    wire::{Wire, soon},
 };
 
 on_both_stores![
@@ -13,6 +17,7 @@ on_both_stores![
     a_fill_begun_before_is_neither_stored_nor_joined,
     a_rule_without_a_cache_invalidates_too,
     the_places_that_the_answer_names_are_obsolete_too,
+    a_write_counts_though_its_client_leaves_before_the_answer,
 ];
 
 /// RFC 9111 §4.4.
@@ -145,4 +150,86 @@ async fn a_rule_without_a_cache_invalidates_too(on: On) {
     story.get("/a").await;
     assert_eq!(story.post("POST /a", "x").await.fine(), "fwd=bypass; detail=no-rule");
     assert_eq!(story.get("/a").await.fine(), "fwd=uri-miss; stored");
+}
+
+/// How a client leaves that has sent all of its request.
+#[derive(Clone, Copy, Debug)]
+enum Leaves {
+    Closes,
+    ClosesHalf,
+    ResetsItsStream,
+    ClosesAllStreams,
+}
+
+const LEAVES: [Leaves; 4] =
+    [Leaves::Closes, Leaves::ClosesHalf, Leaves::ResetsItsStream, Leaves::ClosesAllStreams];
+
+impl Leaves {
+    /// Sends a write, and leaves when the app has it.
+    async fn after_writing(self, story: &Story, number: usize) {
+        let asked = story.origin.count() + 1;
+        if matches!(self, Self::ResetsItsStream | Self::ClosesAllStreams) {
+            let io = tokio::net::TcpStream::connect(story.address).await.unwrap();
+            let (mut client, frames) = soon("a handshake", h2::client::handshake(io)).await.unwrap();
+            let frames = tokio::spawn(frames);
+            let request = http::Request::post(format!("http://shop/products/{number}")).body(()).unwrap();
+            let (answer, mut body) = client.send_request(request, false).unwrap();
+            body.send_data("all of it".into(), true).unwrap();
+            story.asked(asked).await;
+            match self {
+                Self::ResetsItsStream => drop((answer, body)),
+                _ => frames.abort(),
+            }
+            return self.is_seen(story, number).await;
+        }
+        let mut client = Wire::tcp(story.address).await;
+        let framing = "host: shop\r\ntransfer-encoding: chunked\r\n\r\n5\r\nwhole\r\n0\r\n\r\n";
+        client.send(format!("POST /products/{number} HTTP/1.1\r\n{framing}")).await;
+        story.asked(asked).await;
+        if matches!(self, Self::ClosesHalf) {
+            client.finish().await;
+        } else {
+            drop(client);
+        }
+        self.is_seen(story, number).await;
+    }
+
+    async fn is_seen(self, story: &Story, number: usize) {
+        let gone = || {
+            let all = story.observed.all();
+            all.into_iter().filter(|told| *told == (Outcome::Own(Own::ClientGone), false)).count()
+        };
+        eventually(&format!("{self:?}"), async || gone() == number + 1).await;
+    }
+}
+
+/// The app does what it was asked to all the same. What else it has to say of that is for nobody.
+async fn a_write_counts_though_its_client_leaves_before_the_answer(on: On) {
+    let gates = LEAVES.map(|_| Gate::shut());
+    let doors = gates.clone();
+    let origin = Origin::start(move |asked| match asked.target.strip_prefix("/products/") {
+        Some(number) => {
+            let head = "HTTP/1.1 201 Created\r\nLocation: /list\r\nContent-Length: 100\r\n\r\nthe beginning";
+            vec![Step::Wait(doors[number.parse::<usize>().unwrap()].clone()), send(head), Step::Hang]
+        }
+        None => ok("", "answer"),
+    });
+    let yaml = everything("{ ttl: 10s, tags: [product] }")
+        + "purge_on: [{ match: /products/*, methods: [POST], tags: [product] }]\n";
+    let story = Story::start(on, origin.await, &yaml).await;
+    let all = ["/list", "/other"];
+    for (number, (leaves, gate)) in LEAVES.into_iter().zip(&gates).enumerate() {
+        for target in all {
+            story.get(target).await;
+            assert!(story.get(target).await.is_hit(), "{leaves:?}");
+        }
+        leaves.after_writing(&story, number).await;
+        gate.open();
+        for target in all {
+            let is_obsolete = async || !story.get(target).await.is_hit();
+            eventually(&format!("{leaves:?}: {target} is fetched anew"), is_obsolete).await;
+        }
+    }
+    let upstream = story.app.live().upstream.clone();
+    eventually("nothing is waited for", async || upstream.stats().open == upstream.stats().idle).await;
 }

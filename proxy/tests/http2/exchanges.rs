@@ -213,6 +213,19 @@ async fn a_request_that_is_taken_back_is_taken_back_at_the_origin() {
 }
 
 #[tokio::test]
+async fn a_write_that_is_taken_back_in_its_midst_is_taken_back_at_the_origin() {
+    let rig = Rig::new("").await;
+    let mut client = Friend::connect(&rig.sidecar).await;
+    let (answer, mut stream) = client.begin(request("POST", "/", &[("content-length", "8")])).await;
+    stream.send_data("half".into(), false).unwrap();
+    let mut origin = rig.called().await;
+    origin.head().await;
+    assert_eq!(origin.bytes(4).await, b"half");
+    drop((answer, stream));
+    origin.is_closed().await;
+}
+
+#[tokio::test]
 async fn an_answer_that_comes_before_the_request_has_ended_is_whole() {
     let rig = Rig::new("").await;
     let mut client = Friend::connect(&rig.sidecar).await;

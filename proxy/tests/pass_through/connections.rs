@@ -3,7 +3,7 @@
 use crate::support::{
     echo::Echo,
     rig::{OK, Rig, message, request},
-    sidecar::Sidecar,
+    sidecar::{Sidecar, eventually},
     wire::Ends,
 };
 
@@ -142,6 +142,48 @@ async fn a_drain_answers_what_runs_and_says_that_it_was_the_last() {
     assert_eq!((answer.text().as_str(), answer.field("connection")), ("ok", Some("close")));
     client.is_closed().await;
     assert!(rig.sidecar.ended().await);
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_a_write_whose_client_has_left() {
+    let (client, mut origin, sidecar) = {
+        let rig = Rig::new("").await;
+        let (client, origin, _) = rig.send(&request("DELETE / HTTP/1.1", &[], "")).await;
+        (client, origin, rig.sidecar)
+    };
+    drop(client);
+    let seen = sidecar.observed("the end of the exchange", |seen| !seen.is_empty()).await;
+    assert_eq!((seen[0].outcome, seen[0].status, seen[0].complete), ("client-gone", 499, false));
+    let ended = tokio::spawn(sidecar.ended());
+    origin.is_silent().await;
+    assert!(!ended.is_finished(), "the app has it still");
+    origin.send(OK).await;
+    assert!(ended.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_write_that_the_app_does_not_have_ends_with_its_client() {
+    let rig = Rig::new("limits: { upstream_connections: 1 }").await;
+    let upstream = &rig.sidecar.app.live().upstream;
+    let (_client, mut origin, _) = rig.send(&request("GET / HTTP/1.1", &[], "")).await;
+    let mut waiting = rig.sidecar.connect().await;
+    waiting.send(request("DELETE / HTTP/1.1", &[], "")).await;
+    eventually("it waits for a connection", || upstream.stats().waiting == 1).await;
+    drop(waiting);
+    eventually("it waits no longer", || upstream.stats().waiting == 0).await;
+    origin.send(OK).await;
+    rig.sidecar.observed("both", |seen| seen.len() == 2).await;
+    origin.is_silent().await;
+}
+
+#[tokio::test]
+async fn a_write_that_came_in_part_ends_with_its_client() {
+    let rig = Rig::new("").await;
+    let part = request("POST / HTTP/1.1", &["Content-Length: 10"], "half");
+    let (client, mut origin, _) = rig.send(&part).await;
+    assert_eq!(origin.bytes(4).await, b"half");
+    drop(client);
+    origin.is_closed().await;
 }
 
 #[tokio::test]
