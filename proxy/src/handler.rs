@@ -42,7 +42,7 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
         let known = app.purges.known();
         let lookup = visit.lookup(key, &selector).await;
         let now = app.clock.now();
-        match decided(&ask, &lookup, now) {
+        match decide(found(&lookup), &admission, cache, rule.fingerprint, now) {
             decision if cache.shadow => break Box::pin(shadow(ask, decision.in_shadow())).await,
             Decision::Serve(freshness) => break served(&lookup, freshness.told(visit.is_alone()), &ask),
             Decision::ServeAndRefresh(freshness, when) => {
@@ -79,17 +79,6 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
     respond::under(Some(rule), reply)
 }
 
-/// What to do by what was found, and by whether anything more would be stored.
-pub(crate) fn decided(ask: &Ask<'_>, lookup: &Result<Lookup, StoreError>, now: SystemTime) -> Decision {
-    let Ask { app, rule, cache, admission, key, .. } = *ask;
-    match decide(found(lookup), admission, cache, rule.fingerprint, now) {
-        decision @ Decision::ServeAndRefresh(_, When::Now) if !app.store.stores(key) => {
-            decision.unstored(admission, cache)
-        }
-        decision => decision,
-    }
-}
-
 /// What was found, as the answer.
 fn served(lookup: &Result<Lookup, StoreError>, freshness: Freshness, ask: &Ask<'_>) -> Reply {
     match lookup {
@@ -124,7 +113,7 @@ fn arriving(ask: &Ask<'_>, now: SystemTime, alone: bool) -> Option<Reply> {
 }
 
 /// What the policy needs to know of a look-up.
-fn found(lookup: &Result<Lookup, StoreError>) -> Found<'_> {
+pub(crate) fn found(lookup: &Result<Lookup, StoreError>) -> Found<'_> {
     match lookup {
         Err(_) => Found::Unknown,
         Ok(Lookup::Nothing) => Found::Nothing,

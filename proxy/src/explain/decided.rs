@@ -10,7 +10,7 @@ use super::{report::Verdict, wording::time};
 use crate::{
     advice::Advice,
     ask::Ask,
-    handler::decided,
+    handler::found,
     miss::{Look, Miss},
     policy::{
         freshness::{Source, drawn_lifetime},
@@ -48,14 +48,14 @@ pub(super) struct Held {
 
 /// Looks up what a request would, and asks the policy as it would.
 pub(super) async fn now(ask: Ask<'_>) -> Decided {
-    let Ask { app, cache, key, selector, .. } = ask;
+    let Ask { app, rule, cache, admission, key, selector, .. } = ask;
     let mut visit = app.store.visit();
     let known = app.purges.known();
     let lookup = visit.lookup(key, &selector).await;
     let now = app.clock.now();
     let held = held(&lookup, &visit);
     let nominated = nominated(&lookup);
-    let decision = decided(&ask, &lookup, now);
+    let decision = decide(found(&lookup), admission, cache, rule.fingerprint, now);
     let alone = visit.is_alone();
     let told = |verdict, fetches| Decided { verdict, fetches, stored: held, nominated, now };
     match decision {

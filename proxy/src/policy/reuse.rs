@@ -125,21 +125,6 @@ pub fn decide(
     Decision::Fetch(fetch(forward, asked, rule, validate))
 }
 
-impl Decision {
-    /// What is decided where nothing that is fetched would be stored: what is stale and would be refreshed in vain is
-    /// fetched before it answers, since else nobody would see a newer one while the window lasts (RFC 5861 §3).
-    #[must_use]
-    pub fn unstored(self, asked: &Admission, rule: &CacheRule) -> Self {
-        let wants_stored = asked.control.as_ref().is_some_and(|control| control.only_if_cached);
-        match self {
-            Self::ServeAndRefresh(_, When::Now) if !wants_stored => {
-                Self::Fetch(fetch(Forward::because(Fwd::Stale, None), asked, rule, true))
-            }
-            other => other,
-        }
-    }
-}
-
 /// Whether something fresh is in the last part of its time, by `refresh_ahead`. Its time is what it had left
 /// when it came: else one that comes old would be refreshed at once, by another that is as old.
 fn is_nearly_over(
@@ -275,8 +260,7 @@ fn allowed_stale(
 }
 
 /// RFC 5861 §4: whether what was found, and may have been `marked` stale since then, may answer because
-/// the origin failed. What may answer while the origin is asked (§3) may do so, too. A stored failure may not answer for
-/// another one.
+/// the origin failed. A stored failure may not answer for another one.
 #[must_use]
 pub fn instead_of_error(
     stored: &Stored,
@@ -292,8 +276,7 @@ pub fn instead_of_error(
     }
     let (freshness, source) = standing(&stored.facts, stored.exchange(), asked, rule, now).ok()?;
     let freshness = marked.map_or(freshness, |since| freshness.marked(since, now));
-    let window = stale::if_error(&stored.facts, source, asked.control.as_ref(), rule)
-        .max(stale::while_revalidate(&stored.facts, source, rule));
+    let window = stale::if_error(&stored.facts, source, asked.control.as_ref(), rule);
     let allowed = Some(Detail::StaleIfError);
     (freshness.stale < window).then_some(Freshness { allowed, ..freshness })
 }

@@ -71,15 +71,6 @@ impl Tiers {
         }
     }
 
-    /// Whether what is fetched now would be stored, as far as is known: by what Redis said to others, too.
-    #[must_use]
-    pub fn stores(&self, key: &ResourceKey) -> bool {
-        match self {
-            Self::Memory(_) => true,
-            Self::Redis(fleet) => fleet.stores(key),
-        }
-    }
-
     /// A response could have been stored, but Redis granted no lease.
     pub fn not_written(&self) {
         if let Self::Redis(fleet) = self {

@@ -3,8 +3,6 @@
 //! Where the origin states the lifetime, age counts from `Date`, which has no fractions: up to a second
 //! more than has passed.
 
-use sidecache::store::tiers::Tiers;
-
 use crate::support::{
     origin::{Asked, Gate, Origin, Step, answer, ok},
     redis::eventually,
@@ -28,52 +26,7 @@ on_both_stores![
     a_refresh_says_how_a_trusted_proxy_was_asked,
     failures_of_one_user_are_not_the_origins,
     no_refresh_takes_the_place_of_what_credentials_selected,
-    what_a_refresh_could_not_store_is_fetched_before_it_answers,
 ];
-
-/// A Redis that is nearly full, or has too few replicas, is read all the same.
-async fn what_a_refresh_could_not_store_is_fetched_before_it_answers(on: On) {
-    for nearly_full in [true, false] {
-        let origin = Origin::start(|asked| match asked.field("x-fail") {
-            Some(_) => answer("500 No", "", ""),
-            None => ok("", &asked.number.to_string()),
-        });
-        let story = Story::cached(on, origin.await, "{ ttl: 10s, stale_while_revalidate: 1h }").await;
-        let Some(redis) = &story.redis else { return };
-        story.get("/a").await;
-        story.stores(1).await;
-        match nearly_full {
-            true => redis.fill_nearly(),
-            false => drop(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"])),
-        }
-        let Tiers::Redis(fleet) = &story.app.store else { unreachable!("it has a Redis") };
-        let has_room = || fleet.redis().takes_writes();
-        eventually("it is known to be nearly full", async || nearly_full != has_room()).await;
-        story.pass_millis(20_500);
-        // A refusal is known by the first that is refused.
-        eventually("it is fetched", async || story.get("/a").await.says().starts_with("fwd=stale")).await;
-        for _ in 0..3 {
-            let newest = story.origin.count() + 1;
-            let fetched = story.get("/a").await;
-            assert!(
-                ["store-refused", "store-down"].iter().any(|why| fetched.fine().ends_with(why)),
-                "{fetched:?}"
-            );
-            assert_eq!(fetched.body, newest.to_string());
-        }
-        let failed = story.get_with("/a", &[("x-fail", "1")]).await;
-        assert_eq!(
-            (failed.says(), failed.body.as_str()),
-            ("fwd=stale; fwd-status=500; detail=stale-if-error", "1")
-        );
-        match nearly_full {
-            true => redis.make_room(),
-            false => drop(redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"])),
-        }
-        let is_fresh = async || story.get("/a").await.says() == "hit; ttl=9";
-        eventually("it is stored again", is_fresh).await;
-    }
-}
 
 async fn stale_while_revalidate_serves_at_once_and_refreshes_once(on: On) {
     let gate = Gate::shut();

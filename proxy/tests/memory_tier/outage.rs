@@ -252,19 +252,3 @@ async fn a_miss_too_many_is_told_to_come_again() {
     assert_eq!(slow.answer("GET /slow").await.status, 200);
     eventually("there is room again", async || ask(&sidecar, "/c").await.status == 200).await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_stale_is_refreshed_alone_too() {
-    let stale_soon = "Cache-Control: max-age=1, stale-while-revalidate=3600\r\n";
-    let (origin, sidecar, _server) = killed(Origin::saying(stale_soon).await, "").await;
-    let asked = origin.count();
-    eventually("memory has a newer one", async || {
-        let hit = ask(&sidecar, "/a").await;
-        hit.is_hit() && hit.body.strip_prefix("answer ").unwrap().parse::<usize>().unwrap() > asked
-    })
-    .await;
-    let (origin, sidecar, _server) = killed(Origin::saying(stale_soon).await, ", on_outage: bypass").await;
-    let asked = origin.count();
-    assert_eq!(ask(&sidecar, "/a").await.fine(), "fwd=miss; detail=store-down");
-    assert_eq!(origin.count(), asked + 1);
-}

@@ -312,13 +312,6 @@ impl RedisStore {
         view.owner(|| Spot::Of(key.wide_hash())).is_some_and(|node| node.takes_writes())
     }
 
-    /// The same, and whether the last claim that was made there was not refused.
-    #[must_use]
-    pub fn grants_leases_of(&self, key: &ResourceKey) -> bool {
-        let view = self.0.nodes.view();
-        view.owner(|| Spot::Of(key.wide_hash())).is_some_and(|node| node.grants_leases())
-    }
-
     /// Whether look-ups of all resources would be tried now.
     #[must_use]
     pub fn takes_reads(&self) -> bool {

@@ -206,14 +206,6 @@ impl Fleet {
         }
     }
 
-    /// Whether an answer would be stored, by what Redis has said of late, too.
-    pub(super) fn stores(&self, key: &ResourceKey) -> bool {
-        match self.is_cut_off(key) {
-            true => self.serves_alone(),
-            false => self.redis.grants_leases_of(key),
-        }
-    }
-
     /// Whether requests may have what others have fetched. Not while nobody tells what is purged: that may have
     /// been begun before a purge. Where Redis is out of reach altogether, [`OnOutage`] decides.
     pub(super) fn may_share(&self, key: &ResourceKey) -> bool {

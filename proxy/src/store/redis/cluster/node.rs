@@ -122,11 +122,6 @@ impl Node {
             && [&self.writes, &self.purges, &self.leases].into_iter().all(Link::is_ready)
     }
 
-    /// The same, and whether it did not refuse the last claim.
-    pub(in crate::store::redis) fn grants_leases(&self) -> bool {
-        self.takes_writes() && self.leases.no_writes().is_none()
-    }
-
     /// Why it takes no claims, commits or purges, in its words, if it has said so.
     pub(in crate::store::redis) fn no_writes(&self) -> Option<Arc<String>> {
         [&self.leases, &self.writes, &self.purges].into_iter().find_map(Link::no_writes)
