@@ -8,7 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     admit::Target,
@@ -25,6 +25,9 @@ use crate::{
     store::tiers::Tiers,
     upstream::Upstream,
 };
+
+/// How many writes may go on without their clients.
+const WRITES_ALONE: usize = 64;
 
 /// What lives as long as the process.
 pub struct App {
@@ -44,6 +47,8 @@ pub struct App {
     pub invalidations: Invalidations,
     /// Writes that are under way, their clients there or not: each holds a receiver until what it changed is obsolete.
     pub writes: watch::Sender<()>,
+    /// The right of a write to go on without its client: each has a connection to the app.
+    pub writes_alone: Semaphore,
     /// What became of the last request for a resource.
     pub outcomes: Outcomes,
     /// How many responses were stored that let one origin read them, and others see the same.
@@ -93,6 +98,7 @@ impl App {
             refreshes: Refreshes::default(),
             invalidations: Invalidations::default(),
             writes: watch::Sender::default(),
+            writes_alone: Semaphore::new(WRITES_ALONE),
             outcomes: Outcomes::default(),
             cors_unkeyed: AtomicU64::default(),
             clock,

@@ -6,10 +6,12 @@ use http::{Method, response::Parts};
 use tokio::sync::oneshot;
 
 use crate::{
+    admit::Target,
     app::{App, Live},
     ask::Ask,
     error::Failure,
     forward,
+    headers::is_grpc,
     key::{ResourceKey, normalise_codings},
     message::{Reply, Request, RequestBody},
     miss::keep,
@@ -41,11 +43,11 @@ pub async fn pass(
     if posting.is_some() {
         normalise_codings(outgoing.headers_mut());
     }
-    let sent = if request.head.method.is_safe() {
-        let fetched = live.upstream.send(outgoing).await;
-        fetched.map(|fetched| (fetched, None)).map_err(|error| Failure::of_fetch(&error))
-    } else {
-        write(app, live, request, outgoing).await
+    // A call of gRPC that is taken back is cancelled, and its server told.
+    let ends_with_client = request.head.method.is_safe() || is_grpc(&request.head.headers);
+    let sent = match ends_with_client {
+        true => send(app, live, &request.head.method, &request.head.target, outgoing).await,
+        false => write(app, live, request, outgoing).await,
     };
     let reply = match sent {
         Err(failure) => failure.reply(),
@@ -60,8 +62,22 @@ pub async fn pass(
     respond::under(rule, reply)
 }
 
+/// Sends a request, and makes obsolete what it has changed.
+async fn send(
+    app: &App,
+    live: &Live,
+    method: &Method,
+    target: &Target,
+    outgoing: http::Request<RequestBody>,
+) -> Result<(Fetched, Option<Purged>), Failure> {
+    let fetched = live.upstream.send(outgoing).await.map_err(|error| Failure::of_fetch(&error))?;
+    let own = after_write(app, live, method, target, &fetched.head).await;
+    Ok((fetched, own))
+}
+
 /// Sends what may change something, and makes obsolete what it has changed: as a task of its own, since an app that
-/// has the request does what it asks for though the client leaves. What is not on its way yet ends with the client.
+/// has the request does what it asks for though the client leaves. What is not on its way yet ends with the client; and
+/// so do more than [`App::writes_alone`], which those who ask again and again would else fill the app's connections with.
 async fn write(
     app: &Arc<App>,
     live: &Arc<Live>,
@@ -75,17 +91,13 @@ async fn write(
     let under_way = app.writes.subscribe();
     let (mut client, answer) = oneshot::channel();
     tokio::spawn(async move {
-        let mut written = pin!(async {
-            let fetched = live.upstream.send(outgoing).await.map_err(|error| Failure::of_fetch(&error))?;
-            let own = after_write(&app, &live, &method, &target, &fetched.head).await;
-            Ok((fetched, own))
-        });
+        let mut written = pin!(send(&app, &live, &method, &target, outgoing));
         let written = tokio::select! {
             // A request that is taken back as soon as it has come does not begin.
             biased;
-            () = client.closed() => match on_its_way.is_so() {
-                true => written.await,
-                false => return,
+            () = client.closed() => match app.writes_alone.try_acquire() {
+                Ok(_goes_on) if on_its_way.is_so() => written.await,
+                _ => return,
             },
             written = &mut written => written,
         };

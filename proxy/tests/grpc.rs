@@ -102,6 +102,7 @@ async fn answer(request: Request<()>, mut body: RecvStream, mut respond: SendRes
             let head = head(StatusCode::OK).header("grpc-status", "5").body(()).unwrap();
             respond.send_response(head, true).unwrap();
         }
+        "/silent" => std::future::pending().await,
         "/cut" => {
             let mut stream = respond.send_response(head(StatusCode::OK).body(()).unwrap(), false).unwrap();
             stream.send_data("half".into(), false).unwrap();
@@ -183,6 +184,20 @@ async fn a_call_that_fails_ends_with_its_head_and_one_that_is_cut_is_cut() {
     stream.send_data("now".into(), false).unwrap();
     let cut = whole(answer).await.unwrap_err();
     assert_eq!(reason(&cut), Some(Reason::INTERNAL_ERROR));
+}
+
+/// Unlike a write of another kind, which the app may have done: what is called knows what that means.
+#[tokio::test]
+async fn a_call_without_an_answer_yet_is_taken_back_too() {
+    let app = App::start().await;
+    let sidecar = app.sidecar("");
+    let mut client = Friend::connect(&sidecar).await;
+    let (answer, mut stream) = client.begin(request("POST", "/silent", &CALL)).await;
+    stream.send_data("all".into(), true).unwrap();
+    eventually("it is called", || !app.asked.lock().unwrap().is_empty()).await;
+    drop((answer, stream));
+    let upstream = Arc::clone(&sidecar.app.live().upstream);
+    eventually("its connection is closed", || upstream.stats().open == 0).await;
 }
 
 #[tokio::test]

@@ -194,6 +194,10 @@ impl Fill {
     /// What is stored by the time that this lease was granted. What is to be renewed must be known to be there still: a
     /// purge since it was found had no lease to break, and may not have been heard of here.
     async fn by_now(&mut self, lease: &Lease, claimant: Claimant) -> Result<Meanwhile, StoreError> {
+        if self.seek.purpose == Purpose::Refresh {
+            // No request waits for it.
+            self.seek.left = self.app.store.budget();
+        }
         match (lease, claimant) {
             (Lease::Own, _) => Ok(Meanwhile::AsFound),
             (Lease::Shared(_), _) if self.before.renews.is_some() => self.stored_now().await,

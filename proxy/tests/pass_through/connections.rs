@@ -144,6 +144,22 @@ async fn a_drain_answers_what_runs_and_says_that_it_was_the_last() {
     assert!(rig.sidecar.ended().await);
 }
 
+/// Who asks again and again does not fill the app's connections with what nobody waits for.
+#[tokio::test]
+async fn only_so_many_writes_go_on_without_their_clients() {
+    let rig = Rig::new("").await;
+    let alone = &rig.sidecar.app.writes_alone;
+    let all = alone.try_acquire_many(u32::try_from(alone.available_permits()).unwrap()).unwrap();
+    let (client, mut origin, _) = rig.send(&request("DELETE / HTTP/1.1", &[], "")).await;
+    drop(client);
+    origin.is_closed().await;
+    drop(all);
+    let (client, mut origin, _) = rig.send(&request("DELETE / HTTP/1.1", &[], "")).await;
+    drop(client);
+    rig.sidecar.observed("both", |seen| seen.len() == 2).await;
+    origin.is_silent().await;
+}
+
 #[tokio::test]
 async fn a_drain_waits_for_a_write_whose_client_has_left() {
     let (client, mut origin, sidecar) = {

@@ -14,9 +14,10 @@ if now > latest then
   return 'late'
 end
 
--- What ends later than it can last is of before the clock was set back: a holder who is there renews it soon.
+-- What ends later than it can last is of before the clock was set back, by more than the clocks of two masters
+-- differ: a holder who is there renews it soon.
 local function lasts(expiry, longest)
-  return expiry and longest and tonumber(expiry) > now and tonumber(expiry) <= now + longest
+  return expiry and longest and tonumber(expiry) > now and tonumber(expiry) <= now + longest + 1000
 end
 
 -- Who has it (f and a as above, s: an f of whose fetch nothing comes), and his token: nobody, if it has lapsed.

@@ -21,7 +21,7 @@ use redis::{
 
 use tokio::{
     sync::Notify,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -37,6 +37,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 const SHORTEST: Duration = Duration::from_millis(20);
 /// Servers that are tried, where sentinels disagree.
 const CANDIDATES: usize = 2;
+/// An address that leads now to one server and now to another does not end all connections more often.
+const STEADY: Duration = Duration::from_secs(10);
 /// The number of who is none any more, and whose place nobody takes.
 const NONE: u64 = u64::MAX;
 
@@ -52,6 +54,9 @@ struct Shared {
     last: Mutex<Option<RedisNode>>,
     /// Whether the master said that it is one no more.
     demoted: AtomicBool,
+    /// When the address was last found to lead to another one.
+    moved: Mutex<Option<Instant>>,
+    deposed: Notify,
     through: Notify,
 }
 
@@ -92,6 +97,8 @@ impl Dialer {
             masters: Arc::default(),
             last: Mutex::default(),
             demoted: AtomicBool::new(false),
+            moved: Mutex::default(),
+            deposed: Notify::new(),
             through: Notify::new(),
         }))
     }
@@ -175,12 +182,22 @@ impl Dialer {
     /// connections so far are of no use, because some of them may still lead to the one before, which takes none.
     pub(super) fn takes_writes(&self) -> bool {
         let Place::Server(_) = &self.0.place else { return false };
-        if !self.0.demoted.swap(false, Ordering::SeqCst) {
+        let mut moved = self.0.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = moved.is_none_or(|moved| moved.elapsed() >= STEADY);
+        if !is_due || !self.0.demoted.swap(false, Ordering::SeqCst) {
             return false;
         }
+        *moved = Some(Instant::now());
+        tracing::warn!(redis = %self, "the address of Redis leads to another master; connections to the one before end");
         let next = |number: u64| (number != NONE).then(|| number + 1);
         let _ = self.0.masters.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        self.0.deposed.notify_waiters();
         true
+    }
+
+    /// Waits until connections end because their server has been replaced.
+    pub(super) async fn deposed(&self) {
+        self.0.deposed.notified().await;
     }
 
     /// A connection serves: who pauses before another attempt need not go on.

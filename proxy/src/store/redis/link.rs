@@ -20,7 +20,6 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use redis::{
     AsyncConnectionConfig, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult,
-    ServerErrorKind,
     aio::{MultiplexedConnection, SendError},
 };
 use tokio::{
@@ -32,7 +31,7 @@ use tokio::{
 use self::session::{Session, Ticket};
 pub(super) use self::{
     beats::Beats,
-    refusal::{Elsewhere, Refusal},
+    refusal::{Elsewhere, Refusal, is_demoted},
     role::Role,
 };
 use super::{
@@ -370,15 +369,11 @@ impl State {
                     Err(why) => return why,
                 },
                 () = self.lost.notified() => {}
+                () = self.dialer.deposed() => {}
             }
         }
         "the connection was lost".into()
     }
-}
-
-/// Whether Redis takes no writes because it is not the master.
-pub(super) fn is_demoted(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
 /// Whether that is why it did not connect. Servers before version 6 know no `HELLO`, and each says so in

@@ -37,7 +37,7 @@ end
 -- since waits. But one of before the clock was set back is none.
 local until_then, why = string.match(redis.call('HGET', resource, 'u') or '', '^(%d+) (%a)$')
 local left = tonumber(until_then or now) - now
-if why == marker and left > length / 2 and left <= length then
+if why == marker and left > length / 2 and left <= length + 1000 then
   return 1
 end
 redis.call('HSET', resource, 'u', string.format('%.0f %s', now + length, marker))

@@ -44,3 +44,8 @@ impl Elsewhere {
         *self != Self::Nowhere
     }
 }
+
+/// Whether Redis takes no writes because it is not the master.
+pub(in crate::store::redis) fn is_demoted(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+}
