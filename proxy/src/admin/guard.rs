@@ -147,8 +147,10 @@ fn names(authority: &Authority, local: SocketAddr) -> bool {
             ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST || ip == local.ip().to_canonical()
         });
     let is_host = is_host || Omission::AdminHost.is_made() && host.starts_with("localhost");
-    let userinfo = authority.as_str().contains('@');
-    is_host && !userinfo && authority.port_u16().unwrap_or(80) == local.port()
+    // Nothing in front of the host (userinfo), and behind it the port alone: `[::1]0:9090` is no name.
+    let behind = authority.as_str().strip_prefix(authority.host());
+    let is_whole = behind.is_some_and(|port| port.is_empty() || port.starts_with(':'));
+    is_host && is_whole && authority.port_u16().unwrap_or(80) == local.port()
 }
 
 /// Whether the request carries the token, in the one `Authorization` field that it has.
@@ -193,6 +195,7 @@ mod tests {
             "localhost:80",
             "192.0.2.7",
             "evil@localhost:9090",
+            "[::1]0:9090",
         ] {
             for path in ["/metrics", "/readyz"] {
                 assert_eq!(
