@@ -149,9 +149,15 @@ http {{
 
 
 def worker(master):
-    children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    [worker] = [pid for pid in children if b"worker process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    return int(worker)
+    """The process that answers. Who can connect already may only be in the queue: it comes a moment later."""
+    limit = time.monotonic() + START_LIMIT
+    while time.monotonic() < limit:
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        workers = [pid for pid in children if b"worker process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        if workers:
+            return int(workers[0])
+        time.sleep(0.02)
+    raise SystemExit("nginx starts no worker")
 
 
 @contextmanager
