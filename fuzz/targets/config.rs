@@ -18,19 +18,19 @@ fn is_bounded(config: &Config) {
 /// What a file needs.
 const NEEDED: &str = "listen: 127.0.0.1:1\nupstream: http://a:1\nroutes: []\n";
 
-/// Made along the schema, where the first byte is 0.
-fn text(data: &[u8]) -> Option<String> {
+/// One made along the schema, where the first byte is 0: it has what a file needs.
+fn texts(data: &[u8]) -> Vec<String> {
     match data.split_first() {
-        Some((0, made)) => Some(settings::file(made)),
-        _ => std::str::from_utf8(data).ok().map(str::to_owned),
+        Some((0, made)) => vec![settings::file(made)],
+        _ => std::str::from_utf8(data)
+            .map_or_else(|_| vec![], |text| vec![text.to_owned(), format!("{NEEDED}{text}")]),
     }
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some(text) = text(data) else { return };
     let env = |name: &str| (name.len().is_multiple_of(2)).then(|| name.to_lowercase());
-    for text in [&text, &format!("{NEEDED}{text}")] {
-        match Config::parse(text, "config.yaml", &env) {
+    for text in texts(data) {
+        match Config::parse(&text, "config.yaml", &env) {
             Ok(config) => is_bounded(&config),
             Err(errors) => assert!(!errors.to_string().is_empty()),
         }

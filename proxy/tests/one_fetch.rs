@@ -16,7 +16,7 @@ use support::{
     fleet::Fleet,
     origin::{Asked, Gate, Origin, Step, answer, ok, send},
     redis::{RedisServer, eventually},
-    relay::{Class, Flow, Relay, Target, Way, Which},
+    relay::{Class, Flow, Way, Which},
     spawned::Spawned,
 };
 
@@ -343,8 +343,7 @@ async fn section_4_3_3_a_slow_claim_takes_nothing_from_who_has_the_lease() {
         None => ok("Cache-Control: max-age=10\r\n", &asked.number.to_string()),
     };
     let mut fleet = Fleet::cached(1, Origin::start(script).await, "origin").await;
-    let relay = Relay::to(Target::Unix(fleet.redis.socket())).await;
-    let late = fleet.join_at(relay.url()).await;
+    let (relay, late) = fleet.join_behind_a_relay().await;
     fleet.get(0, "/a").await.fine();
     // So that the relay knows which connection leases take.
     fleet.get(late, "/b").await.fine();

@@ -21,7 +21,7 @@ use support::{
     origin::{Asked, Gate, Origin, Step, answer, ok, send},
     purges::{all, rules, softly, tags, urls},
     redis::eventually,
-    relay::{Class, Flow, Relay, Target, Way, Which},
+    relay::{Class, Flow, Relay, Way, Which},
 };
 
 const MEMBERS: usize = 3;
@@ -562,8 +562,7 @@ async fn renewed(fleet: &Fleet) {
 /// All of them, the last by way of a relay.
 async fn with_one_behind_a_relay() -> (Fleet, Relay, usize) {
     let mut fleet = Fleet::start(MEMBERS - 1, tagged().await, &pages("60s")).await;
-    let relay = Relay::to(Target::Unix(fleet.redis.socket())).await;
-    let late = fleet.join_at(relay.url()).await;
+    let (relay, late) = fleet.join_behind_a_relay().await;
     (fleet, relay, late)
 }
 
@@ -692,8 +691,7 @@ async fn who_is_alive_is_not_struck_off_for_what_was_lost() {
 async fn who_is_missing_from_a_roll_of_some_time_ago_is_waited_for() {
     let mut fleet = Fleet::start(MEMBERS - 1, tagged().await, &pages("60s")).await;
     fleet.redis.command(&["COPY", "story:v1:m", "kept"]);
-    let relay = Relay::to(Target::Unix(fleet.redis.socket())).await;
-    let late = fleet.join_at(relay.url()).await;
+    let (relay, late) = fleet.join_behind_a_relay().await;
     fleet.warm("/a").await;
     for _ in 0..4 {
         renewed(&fleet).await;

@@ -22,6 +22,7 @@ use super::{
     browser::{Answer, Browser, request},
     origin::Origin,
     redis::{RedisServer, eventually},
+    relay::{Relay, Target},
     story::{On, everything, sidecar},
 };
 
@@ -69,6 +70,13 @@ impl Fleet {
             sidecar(&self.origin, (On::Tiers, Some(url)), &self.clock, &self.yaml).await;
         self.members.push(Member { app, address, server });
         self.members.len() - 1
+    }
+
+    /// One more comes, by way of a relay. Its number.
+    pub async fn join_behind_a_relay(&mut self) -> (Relay, usize) {
+        let relay = Relay::to(Target::Unix(self.redis.socket())).await;
+        let member = self.join_at(relay.url()).await;
+        (relay, member)
     }
 
     /// The last one is gone without a word.

@@ -178,9 +178,9 @@ impl Dialer {
         self.0.demoted.store(true, Ordering::SeqCst);
     }
 
-    /// The server takes writes. Whether that shows that the address leads to another one than it did: then all
+    /// The server took a write. Whether that shows that the address leads to another one than it did: then all
     /// connections so far are of no use, because some of them may still lead to the one before, which takes none.
-    pub(super) fn takes_writes(&self) -> bool {
+    pub(super) fn took_a_write(&self) -> bool {
         let Place::Server(_) = &self.0.place else { return false };
         let mut moved = self.0.moved.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = moved.is_none_or(|moved| moved.elapsed() >= STEADY);
@@ -188,7 +188,7 @@ impl Dialer {
             return false;
         }
         *moved = Some(Instant::now());
-        tracing::warn!(redis = %self, "the address of Redis leads to another master; connections to the one before end");
+        tracing::warn!(redis = %self, "the address of Redis leads to a master again; connections from before end");
         let next = |number: u64| (number != NONE).then(|| number + 1);
         let _ = self.0.masters.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
         self.0.deposed.notify_waiters();

@@ -115,8 +115,8 @@ impl State {
                 purges.miss();
             }
         }
-        if renewed.is_ok() && home.node.dialer.takes_writes() {
-            home.end(Why::Lost("its address leads to another master".into()));
+        if renewed.is_ok() && home.node.dialer.took_a_write() {
+            home.end(Why::Lost("its address leads to a master again".into()));
             return false;
         }
         renewed.map_err(|flaw| self.blame(home, flaw)).is_ok()
