@@ -162,7 +162,11 @@ impl Flights {
         let key = FlightKey { resource: resource.as_bytes().into(), fingerprint, variant: variant.id() };
         let (hash, known) = (resource.wide_hash(), known.unwrap_or_else(|| self.purges.known()));
         let mut flights = self.lock();
-        let is_fit = |flight: &Flight| flight.known.covers(known) || !self.purges.concern(hash, flight.known);
+        // What nobody has told of may concern those too who looked before it was known.
+        let is_fit = |flight: &Flight| {
+            !self.purges.missed(flight.known)
+                && (flight.known.covers(known) || !self.purges.concern(hash, flight.known))
+        };
         if let Some(flight) = flights.get(&key).filter(|flight| is_fit(flight)) {
             return Role::Follower(Ticket(flight.phase.subscribe()));
         }
@@ -390,6 +394,20 @@ mod tests {
         for known in [Some(before), Some(purges.known()), None] {
             assert!(matches!(join(known), Role::Follower(_)));
         }
+    }
+
+    #[test]
+    fn nobody_joins_what_began_before_a_time_in_which_purges_were_not_heard_of() {
+        let purges = Arc::new(Purges::default());
+        let flights = Flights::new(Arc::clone(&purges));
+        let before = purges.known();
+        let join = |known| flights.join(&ResourceKey::of_path("/a"), &VariantKey::only(), 0, None, known);
+        let _deaf = join(None);
+        assert!(matches!(join(Some(before)), Role::Follower(_)));
+        purges.miss();
+        assert!(matches!(join(Some(before)), Role::Leader(..)));
+        assert!(matches!(join(None), Role::Leader(..)));
+        assert!(matches!(join(Some(before)), Role::Follower(_)));
     }
 
     #[test]

@@ -180,6 +180,23 @@ async fn of_two_beside_each_other_the_one_that_gives_up_leaves_the_other_its_rig
     assert!(matches!(lost, Err(StoreError::LeaseLost)), "{lost:?}");
 }
 
+/// The leases of all variants of a resource are one key.
+#[tokio::test]
+async fn what_ends_cuts_no_other_variant_short() {
+    let server = RedisServer::start();
+    let [name, field] = place(&resource("/a"));
+    let soon = millis(Duration::from_millis(500));
+    server.command(&["HSET", &name, &field, &format!("1 {soon} f 2")]);
+    server.command(&["PEXPIRE", &name, "60000"]);
+    let release = include_str!("../src/store/redis/release.lua");
+    let ended = server.command(&["EVAL", release, "2", "test:v1:r:a", &name, &field, "1", "", "0", "0"]);
+    assert_eq!((ended, words(&server, &resource("/a")).remove(0)), (Value::Int(1), "2".into()));
+    assert!(
+        matches!(server.command(&["PTTL", &name]), Value::Int(1000..)),
+        "the key lasts as long as it did"
+    );
+}
+
 #[tokio::test]
 async fn a_removal_breaks_it() {
     let server = RedisServer::start();

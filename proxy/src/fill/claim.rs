@@ -256,8 +256,12 @@ impl Fill {
         let stored = self.app.store.lookup_shared(&self.key, &selector, self.seek.left).await;
         self.seek.left = self.seek.left.saturating_sub(begun.elapsed());
         Ok(match stored? {
-            // What the request found was purged since: it is not asked whether that is still good.
-            Lookup::Nothing | Lookup::OtherVariants(_) if self.seek.found.is_some() => Meanwhile::Elsewhere,
+            // What the request found was purged since: it is not asked whether that is still good. Nor would it be found
+            // again, where memory has it yet.
+            Lookup::Nothing | Lookup::OtherVariants(_) if self.seek.found.is_some() => {
+                self.app.store.let_go(&self.key);
+                Meanwhile::Elsewhere
+            }
             Lookup::Nothing => Meanwhile::AsFound,
             Lookup::Found(stored) | Lookup::Marked(stored, _) => match self.seek.found {
                 Some(found) if !differ(found, stored.request_time) => Meanwhile::AsFound,

@@ -71,6 +71,13 @@ impl Tiers {
         }
     }
 
+    /// A store that others share does not have what was found of a resource: nor is that found in memory any more.
+    pub fn let_go(&self, key: &ResourceKey) {
+        if let Self::Redis(fleet) = self {
+            fleet.let_go(key);
+        }
+    }
+
     /// A response could have been stored, but Redis granted no lease.
     pub fn not_written(&self) {
         if let Self::Redis(fleet) = self {

@@ -7,7 +7,7 @@ use super::support::{
     origin::{Asked, Gate, Origin, Step, answer, ok, send},
     purges::urls,
     redis::eventually,
-    relay::{Class, Ending, Flow, Relay, Seen, Target, Way, Which},
+    relay::{Class, Ending, Flow, Relay, Seen, Way, Which},
 };
 use super::{deafen, number, pages};
 
@@ -36,8 +36,7 @@ impl Scene {
             _ => ok("ETag: \"x\"\r\n", &format!("answer {}", asked.number)),
         };
         let mut fleet = Fleet::start(1, Origin::start(script).await, &pages("10s")).await;
-        let relay = Relay::to(Target::Unix(fleet.redis.socket())).await;
-        let late = fleet.join_at(relay.url()).await;
+        let (relay, late) = fleet.join_behind_a_relay().await;
         fleet.get(0, "/a").await.fine();
         // So that the relay knows the connections by what they are for.
         fleet.get(late, "/b").await.fine();
@@ -80,6 +79,25 @@ async fn what_one_alone_finds_gone_when_it_has_the_right_is_not_renewed() {
     let told = slow.answer("GET /a").await;
     assert!(number(&told) > 1, "it is asked for anew: {}", told.says());
     scene.assert_gone().await;
+}
+
+/// Memory goes by what it is told, and nobody tells it of this.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_memory_has_and_redis_has_not_is_fetched_anew_and_stored() {
+    let scene = Scene::new().await;
+    let Scene { fleet, relay, late, gate } = &scene;
+    gate.open();
+    relay.heal();
+    assert_eq!(fleet.get(*late, "/a").await.fine(), "fwd=stale; fwd-status=304; stored");
+    eventually("memory has it", async || {
+        let before = fleet.memory_hits(*late);
+        fleet.get(*late, "/a").await.is_hit() && fleet.memory_hits(*late) > before
+    })
+    .await;
+    fleet.pass_millis(10_500);
+    deafen(relay);
+    fleet.redis.resources().iter().for_each(|name| drop(fleet.redis.command(&["DEL", name])));
+    assert_eq!(fleet.get(*late, "/a").await.fine(), "fwd=uri-miss; stored");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Inner, RedisStore,
     announcement::{Announcement, Kind},
-    cluster::Spot,
+    cluster::{Slots, Spot},
     epochs::Epochs,
     heard::Heard,
     journal::{Act, eval},
@@ -199,6 +199,10 @@ impl Heard for RedisStore {
     fn emptied(&self) {
         self.0.purges.miss();
         self.0.leases.wakes().wake_all();
+    }
+
+    fn moved(&self, slots: &Slots) {
+        self.0.records.moved(slots);
     }
 
     fn renewed(&self, epoch: Option<Epoch>) {

@@ -24,7 +24,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Inner,
-    cluster::{Links, Spot},
+    cluster::{Links, Slots, Spot},
     journal::{UNUSED_RECORD, eval},
     layout,
     trust::Session,
@@ -129,6 +129,12 @@ impl Records {
     /// It is gone.
     pub(super) fn forget(&self, tag: Tag) {
         self.read.remove(&tag);
+    }
+
+    /// Another node tells of the purges of those tags: they come back as what that one says, though the session here
+    /// goes on.
+    pub(super) fn moved(&self, slots: &Slots) {
+        self.read.retain(|tag, _| !slots.have(tag.bits()));
     }
 }
 
@@ -294,7 +300,8 @@ fn parse(record: &[u8]) -> Option<Mark> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::trust::Trust, *};
+    use crate::clock::Clock;
 
     #[test]
     fn who_waits_for_other_tags_is_not_told_of_the_same() {
@@ -308,6 +315,18 @@ mod tests {
         };
         assert!(!is_told(&[]), "everything is expected from the start");
         assert!(is_told(&tags) && !is_told(&tags) && is_told(&tags[..1]));
+    }
+
+    #[test]
+    fn what_moves_is_read_again_though_the_session_goes_on() {
+        let (records, moving) = (Records::new(), Slots::those(|slot| slot % 2 == 0));
+        let session = Some(Trust::new(Clock::System, Arc::default()).begin(Duration::ZERO));
+        let tags: Vec<_> = (0..100_u8).map(|number| Tag::named(&[number])).collect();
+        tags.iter().for_each(|tag| records.remember(*tag, Mark::default(), session, LONGEST));
+        records.moved(&moving);
+        let (moved, stayed): (Vec<Tag>, Vec<Tag>) = tags.into_iter().partition(|tag| moving.have(tag.bits()));
+        assert!(!moved.is_empty() && moved.iter().all(|tag| records.get(*tag, session).is_none()));
+        assert!(!stayed.is_empty() && stayed.iter().all(|tag| records.get(*tag, session).is_some()));
     }
 
     #[test]

@@ -17,14 +17,15 @@ end
 if holder ~= token then
   return 0
 end
-redis.call('HDEL', leases, field)
-if tonumber(expiry) <= now then
-  return 0
-end
--- One of whose fetch nothing comes, and which this one was granted beside, may store yet.
-if beside ~= '' and not goes then
+local has_lapsed = tonumber(expiry) <= now
+if beside ~= '' and not goes and not has_lapsed then
+  -- One of whose fetch nothing comes, and which this one was granted beside, may store yet.
   redis.call('HSET', leases, field, string.format('%s %s s', beside, expiry))
-  redis.call('PEXPIRE', leases, string.format('%.0f', expiry - now))
+else
+  redis.call('HDEL', leases, field)
+end
+if has_lapsed then
+  return 0
 end
 local kind = redis.call('TYPE', resource).ok
 if goes or kind ~= 'hash' and kind ~= 'none' then

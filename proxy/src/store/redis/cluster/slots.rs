@@ -118,7 +118,7 @@ impl Slots {
     }
 
     /// Those that are meant.
-    fn those(is_meant: impl Fn(usize) -> bool) -> Self {
+    pub(in crate::store::redis) fn those(is_meant: impl Fn(usize) -> bool) -> Self {
         let mut slots = Self::none();
         slots.iter_mut().enumerate().for_each(|(slot, meant)| *meant = is_meant(slot));
         Self(Some(slots))
