@@ -107,12 +107,12 @@ pub async fn purge(app: Arc<App>, request: PurgeRequest) -> PurgeReport {
 
 /// Why Redis has not taken it: what has been wrong with that for longer says more than that there is no connection.
 fn untaken(app: &App, error: &StoreError) -> String {
-    if let Tiers::Redis(fleet) = &app.store
-        && let Health::Down { reason, .. } = fleet.redis().health()
-    {
-        return format!("Redis is away: {reason}");
+    let Tiers::Redis(fleet) = &app.store else { return error.to_string() };
+    match (fleet.redis().health(), fleet.redis().no_writes()) {
+        (Health::Down { reason, .. }, _) => format!("Redis is away: {reason}"),
+        (Health::Up, Some(reason)) => format!("Redis takes no writes: {reason}"),
+        (Health::Up, None) => format!("Redis has not taken it: {error}"),
     }
-    format!("Redis has not taken it: {error}")
 }
 
 /// What is stored under a URL has one of these keys.

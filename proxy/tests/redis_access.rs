@@ -195,12 +195,36 @@ async fn a_user_who_may_only_read_is_ready_and_says_what_is_missing() {
     })
     .await;
     assert!(reasons().contains("degraded"), "{}", reasons());
+    // Also once it is no longer asked each time.
+    for _ in 0..5 {
+        let told = sidecar.admin_post("/purge", r#"{"tags": ["home"]}"#);
+        assert!(told.contains("alone: Redis takes no writes: NOPERM"), "{told}");
+    }
     server.command(&["ACL", "SETUSER", "shop", "+@all"]);
     eventually("it is not said any longer", async || {
         Wire::tcp(sidecar.address).await.send("GET /p HTTP/1.1\r\nHost: a\r\n\r\n").await;
         !reasons().contains("takes no writes")
     })
     .await;
+}
+
+/// It would take writes yet, of others.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_nearly_full_is_said_to_be() {
+    let (server, origin) = (RedisServer::start(), Echo::start().await);
+    let sidecar = Spawned::start(&format!(
+        "upstream: http://{}\nstore: {{ redis: '{}', prefix: test }}\nroutes: [{{ match: /p, cache: 60s }}]\n",
+        origin.address,
+        server.url()
+    ))
+    .await;
+    let reasons = || sidecar.admin("/readyz").to_string();
+    eventually("all is well", async || !reasons().contains("degraded")).await;
+    server.fill_nearly();
+    let said = "nothing new is stored: Redis evicts nothing and is nearly full";
+    eventually("it is said", async || reasons().contains(said)).await;
+    server.make_room();
+    eventually("it is said no longer", async || !reasons().contains("degraded")).await;
 }
 
 /// Full, or a replica: with the rights that are documented, not one more.

@@ -24,7 +24,7 @@ use crate::{
     places::Places,
     reload::status::Status,
     store::{
-        redis::{Health as RedisHealth, TrackingCondition},
+        redis::{Health as RedisHealth, RedisStore, TrackingCondition},
         tiers::{Fleet, OnOutage, Tiers},
     },
     telemetry::{log::Log, metrics::Metrics, snapshot, window::STEP},
@@ -130,15 +130,25 @@ fn shortcomings(fleet: &Fleet) -> Vec<String> {
         return vec![format!("{what}: {reason}")];
     }
     let mut reasons = Vec::new();
-    if let Some(reason) = fleet.redis().no_writes() {
-        reasons.push(format!("nothing new is stored: Redis takes no writes: {reason}"));
-    } else if !fleet.redis().takes_writes() {
-        reasons.push("nothing new is stored: Redis takes no writes (is it full?)".into());
+    if let Some(reason) = unwritten(fleet.redis()) {
+        reasons.push(format!("nothing new is stored: {reason}"));
     }
     if let TrackingCondition::Down { reason } = fleet.tracking().condition() {
         reasons.push(format!("memory is not used, because Redis does not tell what changes: {reason}"));
     }
     reasons
+}
+
+/// Why nothing new is stored in a Redis that answers.
+fn unwritten(redis: &RedisStore) -> Option<String> {
+    match redis.no_writes() {
+        Some(reason) => Some(format!("Redis takes no writes: {reason}")),
+        None if redis.is_nearly_full() => {
+            Some("Redis evicts nothing and is nearly full (set maxmemory-policy, or more maxmemory)".into())
+        }
+        None if redis.takes_writes() => None,
+        None => Some("Redis does not take writes in time".into()),
+    }
 }
 
 /// Everything that is measured.

@@ -335,6 +335,12 @@ impl RedisStore {
         self.0.nodes.view().nodes().iter().find_map(|node| node.no_writes())
     }
 
+    /// Whether a node is so full that nothing more is stored there, since it evicts nothing.
+    #[must_use]
+    pub fn is_nearly_full(&self) -> bool {
+        !self.0.nodes.all(|node| !node.is_nearly_full())
+    }
+
     /// Whether claims, commits and purges of all resources would be tried now.
     #[must_use]
     pub fn takes_writes(&self) -> bool {

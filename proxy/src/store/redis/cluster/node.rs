@@ -118,8 +118,12 @@ impl Node {
 
     /// Whether claims, commits and purges would be tried now.
     pub(in crate::store::redis) fn takes_writes(&self) -> bool {
-        !self.manners.hold_back()
-            && [&self.writes, &self.purges, &self.leases].into_iter().all(Link::is_ready)
+        !self.is_nearly_full() && [&self.writes, &self.purges, &self.leases].into_iter().all(Link::is_ready)
+    }
+
+    /// Whether we hold back, because it evicts nothing and is nearly full.
+    pub(in crate::store::redis) fn is_nearly_full(&self) -> bool {
+        self.manners.hold_back()
     }
 
     /// Why it takes no claims, commits or purges, in its words, if it has said so.
