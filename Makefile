@@ -36,7 +36,7 @@ consistency: redis-server
 
 # Twenty minutes of load and faults: fails if a client sees an error, or anything grows or stays in Redis.
 soak: redis-server
-	SIDECACHE_SCALE=full cargo test --locked -p sidecache --test soak -- --nocapture
+	SIDECACHE_SCALE=full cargo test --locked --profile measure -p sidecache --test soak -- --nocapture
 
 # Three sidecars: one fetch for an expiry, how soon a purge is seen, and what it costs. Minutes.
 fleet: redis-server

@@ -215,10 +215,11 @@ fn growth(series: &Series, findings: &Findings, size: &Size) -> Option<String> {
     let most = match series.what {
         _ if series.of == REDIS => f64::INFINITY,
         What::Descriptors => DESCRIPTORS,
-        What::Resident | What::Used => YOUNG * largest,
+        What::Resident | What::Allocated | What::Used => YOUNG * largest,
     };
     // One that is replaced begins anew each time, and in a short run all do.
-    let is_level = series.of == replaced || Scale::asked_for() == Scale::Short;
+    let begins_anew = series.of == replaced || Scale::asked_for() == Scale::Short;
+    let is_level = begins_anew || series.what == What::Resident;
     let in_a_minute = series.slope() * Duration::from_secs(60).div_duration_f64(size.round);
     let limit = if series.what == What::Descriptors { LEAK } else { GROWTH };
     (series.most() > most || !is_level && in_a_minute > limit).then(|| format!("it grows: {series}"))

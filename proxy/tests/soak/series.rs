@@ -28,6 +28,8 @@ pub(crate) const REDIS: &str = "redis";
 pub(crate) enum What {
     /// Resident memory of a process, in bytes.
     Resident,
+    /// What of that it has allocated. The rest are pages of its program, which the system lets go and takes in again.
+    Allocated,
     /// What Redis says that it uses, in bytes.
     Used,
     Descriptors,
@@ -81,7 +83,7 @@ fn least_squares(points: &[(f64, f64)]) -> f64 {
 impl fmt::Display for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = match self.what {
-            What::Resident | What::Used => f64::from(1 << 20),
+            What::Resident | What::Allocated | What::Used => f64::from(1 << 20),
             What::Descriptors => 1.0,
         };
         write!(f, "{:<12}{:<12}", self.of, format!("{:?}", self.what))?;
@@ -137,7 +139,10 @@ fn note(all: &mut Vec<Series>, of: &str, what: What, round: usize, value: Option
 }
 
 fn process(of: &str, pid: Option<Pid>, note: &mut impl FnMut(&str, What, Option<f64>)) {
-    note(of, What::Resident, pid.and_then(|pid| memory(pid, "VmRSS:")).map(|bytes| bytes as f64));
+    let mut bytes =
+        |what, name| note(of, what, pid.and_then(|pid| memory(pid, name)).map(|bytes| bytes as f64));
+    bytes(What::Resident, "VmRSS:");
+    bytes(What::Allocated, "RssAnon:");
     note(of, What::Descriptors, pid.and_then(descriptors).map(|count| count as f64));
 }
 
