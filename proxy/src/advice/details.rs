@@ -68,7 +68,7 @@ pub(super) const CLIENT_CONTROL: Advice = Advice {
     action: "`client_control: ignore`",
 };
 pub(super) const RULE_CHANGED: Advice = Advice {
-    meaning: "stored before `key`, `credentials`, `set_cookie`, `ignore`, `content_type`, `shadow` or `targeted_cache_control` was edited, or a `ttl` added or taken away",
+    meaning: "stored under a rule of another name (without a `name`, editing `match`, `host`, `methods` or `headers` gives it another), or before `key`, `credentials`, `set_cookie`, `ignore`, `content_type`, `shadow` or `targeted_cache_control` was edited, or a `ttl` added or taken away",
     because: "the rule decides how an entry is made; one that was made under another rule may hold what this one keeps out",
     action: "nothing; this fetch replaces it",
 };
@@ -193,9 +193,9 @@ pub(super) const STORE_DOWN: Advice = Advice {
     action: "look at Redis, and at `/readyz`; `store.on_outage: bypass` if that must not be",
 };
 pub(super) const STORE_REFUSED: Advice = Advice {
-    meaning: "Redis answers, but takes no writes: it is full, or its user may not",
-    because: "Redis refused the last write",
-    action: "look at its `maxmemory`, and at the ACL of its user",
+    meaning: "Redis answers, but takes no writes: it is full; or nearly, and evicts nothing; or it is a replica, lacks its disk or its replicas; or its user may not",
+    because: "Redis refused the last write, or has less than a tenth of its memory left for all who share it",
+    action: "`/readyz` says which: its `maxmemory` and the policy of that, where the master is, the ACL of its user",
 };
 pub(super) const LEASE_HELD: Advice = Advice {
     meaning: "not stored here: another sidecar fetches the same and will store it, and there was no use in waiting for that",
