@@ -15,7 +15,7 @@ use crate::{
     purges::Known,
     respond,
     shadow::shadow,
-    store::{Lookup, Selector, StoreError},
+    store::{Lookup, Selector, StoreError, tiers::Sharing},
     way::{Book, Way},
 };
 
@@ -51,8 +51,8 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
             }
             Decision::NotCached => break Failure::not_cached().reply(),
             Decision::Fetch(fetch) => {
-                let (may_share, alone) = (visit.may_share(key), visit.shares_alone(key));
-                if let Some(reply) = may_share.then(|| arriving(&ask, now, alone)).flatten() {
+                let sharing = visit.sharing(key).await;
+                if let Some(reply) = arriving(&ask, now, sharing) {
                     break reply;
                 }
                 // What the store did not answer in time is not asked again.
@@ -63,8 +63,8 @@ pub async fn handle(app: &Arc<App>, live: &Arc<Live>, request: &Request, body: R
                 if !fetch.collapse && app.flights.has_landed(key, seen) {
                     continue;
                 }
-                let fetch = Fetch { collapse: fetch.collapse && may_share, ..fetch };
-                let look = Look { known, seen, left: visit.left(), again: looks > 0, alone };
+                let fetch = Fetch { collapse: fetch.collapse && sharing != Sharing::Nothing, ..fetch };
+                let look = Look { known, seen, left: visit.left(), again: looks > 0, sharing };
                 let miss = Miss::new(ask, fetch, lookup.ok(), now, look);
                 if admission.head_only {
                     break Box::pin(miss.head()).await;
@@ -98,14 +98,17 @@ fn refresh(lookup: &Result<Lookup, StoreError>, when: When, seen: Option<u64>, k
 }
 
 /// The answer that the store will have when it has taken what is on its way there, if it will have one.
-fn arriving(ask: &Ask<'_>, now: SystemTime, alone: bool) -> Option<Reply> {
+fn arriving(ask: &Ask<'_>, now: SystemTime, sharing: Sharing) -> Option<Reply> {
+    if sharing == Sharing::Nothing {
+        return None;
+    }
     let Ask { app, rule, cache, admission, key, selector, .. } = *ask;
     let mut entries = app.arrivals.of(key, &selector, &app.purges);
-    entries.retain(|entry| app.store.may_share_of(&entry.tags));
+    entries.retain(|entry| app.store.may_share_of(&entry.tags, sharing));
     entries.into_iter().map(|entry| Ok(Lookup::Found(entry))).find_map(|lookup| {
         match decide(found(&lookup), admission, cache, rule.fingerprint, now) {
             Decision::Serve(freshness) | Decision::ServeAndRefresh(freshness, When::IfWanted) => {
-                Some(served(&lookup, freshness.told(alone), ask))
+                Some(served(&lookup, freshness.told(sharing == Sharing::Alone), ask))
             }
             _ => None,
         }

@@ -25,7 +25,10 @@ use crate::{
     respond,
     spool::Ended,
     status::{Detail, Forward, Outcome},
-    store::{Lookup, Purged, tiers::Leave},
+    store::{
+        Lookup, Purged,
+        tiers::{Leave, Sharing},
+    },
     stored::Stored,
     upstream::{FetchError, Fetched},
 };
@@ -60,15 +63,20 @@ pub struct Look {
     pub left: Duration,
     /// Whether the request can look once more.
     pub again: bool,
-    /// Whether nobody tells what is purged: what others fetch may be from before.
-    pub alone: bool,
+    /// Whether the request may have what others fetch.
+    pub sharing: Sharing,
 }
 
 /// Stores an answer that came for another request than a GET, and whose own purge was that one; and passes it on.
 pub async fn keep(ask: Ask<'_>, forward: Forward, fetched: Fetched, begun: Begun, own: Purged) -> Reply {
     let (flight, ticket) = Flight::alone();
-    let look =
-        Look { known: begun.known, seen: None, left: ask.app.store.budget(), again: false, alone: false };
+    let look = Look {
+        known: begun.known,
+        seen: None,
+        left: ask.app.store.budget(),
+        again: false,
+        sharing: Sharing::Told,
+    };
     let seek = ask.seek(None, look.left, Purpose::AnswerAnyhow);
     let fill = ask.fill(http::Request::default(), ask.admission.clone(), flight, Before::default(), seek);
     let (sender, unshared) = oneshot::channel();
@@ -303,11 +311,11 @@ impl<'r> Miss<'r> {
             Ok(freshness) => freshness,
             Err(forward) => return Followed::Alone(forward.detail.unwrap_or(Detail::NotFresh)),
         };
-        if !self.ask.app.store.may_share_of(&shared.tags) {
+        if !self.ask.app.store.may_share_of(&shared.tags, self.look.sharing) {
             return Followed::Alone(Detail::StoreDown);
         }
         if shared.body.is_whole() {
-            let freshness = freshness.told(self.look.alone);
+            let freshness = freshness.told(self.look.sharing == Sharing::Alone);
             return Followed::Answered(respond::just_stored(shared, freshness, self.ask.request));
         }
         let forward = Forward { collapsed: true, status: shared.renewed_by, ..self.forward };

@@ -513,3 +513,29 @@ async fn a_record_that_is_gone_is_made_anew_for_what_is_valid_still() {
     .await;
     assert_eq!(finds(&newcomer, &key).await, "");
 }
+
+/// What is being fetched by one that nobody tells of purges is known to be obsolete when it has asked for the last one.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_the_last_purge_knows_what_came_before_it() {
+    let server = RedisServer::start();
+    let (one, other, key) = (store(&server).await, store(&server).await, resource("/a"));
+    let asks = async || {
+        let known = one.purges().known();
+        one.ask_for_purges(PATIENCE).await.map(|()| one.purges().missed(known))
+    };
+    eventually("all are connected", async || asks().await.is_ok_and(|missed| !missed)).await;
+    assert!(!asks().await.unwrap(), "there was none");
+    purge(&other, Mode::Hard, &[&key], &[]).await;
+    assert!(asks().await.unwrap(), "there was one");
+    assert!(!asks().await.unwrap(), "and no other one");
+
+    let known = one.purges().known();
+    server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+    eventually("it asks again", async || asks().await.is_ok()).await;
+    assert!(one.purges().missed(known), "Redis may have lost one meanwhile");
+
+    server.command(&["SET", "test:v1:e", "1"]);
+    assert!(matches!(asks().await, Err(StoreError::Unavailable)), "it has lost some");
+    server.command(&["DEL", "test:v1:e"]);
+    assert!(matches!(asks().await, Err(StoreError::Unavailable)), "it has lost all");
+}

@@ -82,6 +82,28 @@ async fn who_has_waited_for_another_has_a_hit() {
     eventually("no lease is left over", async || fleet.redis.keys() == fleet.redis.resources()).await;
 }
 
+/// Nobody can say then that it is there, nor is anybody told what is purged. But it can be asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_redis_takes_no_writes_each_has_one_fetch_for_all_who_wait() {
+    let gate = Gate::shut();
+    let door = gate.clone();
+    let script = move |_: &Asked| vec![Step::Wait(door.clone()), ok("", "it").remove(0)];
+    let fleet = Fleet::cached(1, Origin::start(script).await, "10s").await;
+    fleet.redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    eventually("it hears nothing", async || !fleet.hears(0)).await;
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        all.push(fleet.send(0, "GET /a", &[]).await);
+    }
+    fleet.wait_here(0, 5).await;
+    gate.open();
+    for browser in &mut all {
+        let told = browser.answer("GET").await;
+        assert_eq!(told.body, "it", "{}", told.says());
+    }
+    assert_eq!(fleet.origin.count(), 1);
+}
+
 /// RFC 5861 §3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn section_3_one_of_them_refreshes_what_all_serve_stale() {

@@ -7,6 +7,8 @@ mod support;
 
 #[path = "one_purge/renewals.rs"]
 mod renewals;
+#[path = "one_purge/unheard.rs"]
+mod unheard;
 
 use std::time::Duration;
 

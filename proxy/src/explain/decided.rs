@@ -21,7 +21,7 @@ use crate::{
     status::{Fwd, Outcome, Own},
     store::{
         Lookup, StoreError,
-        tiers::{Leave, Tier, Visit},
+        tiers::{Leave, Sharing, Tier, Visit},
     },
     stored::Stored,
 };
@@ -69,11 +69,11 @@ pub(super) async fn now(ask: Ask<'_>) -> Decided {
         }
         Decision::NotCached => told(Verdict::of(Outcome::Own(Own::NotCached)), false),
         Decision::Fetch(fetch) => {
-            if let Some(arrived) = arriving(&ask, &visit, now) {
+            let sharing = visit.sharing(key).await;
+            if let Some(arrived) = arriving(&ask, sharing, now) {
                 return arrived;
             }
-            let shares_alone = visit.shares_alone(key);
-            let look = Look { known, seen: None, left: visit.left(), again: false, alone: shares_alone };
+            let look = Look { known, seen: None, left: visit.left(), again: false, sharing };
             let verdict = fetched(ask, fetch, lookup, now, look);
             told(verdict, true)
         }
@@ -119,16 +119,16 @@ fn nominated(lookup: &Result<Lookup, StoreError>) -> Box<[http::HeaderName]> {
 }
 
 /// What has come whole and is not stored yet answers before the app is asked.
-fn arriving(ask: &Ask<'_>, visit: &Visit<'_>, now: SystemTime) -> Option<Decided> {
+fn arriving(ask: &Ask<'_>, sharing: Sharing, now: SystemTime) -> Option<Decided> {
     let Ask { app, rule, cache, admission, key, selector, .. } = *ask;
-    if !visit.may_share(key) {
+    if sharing == Sharing::Nothing {
         return None;
     }
     let entries = app.arrivals.of(key, &selector, &app.purges);
     entries.into_iter().find_map(|stored| {
         match decide(Found::Stored(&stored), admission, cache, rule.fingerprint, now) {
             Decision::Serve(freshness) | Decision::ServeAndRefresh(freshness, When::IfWanted) => {
-                let freshness = freshness.told(visit.shares_alone(key));
+                let freshness = freshness.told(sharing == Sharing::Alone);
                 let verdict = hit(freshness, None, Some(&stored), cache);
                 let nominated = stored.nominated.clone();
                 let held = Held { stored, marked: None, tier: "arriving" };

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 pub use self::{
     coherent::TierStats,
-    fleet::{Fleet, Leave, OnOutage, TierSettings},
+    fleet::{Fleet, Leave, OnOutage, Sharing, TierSettings},
 };
 pub use super::redis::Waiting;
 use super::{
@@ -192,13 +192,13 @@ impl Tiers {
         Visit { tiers: self, waited: None, alone: false }
     }
 
-    /// Whether requests may have what others have fetched that carries these tags, beside [`Visit::may_share`]: in a
-    /// cluster others tell when they are purged.
+    /// Whether requests may have what others have fetched that carries these tags, where they `may` have it in itself:
+    /// in a cluster others tell when they are purged.
     #[must_use]
-    pub fn may_share_of(&self, tags: &[Tag]) -> bool {
+    pub fn may_share_of(&self, tags: &[Tag], may: Sharing) -> bool {
         match self {
-            Self::Memory(_) => true,
-            Self::Redis(fleet) => fleet.may_share_of(tags),
+            Self::Redis(fleet) if may != Sharing::Asked => fleet.may_share_of(tags),
+            Self::Memory(_) | Self::Redis(_) => true,
         }
     }
 }
@@ -310,22 +310,13 @@ impl Visit<'_> {
         self.alone
     }
 
-    /// The same of what another one fetches: nobody tells what is purged meanwhile.
-    #[must_use]
-    pub fn shares_alone(&self, key: &ResourceKey) -> bool {
-        match self.tiers {
-            Tiers::Memory(_) => false,
-            Tiers::Redis(fleet) => !fleet.hears(key),
-        }
-    }
-
-    /// Whether the request may have what another one fetches.
-    #[must_use]
-    pub fn may_share(&self, key: &ResourceKey) -> bool {
-        match self.tiers {
-            Tiers::Memory(_) => true,
-            Tiers::Redis(fleet) => fleet.may_share(key),
-        }
+    /// Whether the request may have what another one fetches, from what is left of the budget.
+    pub async fn sharing(&mut self, key: &ResourceKey) -> Sharing {
+        let Tiers::Redis(fleet) = self.tiers else { return Sharing::Told };
+        let (begun, left) = (Instant::now(), self.left());
+        let sharing = fleet.sharing(key, left).await;
+        self.waited = self.waited.map(|waited| waited + begun.elapsed());
+        sharing
     }
 }
 

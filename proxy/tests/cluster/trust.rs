@@ -11,7 +11,7 @@ use sidecache::{
     store::{
         Lookup, Purge, Selector, Store, Wait,
         redis::{BOUND, Health, RedisStore, Session, Settings},
-        tiers::{Fleet, Tiers},
+        tiers::{Fleet, Sharing, Tiers},
     },
     stored::Stored,
     tags::Tag,
@@ -162,12 +162,12 @@ async fn what_carries_a_tag_of_a_master_that_does_not_tell_is_not_believed() {
     one.epoch = fleet(&reader).redis().purges().epoch();
     one.tags = tags.clone().into();
     keep_entry(&reader, key, Arc::new(one), "one").await;
-    assert!(reader.may_share_of(&tags));
+    assert!(reader.may_share_of(&tags, Sharing::Told));
 
     relay.set(Which::Each(Class::Tracking), Way::Answers, Flow::Lost);
     let purge = Purge { tags: tags.clone(), ..Purge::default() };
     writer.purge(&purge, Wait::ForFleet, std::time::SystemTime::now()).await.unwrap();
-    assert!(!reader.may_share_of(&tags), "what is being fetched may be of before it");
+    assert!(!reader.may_share_of(&tags, Sharing::Told), "what is being fetched may be of before it");
     assert_eq!(finds(&reader, key).await, (String::new(), false));
     assert!(session(&reader, key).is_some(), "what that one tells is heard");
     // Nor once it tells again.

@@ -12,7 +12,7 @@ use sidecache::{
     store::{
         Lookup, Selector, Store, StoreError,
         redis::{BOUND, Settings},
-        tiers::{Leave, OnOutage, TierSettings},
+        tiers::{Leave, OnOutage, Sharing, TierSettings},
     },
 };
 
@@ -92,7 +92,8 @@ async fn memory_goes_on_and_takes_what_is_fetched_until_redis_is_back() {
         assert!(matches!(visit(&sidecar, &key).await, Ok((true, true))));
         let other = resource("/other");
         assert!(visit(&sidecar, &other).await.is_err(), "whether Redis has it is not known");
-        assert!(sidecar.0.takes_writes(&other) && sidecar.0.visit().may_share(&other));
+        assert!(sidecar.0.takes_writes(&other));
+        assert_eq!(sidecar.0.visit().sharing(&other).await, Sharing::Alone);
         sidecar.commit(&other, "other").await.unwrap();
         assert!(matches!(visit(&sidecar, &other).await, Ok((true, true))));
         assert!(sidecar.0.remove(std::slice::from_ref(&key)).await.is_err(), "Redis does not know");
@@ -110,7 +111,7 @@ async fn memory_goes_on_and_takes_what_is_fetched_until_redis_is_back() {
 async fn or_nothing_is_served_stored_or_shared() {
     let server = RedisServer::start();
     let (sidecar, key) = sidecar(&server, OnOutage::Bypass).await;
-    assert!(sidecar.0.visit().may_share(&key));
+    assert_eq!(sidecar.0.visit().sharing(&key).await, Sharing::Told);
     cut_off(&server, &sidecar).await;
     assert!(visit(&sidecar, &key).await.is_err());
     assert_eq!(sidecar.holds(), 1);
@@ -120,7 +121,7 @@ async fn or_nothing_is_served_stored_or_shared() {
     let (headers, keyed) = (HeaderMap::new(), KeyPolicy::default());
     let mut visit = sidecar.0.visit();
     assert!(visit.lookup(&key, &Selector { headers: &headers, keyed: &keyed }).await.is_err());
-    assert!(!visit.may_share(&key));
+    assert_eq!(visit.sharing(&key).await, Sharing::Nothing);
     drop(visit);
     server.thaw();
     eventually("Redis is back", async || sidecar.try_lookup(&key).await.is_ok_and(|found| found == "one"))

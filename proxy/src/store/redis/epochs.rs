@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, RedisResult, Value, aio::MultiplexedConnection, from_redis_value};
+use redis::{Cmd, RedisResult, Value, aio::MultiplexedConnection, cmd, from_redis_value};
 
 use super::{
     cluster::{Links, Spot},
@@ -54,6 +54,16 @@ pub(super) fn read(answer: Value, purges: &Purges) -> RedisResult<Epochs> {
     let epochs = Epochs { taken: epoch(taken), before: epoch(before) };
     purges.note_told(epochs.taken);
     Ok(epochs)
+}
+
+/// The last epoch as it is kept, which any user may read. Nothing, where it was lost.
+pub(super) async fn last(links: &Links, prefix: &str, limit: Duration) -> Result<Option<Epoch>, StoreError> {
+    let name = &layout::epoch(prefix);
+    let ask = |mut connection: MultiplexedConnection| async move {
+        cmd("GET").arg(name).query_async::<Option<u64>>(&mut connection).await
+    };
+    let number = links.run(Spot::Named(name), limit, ask).await?;
+    Ok(number.and_then(Epoch::from_number))
 }
 
 /// The last epoch, or a new one.

@@ -15,7 +15,7 @@ use std::{
 use redis::{Cmd, FromRedisValue, RedisResult, aio::MultiplexedConnection, cmd};
 use tokio::time::sleep;
 
-use super::{Inner, cluster::Node, link::jittered};
+use super::{Inner, RedisStore, cluster::Node, link::jittered};
 use crate::store::StoreError;
 
 /// Of its memory, in per cent, beyond which nothing more is stored where nothing is evicted.
@@ -68,6 +68,14 @@ impl Manners {
 
     fn told(&self, room: Option<Room>) {
         *self.room.lock().unwrap_or_else(PoisonError::into_inner) = room;
+    }
+}
+
+impl RedisStore {
+    /// Whether a node is so full that nothing more is stored there, since it evicts nothing.
+    #[must_use]
+    pub fn is_nearly_full(&self) -> bool {
+        !self.0.nodes.all(|node| !node.is_nearly_full())
     }
 }
 

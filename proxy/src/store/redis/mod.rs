@@ -15,6 +15,7 @@
 //! | `write`, `commit.lua`, `discard.lua` | writing |
 //! | `journal`, `epochs`, `purging`, `applied`, `announcement` | purging, and what is not served until Redis has done so |
 //! | `doubt` | what of that Redis may have lost |
+//! | `unheard` | purges that nobody tells of |
 //! | `records`, `warm` | what has been purged by tag |
 //! | `lease`, `claim.lua`, `renew.lua`, `release.lua` | who may write |
 //! | `wakes` | who waits for a change |
@@ -61,6 +62,7 @@ mod settings;
 mod tagged;
 mod tracking;
 mod trust;
+mod unheard;
 mod wakes;
 mod warm;
 mod write;
@@ -102,6 +104,7 @@ use self::{
     nominations::Nominations,
     records::Records,
     seen::Seen,
+    unheard::Asked,
 };
 use super::{Claim, Claimant, Lookup, Purge, Purged, Selector, Store, StoreError, Wait};
 use crate::{
@@ -132,6 +135,8 @@ struct Inner {
     seen: Seen,
     /// What is to be acknowledged.
     applied: Applied,
+    /// Where nobody tells what is purged.
+    asked: Asked,
     leases: Arc<Leases>,
     nominations: Nominations,
     purges: Arc<Purges>,
@@ -182,6 +187,7 @@ impl RedisStore {
             member: Member::new(),
             seen: Seen::default(),
             applied: Applied::default(),
+            asked: Asked::default(),
             leases: Leases::new(&nodes),
             nodes,
             settings,
@@ -333,12 +339,6 @@ impl RedisStore {
     #[must_use]
     pub fn no_writes(&self) -> Option<Arc<String>> {
         self.0.nodes.view().nodes().iter().find_map(|node| node.no_writes())
-    }
-
-    /// Whether a node is so full that nothing more is stored there, since it evicts nothing.
-    #[must_use]
-    pub fn is_nearly_full(&self) -> bool {
-        !self.0.nodes.all(|node| !node.is_nearly_full())
     }
 
     /// Whether claims, commits and purges of all resources would be tried now.

@@ -60,6 +60,19 @@ impl fmt::Display for OnOutage {
     }
 }
 
+/// Whether requests may have what others have fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// They may, as far as those tell what is purged who know of its tags.
+    Told,
+    /// Nobody tells, and Redis is out of reach: [`OnOutage`] has them share.
+    Alone,
+    /// Nobody tells, and Redis has said of what has begun that there has been no purge since.
+    Asked,
+    /// Not: that may have begun before a purge.
+    Nothing,
+}
+
 /// Whether a fetch may begin.
 #[derive(Debug)]
 pub enum Leave {
@@ -206,10 +219,24 @@ impl Fleet {
         }
     }
 
-    /// Whether requests may have what others have fetched. Not while nobody tells what is purged: that may have
-    /// been begun before a purge. Where Redis is out of reach altogether, [`OnOutage`] decides.
-    pub(super) fn may_share(&self, key: &ResourceKey) -> bool {
-        self.hears(key) || self.settings.on_outage != OnOutage::Bypass && self.is_cut_off(key)
+    /// Whether requests may have what others have fetched. Where nobody tells what is purged, Redis is asked; where
+    /// it is out of reach altogether, [`OnOutage`] decides.
+    pub(super) async fn sharing(&self, key: &ResourceKey, within: Duration) -> Sharing {
+        if self.hears(key) {
+            return Sharing::Told;
+        }
+        if self.is_cut_off(key) {
+            let goes_on = self.settings.on_outage != OnOutage::Bypass;
+            return if goes_on { Sharing::Alone } else { Sharing::Nothing };
+        }
+        if within.is_zero() {
+            return Sharing::Nothing;
+        }
+        // Its state is large, and every request would carry it along for this one case.
+        match Box::pin(self.redis.ask_for_purges(within)).await {
+            Ok(()) => Sharing::Asked,
+            Err(_) => Sharing::Nothing,
+        }
     }
 
     /// The same of what carries these tags, once they are known.
