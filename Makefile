@@ -32,7 +32,7 @@ otel:
 # SIDECACHE_SEED repeats a run.
 consistency: redis-server
 	SIDECACHE_SCALE=full cargo test --locked -p sidecache --test fleet -- --nocapture consistency::
-	cargo test --locked -p sidecache --features sabotage --test fleet -- --nocapture without_a_guard
+	cargo test --locked -p sidecache --features sabotage --test fleet -- --nocapture --test-threads=1 without_a_guard
 
 # Twenty minutes of load and faults: fails if a client sees an error, or anything grows or stays in Redis.
 soak: redis-server

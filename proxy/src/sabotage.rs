@@ -29,9 +29,6 @@ pub enum Omission {
 pub const VARIABLE: &str = "SIDECACHE_SABOTAGE";
 
 impl Omission {
-    /// Those without which a fleet is not consistent.
-    pub const FLEET: [Self; 3] = [Self::InsertionGuard, Self::Acknowledgement, Self::LeaseBreak];
-
     /// What [`VARIABLE`] calls it.
     #[must_use]
     pub const fn name(self) -> &'static str {
