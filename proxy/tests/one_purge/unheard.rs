@@ -40,6 +40,8 @@ async fn who_is_told_of_none_shares_what_was_begun_since_the_last() {
         let (fleet, _relay, late) = deaf(&gate).await;
         let mut before = two(&fleet, late).await;
         assert_eq!(fleet.purge(0, request).await.reached, Reached::Fleet, "{named}");
+        // One of its own, which is the last, tells nothing of that.
+        fleet.purge(late, urls(&["http://shop/b"])).await;
         // It opens a flight of its own, and nobody comes to the one before any more.
         let mut after = two(&fleet, late).await;
         gate.open();

@@ -5,16 +5,16 @@
 //! shared. What began when there was another connection may not: with that, Redis may have lost purges.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use super::{Inner, RedisStore, epochs};
-use crate::store::StoreError;
+use crate::{epoch::Epoch, store::StoreError};
 
-/// How often there had been a connection for look-ups when this was last asked.
+/// How often there had been a connection for look-ups when this was last asked, and the purge that was the last then.
 #[derive(Debug, Default)]
-pub(super) struct Asked(AtomicU64);
+pub(super) struct Asked(Mutex<Option<(u64, Epoch)>>);
 
 impl RedisStore {
     /// Learns of purges where nobody tells of them. Then fetches are known to be obsolete that began before one.
@@ -28,12 +28,16 @@ impl RedisStore {
         let [node] = view.nodes() else { return Err(StoreError::Unavailable) };
         let connections = || node.reads.sessions();
         let (now, told) = (connections(), purges.told());
-        if asked.0.swap(now, Ordering::SeqCst) != now {
-            purges.miss();
-        }
         let last = epochs::last(reads, &settings.prefix, within).await?;
         match last.filter(|last| *last >= told) {
             Some(last) if connections() == now && node.trust.session().is_none() => {
+                // What this process knows by itself tells nothing of others: a purge of its own may be later than one
+                // that it has not heard of.
+                let mut before = asked.0.lock().unwrap_or_else(PoisonError::into_inner);
+                if *before != Some((now, last)) {
+                    purges.miss();
+                    *before = Some((now, last));
+                }
                 purges.catch_up(last);
                 Ok(())
             }
