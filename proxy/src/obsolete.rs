@@ -110,8 +110,10 @@ fn untaken(app: &App, error: &StoreError) -> String {
     let Tiers::Redis(fleet) = &app.store else { return error.to_string() };
     match (fleet.redis().health(), fleet.redis().no_writes()) {
         (Health::Down { reason, .. }, _) => format!("Redis is away: {reason}"),
-        (Health::Up, Some(reason)) => format!("Redis takes no writes: {reason}"),
-        (Health::Up, None) => format!("Redis has not taken it: {error}"),
+        (Health::Up, Some(reason)) if matches!(error, StoreError::Unavailable) => {
+            format!("Redis takes no writes: {reason}")
+        }
+        (Health::Up, _) => format!("Redis has not taken it: {error}"),
     }
 }
 

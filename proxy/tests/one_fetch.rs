@@ -63,12 +63,16 @@ async fn one_of_them_fetches_and_the_others_have_it() {
     }
 }
 
+/// Answers when the gate is open.
+async fn gated(gate: &Gate) -> Origin {
+    let door = gate.clone();
+    Origin::start(move |_: &Asked| [vec![Step::Wait(door.clone())], ok("", "it")].concat()).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_waited_for_another_has_a_hit() {
     let gate = Gate::shut();
-    let door = gate.clone();
-    let script = move |_: &Asked| vec![Step::Wait(door.clone()), ok("", "it").remove(0)];
-    let fleet = Fleet::cached(2, Origin::start(script).await, "10s").await;
+    let fleet = Fleet::cached(2, gated(&gate).await, "10s").await;
     let mut holder = fleet.send(0, "GET /a", &[]).await;
     fleet.asked(1).await;
     let mut others = [fleet.send(1, "GET /a", &[]).await, fleet.send(1, "GET /a", &[]).await];
@@ -86,9 +90,7 @@ async fn who_has_waited_for_another_has_a_hit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_redis_takes_no_writes_each_has_one_fetch_for_all_who_wait() {
     let gate = Gate::shut();
-    let door = gate.clone();
-    let script = move |_: &Asked| vec![Step::Wait(door.clone()), ok("", "it").remove(0)];
-    let fleet = Fleet::cached(1, Origin::start(script).await, "10s").await;
+    let fleet = Fleet::cached(1, gated(&gate).await, "10s").await;
     fleet.redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     eventually("it hears nothing", async || !fleet.hears(0)).await;
     let mut all = Vec::new();
