@@ -538,4 +538,13 @@ async fn who_asks_for_the_last_purge_knows_what_came_before_it() {
     assert!(matches!(asks().await, Err(StoreError::Unavailable)), "it has lost some");
     server.command(&["DEL", "test:v1:e"]);
     assert!(matches!(asks().await, Err(StoreError::Unavailable)), "it has lost all");
+    // Nor does it say anything with something else in that place, and look-ups go on.
+    for other in [["SET", "test:v1:e", "anything"], ["LPUSH", "test:v1:e", "1"]] {
+        server.command(&["DEL", "test:v1:e"]);
+        server.command(&other);
+        for _ in 0..5 {
+            assert!(matches!(asks().await, Err(StoreError::Unavailable)), "{other:?}");
+        }
+        assert!(one.takes_reads_of(&key), "{other:?}");
+    }
 }

@@ -56,11 +56,15 @@ pub(super) fn read(answer: Value, purges: &Purges) -> RedisResult<Epochs> {
     Ok(epochs)
 }
 
-/// The last epoch as it is kept, which any user may read. Nothing, where it was lost.
+/// The last epoch as it is kept, which any user may read. Nothing, where it was lost, or something else is in its place.
 pub(super) async fn last(links: &Links, prefix: &str, limit: Duration) -> Result<Option<Epoch>, StoreError> {
     let name = &layout::epoch(prefix);
     let ask = |mut connection: MultiplexedConnection| async move {
-        cmd("GET").arg(name).query_async::<Option<u64>>(&mut connection).await
+        // What is no string at all, or no number, says as little as nothing, and is no fault of the connection.
+        match cmd("GET").arg(name).query_async::<Value>(&mut connection).await {
+            Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
+            answer => answer.map(|value| from_redis_value::<u64>(value).ok()),
+        }
     };
     let number = links.run(Spot::Named(name), limit, ask).await?;
     Ok(number.and_then(Epoch::from_number))
