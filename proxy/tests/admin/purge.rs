@@ -291,6 +291,27 @@ async fn the_description_names_the_methods_there_are() {
 }
 
 #[tokio::test]
+async fn the_description_names_what_the_checks_answer() {
+    let rig = rig("127.0.0.1:0", Some(SECRET)).await;
+    let port = rig.address.port();
+    let token = format!("Authorization: Bearer {SECRET}\r\n");
+    let description = parsed(&rig.ask("GET", "/openapi.json", &token).await);
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        for (method, described) in methods.as_object().unwrap() {
+            let line = format!("{} {path} HTTP/1.1\r\n", method.to_uppercase());
+            let (ours, other) = (format!("Host: 127.0.0.1:{port}\r\n"), "Host: sidecar.example\r\n");
+            let needs_token = !["/livez", "/readyz"].contains(&path.as_str());
+            let no_token = (ours.as_str(), if needs_token { 401 } else { 200 });
+            for (fields, expected) in [(other, 421), ("", 400), no_token] {
+                let answer = rig.send(&format!("{line}{fields}\r\n")).await;
+                assert_eq!(answer.status, expected, "{line}{fields}");
+                assert!(described["responses"][expected.to_string()].is_object(), "{line}{expected}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_command_and_the_listener_understand_each_other() {
     let dir = tempfile::TempDir::new().unwrap();
     let path = dir.path().join("admin.sock");
