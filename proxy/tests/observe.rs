@@ -27,6 +27,7 @@ use tokio::{net::TcpStream, process::Child, time::sleep};
 
 use crate::support::{
     origin::{Origin, ok},
+    papers::Papers,
     process::{Process, free_port},
     redis::{RedisServer, eventually},
     wire::{Wire, soon},
@@ -169,8 +170,12 @@ async fn prometheus_sees_what_is_counted() {
 #[tokio::test]
 async fn dashboard_and_alerts_name_metrics_that_there_are() {
     let redis = RedisServer::start();
+    // Each is shown only where there is what it counts: a store, certificates.
+    let papers = Papers::new();
+    papers.issue("a", &["a.test"]);
     let store = format!("store: {{ redis: '{}', prefix: a }}", redis.url());
-    let (_sidecar, _origin, admin) = sidecar(&store).await;
+    let tls = format!("listen: 'tls://127.0.0.1:0'\ntls: {}", papers.pair("a"));
+    let (_sidecar, _origin, admin) = sidecar(&format!("{tls}\n{store}")).await;
     eventually("Redis is asked what it holds", async || {
         asked(admin, "/metrics").await.contains("sidecache_store_redis_memory_bytes")
     })

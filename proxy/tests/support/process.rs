@@ -53,7 +53,8 @@ impl Process {
     pub async fn ready(yaml: &str, command: &[&str]) -> Self {
         let mut process = Self::start(yaml, command);
         process.wait_for_log("ready", 1).await;
-        process.address = process.logged("ready")[0]["listening"].as_str().unwrap().parse().unwrap();
+        let ready = process.logged("ready").swap_remove(0);
+        process.address = ready["listening"].as_str().unwrap().trim_start_matches("tls://").parse().unwrap();
         process
     }
 
