@@ -8,7 +8,8 @@ use sidecache::{
     run,
 };
 
-/// Many small, short-lived allocations on several threads are what it is made for.
+/// Many small, short-lived allocations on several threads are what it is made for. It asks for no huge pages: a
+/// sidecar shares its machine with the app, and a hit is no cheaper with them.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -38,6 +38,17 @@ fn core() -> String {
     list.trim().split(['-', ',']).next().unwrap().to_owned()
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn it_asks_for_no_huge_pages() {
+    let sidecar = Spawned::start("upstream: http://127.0.0.1:1\nroutes: []\n").await;
+    let maps = std::fs::read_to_string(format!("/proc/{}/smaps", sidecar.pid().as_raw_nonzero())).unwrap();
+    let flags: Vec<&str> = maps.lines().filter_map(|line| line.strip_prefix("VmFlags:")).collect();
+    assert!(flags.len() > 10, "{maps}");
+    let huge = flags.iter().filter(|flags| flags.split(' ').any(|flag| flag == "hg")).count();
+    assert_eq!(huge, 0, "2 MiB for the first byte of each");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_core_that_is_taken_it_still_answers_probes() {
     let origin = Origin::saying("").await;
