@@ -208,6 +208,25 @@ async fn a_user_who_may_only_read_is_ready_and_says_what_is_missing() {
     .await;
 }
 
+/// Redis calls that an error of the script.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_missing_within_a_script_is_said_to_be() {
+    let server = RedisServer::start_on_tcp();
+    let origin = Echo::start().await;
+    let sidecar = Spawned::start(&format!(
+        "upstream: http://{}\nstore: {{ redis: '{}', prefix: test }}\nroutes: [{{ match: /p, cache: 60s }}]\n",
+        origin.address,
+        Rights::documented().without("+set").granted(&server)
+    ))
+    .await;
+    let said = "NOPERM The user executing the script can't run this command";
+    eventually("it is said", async || {
+        Wire::tcp(sidecar.address).await.send("GET /p HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        sidecar.admin("/readyz").to_string().contains(&format!("takes no writes: {said}"))
+    })
+    .await;
+}
+
 /// It would take writes yet, of others.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_nearly_full_is_said_to_be() {

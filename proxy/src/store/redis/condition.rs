@@ -75,6 +75,15 @@ fn without_script(text: &str) -> &str {
     }
 }
 
+/// By which Redis names an error. What a user may not do within a script it calls `ERR`, as if the script were wrong.
+fn code(error: &RedisError) -> Option<&str> {
+    let within_script = |detail: &str| detail.starts_with("The user executing the script can't");
+    match error.code() {
+        Some("ERR") if error.detail().is_some_and(within_script) => Some("NOPERM"),
+        code => code,
+    }
+}
+
 /// Without the arguments of a command that Redis does not know, which it repeats: of `HELLO` the password is one.
 fn without_arguments(text: &str) -> &str {
     text.split_once(", with args beginning with").map_or(text, |(said, _)| said)
@@ -88,7 +97,8 @@ impl From<&'static str> for Failure {
 
 impl From<&RedisError> for Failure {
     fn from(error: &RedisError) -> Self {
-        let text = match (error.code(), error.detail()) {
+        let code = code(error);
+        let text = match (code, error.detail()) {
             (Some(code), Some(detail)) => format!("{code} {detail}"),
             _ => error.to_string(),
         };
@@ -97,13 +107,13 @@ impl From<&RedisError> for Failure {
             .map(|c| if c.is_control() { ' ' } else { c })
             .take(MAX_REASON)
             .collect();
-        let text = match error.code() {
+        let text = match code {
             // It says what to send, and not what to write.
             Some("NOAUTH") => format!("NOAUTH Redis wants a password: {PASSWORD}"),
             Some("WRONGPASS") => format!("{said} See {PASSWORD}"),
             _ => said,
         };
-        Self { code: error.code().map(str::to_owned), text }
+        Self { code: code.map(str::to_owned), text }
     }
 }
 
@@ -223,6 +233,14 @@ mod tests {
         }
         let wrapped = RedisError::from(std::io::Error::other(format!("sentinel a:1: {}", unknown('\''))));
         assert!(!Failure::from(&wrapped).text().contains("canary"));
+    }
+
+    #[test]
+    fn what_a_user_may_not_do_within_a_script_is_no_fault_of_the_script() {
+        let detail = "The user executing the script can't run this command or subcommand script: 5e9c, on @user_script:1.";
+        let error = redis::make_extension_error("ERR".to_owned(), Some(detail.to_owned()));
+        let expected = "NOPERM The user executing the script can't run this command or subcommand";
+        assert_eq!(Failure::from(&error).no_writes(), Some(expected));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod beats;
 mod heart;
+mod no_writes;
 mod refusal;
 mod role;
 mod session;
@@ -28,11 +29,14 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use self::session::{Session, Ticket};
 pub(super) use self::{
     beats::Beats,
     refusal::{Elsewhere, Refusal, is_demoted},
     role::Role,
+};
+use self::{
+    no_writes::NoWrites,
+    session::{Session, Ticket},
 };
 use super::{
     breaker::Breaker,
@@ -85,8 +89,7 @@ struct State {
     sessions: AtomicU64,
     /// Said once.
     no_time: Once,
-    /// What Redis said when it last took no writes, unless it has done something since.
-    no_writes: ArcSwapOption<String>,
+    no_writes: NoWrites,
     condition: Condition,
 }
 
@@ -120,7 +123,7 @@ impl Link {
             offset: ArcSwap::from_pointee(Offset::NONE),
             sessions: AtomicU64::new(0),
             no_time: Once::new(),
-            no_writes: ArcSwapOption::empty(),
+            no_writes: NoWrites::default(),
             condition: Condition::new(dialer.to_string(), clock.now()),
         });
         let supervisor = tokio::spawn(Arc::clone(&state).supervise()).abort_handle();
@@ -180,9 +183,7 @@ impl Link {
             Ok(Ok(answer)) => {
                 ticket.answered();
                 self.state.breaker.succeeded();
-                if self.state.no_writes.load().is_some() {
-                    self.state.no_writes.store(None);
-                }
+                self.state.no_writes.unsay();
                 Ok(answer)
             }
             Ok(Err(error)) => {
@@ -208,9 +209,9 @@ impl Link {
         session.ok_or(StoreError::Unavailable)
     }
 
-    /// Why Redis takes no writes, in its words, if that was the last that we heard.
+    /// Why Redis takes no writes, in its words, if that was the last that we heard, and not long ago.
     pub(super) fn no_writes(&self) -> Option<Arc<String>> {
-        self.state.no_writes.load_full()
+        self.state.no_writes.why(self.state.clock.elapsed())
     }
 
     /// How far Redis' clock is from ours.
@@ -257,7 +258,7 @@ impl State {
         let failure = Failure::from(error);
         let refused = StoreError::Refused(failure.text().to_owned());
         if let Some(why) = failure.no_writes() {
-            self.no_writes.store(Some(Arc::new(why.to_owned())));
+            self.no_writes.say(why, self.clock.elapsed());
         }
         // A full Redis answers at once, and takes what is smaller.
         if error.code() != Some("OOM") {
