@@ -44,6 +44,14 @@ pub struct PurgeReport {
     pub elsewhere: Vec<Elsewhere>,
 }
 
+impl PurgeReport {
+    /// For how long the others were waited for: milliseconds, with three places behind the point.
+    #[must_use]
+    pub fn waited_ms(&self) -> f64 {
+        (self.waited.as_secs_f64() * 1e6).round() / 1e3
+    }
+}
+
 /// A URL whose path clients ask for with other hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elsewhere {

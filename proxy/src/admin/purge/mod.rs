@@ -47,8 +47,9 @@ pub(super) async fn purge(
 }
 
 /// Tells the log what became of one.
-fn tell(PurgeReport { reached, members, waited, .. }: &PurgeReport) {
-    let waited_ms = waited.as_secs_f64() * 1000.0;
+fn tell(report: &PurgeReport) {
+    let PurgeReport { reached, members, .. } = report;
+    let waited_ms = report.waited_ms();
     match reached {
         Reached::Fleet => tracing::info!(reached = "fleet", members, waited_ms, "a purge is done"),
         Reached::Asked => tracing::info!(reached = "asked", members, waited_ms, "a purge is on its way"),
@@ -64,6 +65,7 @@ fn answer(body: Body, report: &PurgeReport) -> Response {
         Reached::Fleet => Json(answer).into_response(),
         Reached::Asked => (StatusCode::ACCEPTED, Json(answer)).into_response(),
         Reached::LocalOnly(why) => {
+            let why = why.trim_end_matches('.');
             let detail = format!("purged on this sidecar alone: {why}; ask again until the answer is 200");
             Problem::with(StatusCode::SERVICE_UNAVAILABLE, detail, answer).into_response()
         }

@@ -170,7 +170,7 @@ impl Answer {
         let elsewhere = elsewhere.collect();
         let Body { urls, tags, rules, all, soft, wait: _ } = body;
         let (epoch, members) = (report.epoch.map(Epoch::number), report.members);
-        let waited_ms = (report.waited.as_secs_f64() * 1e6).round() / 1e3;
+        let waited_ms = report.waited_ms();
         let purged = Purged { urls, tags, rules, all };
         Self { reached, purged, soft, epoch, members, waited_ms, elsewhere }
     }
