@@ -105,7 +105,7 @@ pub async fn purge(app: Arc<App>, request: PurgeRequest) -> PurgeReport {
     }
 }
 
-/// Why Redis has not taken it: what has been wrong with that for longer says more than that there is no connection.
+/// Why Redis has not confirmed it: what has been wrong with that for longer says more than that there is no connection.
 fn untaken(app: &App, error: &StoreError) -> String {
     let Tiers::Redis(fleet) = &app.store else { return error.to_string() };
     match (fleet.redis().health(), fleet.redis().no_writes()) {
@@ -113,7 +113,7 @@ fn untaken(app: &App, error: &StoreError) -> String {
         (Health::Up, Some(reason)) if matches!(error, StoreError::Unavailable) => {
             format!("Redis takes no writes: {reason}")
         }
-        (Health::Up, _) => format!("Redis has not taken it: {error}"),
+        (Health::Up, _) => format!("Redis did not confirm it: {error}"),
     }
 }
 

@@ -192,6 +192,7 @@ async fn certificates_are_replaced_while_it_runs_and_bad_ones_are_not_taken() {
         fs::write(papers.path("a.key"), spoiled).unwrap();
         eventually("it is refused", || said(reason) >= 1).await;
     }
+    assert!(sidecar.admin_text("/metrics").contains("sidecache_tls_last_reload_success 0"));
     fs::remove_file(papers.path("a.pem")).unwrap();
     eventually("it is refused", || said("a.pem: cannot be read") == 1).await;
     assert_eq!(shown(&papers.connect(sidecar.address, "a.test", &[]).await), second);
@@ -203,6 +204,7 @@ async fn certificates_are_replaced_while_it_runs_and_bad_ones_are_not_taken() {
     assert_eq!(old.response().await.text(), "GET /old");
     let page = sidecar.admin_text("/metrics");
     assert!(page.contains("sidecache_tls_certificate_reloads_total{result=\"taken\"} 2"), "{page}");
+    assert!(page.contains("sidecache_tls_last_reload_success 1"), "{page}");
 }
 
 #[tokio::test]

@@ -194,6 +194,11 @@ pub fn certificates(scrape: &mut Scrape<'_>, stats: TlsStats) {
         "Times that their files had changed, by whether what was found is presented",
         [([("result", "taken")], stats.taken), ([("result", "refused")], stats.refused)],
     );
+    scrape.gauge(
+        "sidecache_tls_last_reload_success",
+        "Whether the certificates in the files are presented: 0, where the last change was refused",
+        i64::from(stats.success),
+    );
 }
 
 /// What was made obsolete, by this sidecar.

@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -32,6 +32,8 @@ pub struct TlsStats {
     pub taken: u64,
     /// Times that it was not, and what was there before stayed.
     pub refused: u64,
+    /// Whether what was found last is presented.
+    pub success: bool,
 }
 
 /// What was found so far.
@@ -39,6 +41,7 @@ pub(super) struct Reloads {
     seen: Mutex<Seen>,
     taken: AtomicU64,
     refused: AtomicU64,
+    success: AtomicBool,
 }
 
 struct Seen {
@@ -52,7 +55,8 @@ impl Reloads {
     /// Those that are in force.
     pub(super) fn of(contents: Vec<Contents>) -> Self {
         let seen = Seen { judged: Some(contents), found: None };
-        Self { seen: Mutex::new(seen), taken: AtomicU64::new(0), refused: AtomicU64::new(0) }
+        let (taken, refused) = Default::default();
+        Self { seen: Mutex::new(seen), taken, refused, success: AtomicBool::new(true) }
     }
 }
 
@@ -100,6 +104,7 @@ impl Certificates {
         TlsStats {
             taken: self.reloads.taken.load(Ordering::Relaxed),
             refused: self.reloads.refused.load(Ordering::Relaxed),
+            success: self.reloads.success.load(Ordering::Relaxed),
         }
     }
 
@@ -127,6 +132,7 @@ impl Certificates {
         };
         let count = if result.is_ok() { &self.reloads.taken } else { &self.reloads.refused };
         count.fetch_add(1, Ordering::Relaxed);
+        self.reloads.success.store(result.is_ok(), Ordering::Relaxed);
         Some(result)
     }
 }
