@@ -130,15 +130,17 @@ async fn what_is_asked_for_steadily_is_refreshed_ahead_by_one_of_them() {
         let fleet = Fleet::cached(3, origin, "{ ttl: 10s, refresh_ahead: 20% }").await;
         fleet.get(0, "/a").await.fine();
         fleet.settled().await;
-        // The last part of its time begins between the eighth look and the ninth, which starts the refresh.
+        // The last part of its time begins between the ninth look and the tenth, which starts the refresh: well between
+        // them, for what they know of Redis' clock may be wrong by some milliseconds, on a busy machine by many. And
+        // of two who ask one of them at the same moment, each may be the first.
         for look in 1..=63 {
-            fleet.pass_millis(900);
-            for answer in fleet.crowd(2).await {
+            fleet.pass_millis(850);
+            for answer in fleet.crowd(3).await {
                 assert!(answer.is_hit(), "{look}: {answer:?}");
                 assert!(!answer.says().contains("detail"), "{look}: {answer:?}");
             }
             fleet.settled().await;
-            assert_eq!(fleet.origin.count(), 1 + look / 9, "{look}");
+            assert_eq!(fleet.origin.count(), 1 + look / 10, "{look}");
         }
         assert_eq!(fleet.origin.most_at_once(), 1);
     }
